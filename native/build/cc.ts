@@ -1,0 +1,102 @@
+// Compiles C into shared libraries with warnings as errors, and a program that proves that a library loads.
+import { BuildError, mustRun, run } from './shell.ts';
+
+export const COMPILE_FLAGS: readonly string[] = [
+  '-std=c11',
+  '-O2',
+  '-fPIC',
+  '-Wall',
+  '-Wextra',
+  '-Wpedantic',
+  '-Werror',
+  '-Wshadow',
+  '-Wconversion',
+  '-fstack-protector-strong',
+  '-U_FORTIFY_SOURCE',
+  '-D_FORTIFY_SOURCE=2',
+  '-fvisibility=hidden',
+];
+
+const LINK_FLAGS: readonly string[] = ['-shared', '-s', '-Wl,-z,relro,-z,now,-z,noexecstack,--no-undefined'];
+
+/** DT_RPATH (not RUNPATH) also serves what the needed libraries need themselves. */
+const RPATH_ORIGIN = '-Wl,--disable-new-dtags,-rpath,$ORIGIN';
+
+export type Compiler = { command: string; version: string };
+
+/** `CC`, else cc, else gcc. Throws a sentence that names the package when there is none that can compile. */
+export async function findCompiler(preferred: string | undefined): Promise<Compiler> {
+  for (const command of [preferred, 'cc', 'gcc']) {
+    if (command === undefined || command === '' || Bun.which(command) === null) continue;
+    const version =
+      (await mustRun(`${command} does not start.`, [command, '--version'])).split('\n')[0] ?? '';
+    return { command, version };
+  }
+  throw new BuildError('There is no C compiler: install the package gcc (with libc6-dev).');
+}
+
+/**
+ * Links `sources` into the shared library `output`. With `engine`, its headers are found and the library
+ * `engine.soname` in `engine.libraryDir` is linked, to be found at run time in the directory of `output`.
+ */
+export async function compileLibrary(options: {
+  compiler: Compiler;
+  sources: readonly string[];
+  output: string;
+  engine?: { includeDir: string; libraryDir: string; soname: string };
+}): Promise<void> {
+  const { compiler, sources, output, engine } = options;
+  const name = output.split('/').at(-1) ?? output;
+  const engineFlags =
+    engine === undefined
+      ? []
+      : [
+          `-L${engine.libraryDir}`,
+          `-l:${engine.soname}`,
+          `-Wl,-rpath-link,${engine.libraryDir}`,
+          RPATH_ORIGIN,
+        ];
+  const includes = engine === undefined ? [] : ['-isystem', engine.includeDir];
+  await mustRun(`The C sources of ${name} do not compile.`, [
+    compiler.command,
+    ...COMPILE_FLAGS,
+    ...includes,
+    ...LINK_FLAGS,
+    `-Wl,-soname,${name}`,
+    '-o',
+    output,
+    ...sources,
+    ...engineFlags,
+  ]);
+}
+
+/** Compiles and runs `source` against the engine's library; returns what it prints. */
+export async function probeLibrary(options: {
+  compiler: Compiler;
+  source: string;
+  output: string;
+  engine: { includeDir: string; libraryDir: string; soname: string };
+}): Promise<string> {
+  const { compiler, source, output, engine } = options;
+  await mustRun('A program cannot be linked with libwasmedge.', [
+    compiler.command,
+    '-std=c11',
+    '-isystem',
+    engine.includeDir,
+    '-o',
+    output,
+    source,
+    `-L${engine.libraryDir}`,
+    `-l:${engine.soname}`,
+    `-Wl,--disable-new-dtags,-rpath,${engine.libraryDir}`,
+    '-Wl,--allow-shlib-undefined',
+  ]);
+  return (await mustRun('libwasmedge does not load on this machine.', [output])).trim();
+}
+
+/** Where the compiler would take the shared library `name` from, for a library that came without it. */
+export async function findSystemLibrary(compiler: Compiler, name: string): Promise<string | undefined> {
+  const { exitCode, stdout } = await run([compiler.command, `-print-file-name=${name}`]);
+  const path = stdout.trim();
+  return exitCode === 0 && path.startsWith('/') ? path : undefined;
+}

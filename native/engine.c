@@ -1,0 +1,275 @@
+/* The zygote: one loop that forks workers and compiles, kills them on command, and reports their ends. */
+#define _GNU_SOURCE
+#include "engine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "children.h"
+#include "compile.h"
+#include "geometry.h"
+#include "library.h"
+#include "sandbox.h"
+#include "warm.h"
+#include "worker.h"
+
+struct zygote {
+  struct edge_geometry geometry;
+  struct edge_children children;
+  int memfd, command_fd, null_fd, signal_fd, event_fd, wake_fd;
+  pid_t pid;
+};
+
+const char *edge_engine_wasmedge_version(void) { return WasmEdge_VersionGet(); }
+
+static uint32_t threads_now(void) {
+  uint32_t count = 0;
+  DIR *list = opendir("/proc/self/task");
+  if (list == NULL) return 0;
+  for (const struct dirent *entry; (entry = readdir(list)) != NULL;)
+    count += entry->d_name[0] != '.';
+  closedir(list);
+  return count;
+}
+
+/* A connection to the edge's socket that opens with `greeting`; -errno on failure. */
+static int connect_edge(const char *path, char greeting) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const size_t length = strlen(path);
+  if (length >= sizeof address.sun_path) return -ENAMETOOLONG;
+  memcpy(address.sun_path, path, length + 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
+      send(fd, &greeting, 1, MSG_NOSIGNAL) != 1) {
+    const int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+/* False when the edge is gone. */
+static bool report(const struct zygote *zygote, const struct edge_event *event) {
+  const uint8_t *at = (const uint8_t *)event;
+  for (size_t done = 0; done < sizeof *event;) {
+    const ssize_t sent = send(zygote->event_fd, at + done, sizeof *event - done, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    done += (size_t)sent;
+  }
+  return true;
+}
+
+static uint32_t milliseconds(struct timeval time) {
+  return (uint32_t)(time.tv_sec * 1000 + time.tv_usec / 1000);
+}
+
+static bool report_end(const struct zygote *zygote, const struct edge_child_end *end) {
+  const bool is_compile = end->child.kind == EDGE_CHILD_COMPILE;
+  const bool killed = WIFSIGNALED(end->status);
+  struct edge_event event = {
+      .kind = is_compile ? EDGE_EVENT_COMPILED : EDGE_EVENT_EXITED,
+      .slot = end->child.slot,
+      .generation = end->child.generation,
+      .pid = (uint32_t)end->child.pid,
+      .how = killed ? 1 : 0,
+      .value = (uint32_t)(killed ? WTERMSIG(end->status) : WEXITSTATUS(end->status)),
+      .max_rss_kb = (uint32_t)end->usage.ru_maxrss,
+      .cpu_ms = milliseconds(end->usage.ru_utime) + milliseconds(end->usage.ru_stime),
+  };
+  if (is_compile) {
+    const bool complete = event.how == 0 && event.value == EDGE_COMPILE_DONE;
+    if (!edge_compile_collect(end->child.path, complete) && complete) event.value = EDGE_COMPILE_IO;
+  }
+  return report(zygote, &event);
+}
+
+static bool report_fork_failed(const struct zygote *zygote, enum edge_event_kind kind,
+                               const struct edge_command *command, int error) {
+  const struct edge_event event = {.kind = (uint32_t)kind,
+                                   .slot = command->slot,
+                                   .generation = command->generation,
+                                   .how = 2,
+                                   .value = (uint32_t)error};
+  return report(zygote, &event);
+}
+
+static bool fork_worker(struct zygote *zygote, const struct edge_command *command, int code_fd) {
+  struct edge_child *child = edge_children_place(&zygote->children);
+  if (child == NULL || command->slot >= zygote->geometry.slots || code_fd < 0) {
+    return report_fork_failed(zygote, EDGE_EVENT_EXITED, command, child == NULL ? EAGAIN : EINVAL);
+  }
+  const pid_t pid = fork();
+  if (pid < 0) return report_fork_failed(zygote, EDGE_EVENT_EXITED, command, errno);
+  if (pid == 0) {
+    const struct edge_worker worker = {.geometry = &zygote->geometry,
+                                       .slot = command->slot,
+                                       .generation = command->generation,
+                                       .null_fd = zygote->null_fd,
+                                       .wake_fd = zygote->wake_fd,
+                                       .memfd = zygote->memfd,
+                                       .code_fd = code_fd,
+                                       .parent = zygote->pid};
+    edge_worker_run(&worker);
+  }
+  child->pid = pid;
+  child->kind = EDGE_CHILD_WORKER;
+  child->slot = command->slot;
+  child->generation = command->generation;
+  const struct edge_event event = {.kind = EDGE_EVENT_STARTED,
+                                   .slot = command->slot,
+                                   .generation = command->generation,
+                                   .pid = (uint32_t)pid};
+  return report(zygote, &event);
+}
+
+static bool fork_compile(struct zygote *zygote, const struct edge_command *command, int module_fd) {
+  struct edge_child *child = edge_children_place(&zygote->children);
+  const uint32_t length = command->path_len;
+  if (child == NULL || length == 0 || length >= EDGE_PATH_MAX || command->path[0] != '/' || module_fd < 0 ||
+      memchr(command->path, '\0', length) != NULL) {
+    return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, child == NULL ? EAGAIN : EINVAL);
+  }
+  memcpy(child->path, command->path, length);
+  child->path[length] = '\0';
+  const int error = edge_compile_prepare(child->path);
+  if (error != 0) return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, error);
+  const pid_t pid = fork();
+  if (pid < 0) {
+    const int fork_error = errno;
+    (void)edge_compile_collect(child->path, false);
+    return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, fork_error);
+  }
+  if (pid == 0) {
+    const struct edge_compile compile = {.null_fd = zygote->null_fd,
+                                         .module_fd = module_fd,
+                                         .path = child->path,
+                                         .memory_bytes = command->memory_bytes,
+                                         .cpu_seconds = command->cpu_seconds,
+                                         .parent = zygote->pid};
+    edge_compile_run(&compile);
+  }
+  child->pid = pid;
+  child->kind = EDGE_CHILD_COMPILE;
+  child->slot = command->slot;
+  child->generation = 0;
+  return true;
+}
+
+/* One packet: 1 taken, 0 none there, -1 the edge has closed or breaks the protocol. */
+static int receive(const struct zygote *zygote, struct edge_command *command, int *fd) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec iov = {.iov_base = command, .iov_len = sizeof *command};
+  struct msghdr message = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  *fd = -1;
+  const ssize_t got = recvmsg(zygote->command_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
+  const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
+    memcpy(fd, CMSG_DATA(head), sizeof *fd);
+  }
+  return got == (ssize_t)sizeof *command ? 1 : -1;
+}
+
+static bool obey(struct zygote *zygote, const struct edge_command *command, int fd) {
+  switch (command->kind) {
+  case EDGE_COMMAND_FORK:
+    return fork_worker(zygote, command, fd);
+  case EDGE_COMMAND_KILL:
+    edge_children_kill(&zygote->children, EDGE_CHILD_WORKER, command->slot, command->generation);
+    return true;
+  case EDGE_COMMAND_COMPILE:
+    return fork_compile(zygote, command, fd);
+  case EDGE_COMMAND_CANCEL:
+    edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* Serves until the edge is gone. */
+static void serve(struct zygote *zygote) {
+  struct pollfd watched[2] = {{.fd = zygote->command_fd, .events = POLLIN},
+                              {.fd = zygote->signal_fd, .events = POLLIN}};
+  struct signalfd_siginfo told;
+  struct edge_child_end end;
+  struct edge_command command;
+  for (;;) {
+    if (poll(watched, 2, -1) < 0 && errno != EINTR) return;
+    if ((watched[1].revents & POLLIN) != 0) {
+      (void)!read(zygote->signal_fd, &told, sizeof told);
+      while (edge_children_reap(&zygote->children, WNOHANG, &end)) {
+        if (!report_end(zygote, &end)) return;
+      }
+    }
+    if (watched[0].revents == 0) continue;
+    int fd;
+    const int got = receive(zygote, &command, &fd);
+    const bool going = got >= 0 && (got == 0 || obey(zygote, &command, fd));
+    if (fd >= 0) close(fd);
+    if (!going) return;
+  }
+}
+
+/* Descriptors, signals and identity of the zygote; 0 or -errno. */
+static int open_zygote(struct zygote *zygote, const char *socket_path) {
+  sigset_t all, child;
+  zygote->pid = getpid();
+  zygote->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (zygote->null_fd < 0) return -errno;
+  sigfillset(&all);
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  if (sigprocmask(SIG_SETMASK, &all, NULL) != 0) return -errno;
+  zygote->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (zygote->signal_fd < 0) return -errno;
+  zygote->event_fd = connect_edge(socket_path, 'E');
+  if (zygote->event_fd < 0) return zygote->event_fd;
+  zygote->wake_fd = connect_edge(socket_path, 'W');
+  if (zygote->wake_fd < 0) return zygote->wake_fd;
+  (void)setsid(); /* a terminal's interrupt is for the edge, which then ends its children in order */
+  (void)prctl(PR_SET_NAME, "edge-zygote", 0, 0, 0);
+  return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : -errno;
+}
+
+int32_t edge_engine_serve(int32_t memfd, int32_t command_fd, const void *socket_path, uint32_t slots,
+                          uint32_t request_head_bytes, uint32_t request_body_bytes,
+                          uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes) {
+  const uint32_t bytes[EDGE_PARTS] = {log_bytes, response_head_bytes, request_head_bytes, request_body_bytes,
+                                      response_body_bytes};
+  static struct zygote zygote; /* too large for a stack */
+  zygote.memfd = memfd;
+  zygote.command_fd = command_fd;
+  if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return -EINVAL;
+  const int error = open_zygote(&zygote, socket_path);
+  if (error < 0) return error;
+  edge_sandbox_namespaces();
+  edge_warm();
+  edge_sandbox_signals();
+  const struct edge_event event = {
+      .kind = EDGE_EVENT_OPEN, .pid = (uint32_t)zygote.pid, .value = threads_now()};
+  if (report(&zygote, &event)) serve(&zygote);
+  edge_children_kill_all(&zygote.children);
+  for (struct edge_child_end end; edge_children_reap(&zygote.children, 0, &end);) {
+    if (end.child.kind == EDGE_CHILD_COMPILE) (void)edge_compile_collect(end.child.path, false);
+  }
+  return 0;
+}

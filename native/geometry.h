@@ -1,0 +1,56 @@
+/*
+ * Where the parts of the ring lie: one calculation for the edge that makes it and the engine that maps it.
+ *
+ * Pure; a geometry is a value that its holder owns.
+ */
+#ifndef EDGE_GEOMETRY_H
+#define EDGE_GEOMETRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "ring.h"
+
+/* Parts of a slot behind its control page, in the order of their addresses. */
+enum edge_part {
+  EDGE_PART_LOG = 0,
+  EDGE_PART_RESPONSE_HEAD = 1,
+  EDGE_PART_REQUEST_HEAD = 2,
+  EDGE_PART_REQUEST_BODY = 3,
+  EDGE_PART_RESPONSE_BODY = 4,
+  EDGE_PARTS = 5
+};
+
+struct edge_geometry {
+  uint32_t slots;
+  uint32_t slot_bytes;
+  uint32_t offset[EDGE_PARTS]; /* from the start of the slot */
+  uint32_t bytes[EDGE_PARTS];  /* whole pages */
+};
+
+/* False when a part is empty or a slot would pass 2 GiB; `bytes` holds the wanted size of each part. */
+static inline bool edge_geometry_fill(struct edge_geometry *geometry, uint32_t slots,
+                                      const uint32_t bytes[EDGE_PARTS]) {
+  uint64_t at = EDGE_PAGE;
+  if (slots == 0 || slots > EDGE_SLOTS_MAX) return false;
+  for (unsigned part = 0; part < EDGE_PARTS; part++) {
+    uint64_t rounded = ((uint64_t)bytes[part] + EDGE_PAGE - 1) / EDGE_PAGE * EDGE_PAGE;
+    if (rounded == 0 || at + rounded > INT32_MAX) return false;
+    geometry->offset[part] = (uint32_t)at;
+    geometry->bytes[part] = (uint32_t)rounded;
+    at += rounded;
+  }
+  geometry->slots = slots;
+  geometry->slot_bytes = (uint32_t)at;
+  return true;
+}
+
+/* Distance of a slot from the start of the memfd. */
+static inline uint64_t edge_geometry_slot(const struct edge_geometry *geometry, uint32_t slot) {
+  return EDGE_PAGE + (uint64_t)slot * geometry->slot_bytes;
+}
+
+static inline uint64_t edge_geometry_total(const struct edge_geometry *geometry) {
+  return edge_geometry_slot(geometry, geometry->slots);
+}
+
+#endif

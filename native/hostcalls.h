@@ -1,0 +1,13 @@
+/*
+ * The module `env` that guests import: log, the current request, settings, and the response.
+ *
+ * All of it is served in the worker. Results: >= 0 a length or done, or one of these.
+ */
+#ifndef EDGE_HOSTCALLS_H
+#define EDGE_HOSTCALLS_H
+
+#include "imports.h"
+
+enum edge_host_error { EDGE_HOST_NOT_FOUND = -1, EDGE_HOST_DENIED = -2, EDGE_HOST_BAD_ARGUMENT = -3 };
+
+#endif

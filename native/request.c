@@ -1,0 +1,232 @@
+/* The request in a slot, the answer that grows beside it, and the log. */
+#include "request.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Levels of a log record are 0 trace, 1 debug, 2 info, 3 warn, 4 error. */
+static const uint32_t STREAM_LEVEL[2] = {2, 3};
+
+static uint32_t load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+
+static struct edge_bytes next_piece(const uint8_t **at, uint32_t len) {
+  const struct edge_bytes piece = {*at, len};
+  *at += len;
+  return piece;
+}
+
+bool edge_request_open(struct edge_request *request, enum edge_moment moment) {
+  static const struct edge_bytes nothing;
+  request->moment = moment;
+  request->method = request->path = request->headers = request->id = request->body = nothing;
+  request->status = 200;
+  request->head_len = request->body_len = 0;
+  request->invalid = false;
+  request->log_len = request->log_lines = request->log_dropped = request->host_calls = 0;
+  request->fault = EDGE_RESULT_ANSWER;
+  request->detail = 0;
+  request->line[0].len = request->line[1].len = 0;
+  if (moment != EDGE_MOMENT_REQUEST) return true;
+  const struct edge_slot *control = request->control;
+  const uint32_t method = load(&control->method_len), path = load(&control->path_len);
+  const uint32_t headers = load(&control->headers_len), id = load(&control->request_id_len);
+  const uint32_t body = load(&control->body_len);
+  if ((uint64_t)method + path + headers + id > request->part_bytes[EDGE_PART_REQUEST_HEAD]) return false;
+  if (body > request->part_bytes[EDGE_PART_REQUEST_BODY]) return false;
+  const uint8_t *at = request->part[EDGE_PART_REQUEST_HEAD];
+  request->method = next_piece(&at, method);
+  request->path = next_piece(&at, path);
+  request->headers = next_piece(&at, headers);
+  request->id = next_piece(&at, id);
+  request->body = (struct edge_bytes){request->part[EDGE_PART_REQUEST_BODY], body};
+  return true;
+}
+
+void edge_request_close(struct edge_request *request, enum edge_result result, int32_t detail,
+                        uint32_t cpu_us) {
+  struct edge_slot *control = request->control;
+  for (unsigned stream = 0; stream < 2; stream++) {
+    struct edge_line *line = &request->line[stream];
+    if (line->len > 0) edge_request_log(request, STREAM_LEVEL[stream], line->bytes, line->len);
+    line->len = 0;
+  }
+  const bool answered = result == EDGE_RESULT_ANSWER;
+  control->result = (uint32_t)result;
+  control->detail = detail;
+  control->status = request->status;
+  control->response_head_len = answered ? request->head_len : 0;
+  control->response_body_len = answered ? request->body_len : 0;
+  control->log_len = request->log_len;
+  control->log_dropped = request->log_dropped;
+  control->cpu_us = cpu_us;
+}
+
+void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len) {
+  if (request->moment == EDGE_MOMENT_IDLE) return;
+  const uint64_t need = 8 + (((uint64_t)len + 3) & ~(uint64_t)3);
+  const uint32_t room = request->part_bytes[EDGE_PART_LOG] - request->log_len;
+  if (request->log_lines >= request->log_lines_max || need > room) {
+    request->log_dropped++;
+    return;
+  }
+  uint8_t *at = request->part[EDGE_PART_LOG] + request->log_len;
+  const uint32_t head[2] = {level, len};
+  memcpy(at, head, sizeof head);
+  if (len > 0) memcpy(at + sizeof head, bytes, len);
+  memset(at + sizeof head + len, 0, (size_t)(need - 8 - len));
+  request->log_len += (uint32_t)need;
+  request->log_lines++;
+}
+
+void edge_request_stream(struct edge_request *request, unsigned stream, const uint8_t *bytes, uint32_t len) {
+  struct edge_line *line = &request->line[stream];
+  while (len > 0) {
+    const uint8_t *newline = memchr(bytes, '\n', len);
+    const uint32_t part = newline != NULL ? (uint32_t)(newline - bytes) : len;
+    const uint32_t room = EDGE_LINE_BYTES - line->len;
+    const uint32_t taken = part < room ? part : room;
+    memcpy(line->bytes + line->len, bytes, taken);
+    line->len += taken;
+    bytes += taken;
+    len -= taken;
+    const bool ended = taken == part && newline != NULL;
+    if (ended || line->len == EDGE_LINE_BYTES) {
+      edge_request_log(request, STREAM_LEVEL[stream], line->bytes, line->len);
+      line->len = 0;
+    }
+    if (ended) {
+      bytes++;
+      len--;
+    }
+  }
+}
+
+bool edge_request_write(struct edge_request *request, const uint8_t *bytes, uint32_t len) {
+  if (len > request->part_bytes[EDGE_PART_RESPONSE_BODY] - request->body_len) {
+    request->fault = EDGE_RESULT_RESPONSE_TOO_LARGE;
+    return false;
+  }
+  if (len > 0) memcpy(request->part[EDGE_PART_RESPONSE_BODY] + request->body_len, bytes, len);
+  request->body_len += len;
+  return true;
+}
+
+static uint8_t lower(uint8_t byte) { return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte | 0x20) : byte; }
+
+/* RFC 9110 section 5.6.2: token. */
+static bool is_token(struct edge_bytes text) {
+  for (uint32_t i = 0; i < text.len; i++) {
+    const uint8_t byte = lower(text.at[i]);
+    const bool alphanumeric = (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9');
+    if (!alphanumeric && (byte == 0 || strchr("!#$%&'*+-.^_`|~", byte) == NULL)) return false;
+  }
+  return text.len > 0;
+}
+
+/* RFC 9110 section 5.5: no control bytes but a tab inside, and no blank at either end. */
+static bool is_field_value(struct edge_bytes text) {
+  for (uint32_t i = 0; i < text.len; i++) {
+    const uint8_t byte = text.at[i];
+    if ((byte < 0x20 && byte != '\t') || byte == 0x7f) return false;
+  }
+  if (text.len == 0) return true;
+  const uint8_t first = text.at[0], last = text.at[text.len - 1];
+  return first != ' ' && first != '\t' && last != ' ' && last != '\t';
+}
+
+static bool name_equals(struct edge_bytes name, const char *lower_name, size_t len) {
+  if (name.len != len) return false;
+  for (uint32_t i = 0; i < name.len; i++) {
+    if (lower(name.at[i]) != (uint8_t)lower_name[i]) return false;
+  }
+  return true;
+}
+
+/* Headers that frame the connection or that only the edge gives. A name that ends in '*' is a prefix. */
+static bool is_forbidden(struct edge_bytes name) {
+  static const char *const FORBIDDEN[] = {
+      "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
+      "te",         "trailer",    "trailers",          "proxy-*",        "x-request-id",
+      "x-edge-*",   "date",       "alt-svc",           "server-timing",
+  };
+  for (size_t i = 0; i < sizeof FORBIDDEN / sizeof FORBIDDEN[0]; i++) {
+    const char *pattern = FORBIDDEN[i];
+    const size_t len = strlen(pattern);
+    if (pattern[len - 1] != '*') {
+      if (name_equals(name, pattern, len)) return true;
+    } else if (name.len >= len - 1 &&
+               name_equals((struct edge_bytes){name.at, (uint32_t)len - 1}, pattern, len - 1)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool edge_request_header_add(struct edge_request *request, struct edge_bytes name, struct edge_bytes value) {
+  const uint64_t need = (uint64_t)name.len + value.len + 4;
+  if (!is_token(name) || !is_field_value(value) || is_forbidden(name)) return false;
+  if (need > request->part_bytes[EDGE_PART_RESPONSE_HEAD] - request->head_len) return false;
+  uint8_t *at = request->part[EDGE_PART_RESPONSE_HEAD] + request->head_len;
+  for (uint32_t i = 0; i < name.len; i++)
+    *at++ = lower(name.at[i]);
+  *at++ = ':';
+  *at++ = ' ';
+  if (value.len > 0) memcpy(at, value.at, value.len);
+  at += value.len;
+  *at++ = '\r';
+  *at = '\n';
+  request->head_len += (uint32_t)need;
+  return true;
+}
+
+/* Takes one `name: value\r\n` line off `rest`; false at the end. */
+static bool next_header(struct edge_bytes *rest, struct edge_bytes *name, struct edge_bytes *value) {
+  while (rest->len > 0) {
+    const uint8_t *newline = memchr(rest->at, '\n', rest->len);
+    const uint32_t taken = newline != NULL ? (uint32_t)(newline - rest->at) + 1 : rest->len;
+    struct edge_bytes line = {rest->at, newline != NULL ? taken - 1 : taken};
+    rest->at += taken;
+    rest->len -= taken;
+    if (line.len > 0 && line.at[line.len - 1] == '\r') line.len--;
+    const uint8_t *colon = line.len > 0 ? memchr(line.at, ':', line.len) : NULL;
+    if (colon == NULL) continue;
+    const uint32_t name_len = (uint32_t)(colon - line.at);
+    *name = (struct edge_bytes){line.at, name_len};
+    *value = (struct edge_bytes){colon + 1, line.len - name_len - 1};
+    while (value->len > 0 && value->at[0] == ' ') {
+      value->at++;
+      value->len--;
+    }
+    return true;
+  }
+  return false;
+}
+
+static bool same_name(struct edge_bytes a, struct edge_bytes b) {
+  if (a.len != b.len) return false;
+  for (uint32_t i = 0; i < a.len; i++) {
+    if (lower(a.at[i]) != lower(b.at[i])) return false;
+  }
+  return true;
+}
+
+/* Joins the values of `name` and returns their length, or -1; copies them when `to` is given. */
+static int64_t join_values(struct edge_bytes rest, struct edge_bytes wanted, uint8_t *to) {
+  struct edge_bytes name, value;
+  int64_t total = -1;
+  while (next_header(&rest, &name, &value)) {
+    if (!same_name(name, wanted)) continue;
+    if (total >= 0 && to != NULL) memcpy(to + total, ", ", 2);
+    total = total < 0 ? 0 : total + 2;
+    if (to != NULL && value.len > 0) memcpy(to + total, value.at, value.len);
+    total += value.len;
+  }
+  return total;
+}
+
+int32_t edge_request_header_get(const struct edge_request *request, struct edge_bytes name, uint8_t *to,
+                                uint32_t cap) {
+  const int64_t len = join_values(request->headers, name, NULL);
+  if (len >= 0 && len <= (int64_t)cap && cap > 0) (void)join_values(request->headers, name, to);
+  return (int32_t)len;
+}

@@ -1,0 +1,246 @@
+/*
+ * The ring: the shared memory through which an edge and its workers exchange requests and answers, and the
+ * packets and events between the edge and its zygote. This header is the contract of both sides.
+ *
+ * One memfd holds a header page and `slots` slots of equal size; pages that nobody touched cost nothing, so a
+ * slot is as large as the largest request and response and bodies need no chunking. A worker maps the header
+ * page and its own slot only. Everything that a worker writes is hostile: the edge reads a length or state
+ * once, copies it, and uses the copy after checking it.
+ *
+ *   header page | slot 0 | slot 1 | ...
+ *   slot: control page | log | response head | request head | request body | response body
+ *
+ * Each part of a slot is page-aligned.
+ *
+ * Sizes are bytes, counts are counts; all integers are little-endian and naturally aligned.
+ */
+#ifndef EDGE_RING_H
+#define EDGE_RING_H
+
+#include <stdint.h>
+
+#define EDGE_API __attribute__((visibility("default")))
+
+#define EDGE_SLOTS_MAX 1024u
+#define EDGE_PAGE 4096u
+
+/* The word `state` of a slot is (generation << 8) | one of these; generations are 24 bits and start at 1. */
+enum edge_slot_state {
+  EDGE_SLOT_FREE = 0,     /* no worker */
+  EDGE_SLOT_STARTING = 1, /* edge: start block written, fork asked for */
+  EDGE_SLOT_READY = 2,    /* worker after its start; edge after it took an answer */
+  EDGE_SLOT_REQUEST = 3,  /* edge: a request is in the slot (futex wake) */
+  EDGE_SLOT_DONE = 4,     /* worker: the result block is written */
+  EDGE_SLOT_FAILED = 5    /* worker: the start failed, the result block says why; the worker exits */
+};
+
+/* What ended a request or a start. Everything but EDGE_RESULT_ANSWER is a fault of the guest. */
+enum edge_result {
+  EDGE_RESULT_ANSWER = 0,
+  EDGE_RESULT_TRAP_UNREACHABLE = 1,
+  EDGE_RESULT_TRAP_OUT_OF_BOUNDS = 2,
+  EDGE_RESULT_TRAP_ARITHMETIC = 3,
+  EDGE_RESULT_TRAP_INDIRECT_CALL = 4,
+  EDGE_RESULT_TRAP_OTHER = 5,  /* detail: WasmEdge error code */
+  EDGE_RESULT_GUEST_ERROR = 6, /* detail: the negative number that the guest returned */
+  EDGE_RESULT_BAD_POINTER = 7,
+  EDGE_RESULT_RESPONSE_LENGTH = 8, /* detail: the length that the guest returned */
+  EDGE_RESULT_RESPONSE_TOO_LARGE = 9,
+  EDGE_RESULT_INVALID_RESPONSE = 10, /* bad status, header name or value */
+  EDGE_RESULT_HOST_CALL_LIMIT = 11,
+  EDGE_RESULT_WASI_DENIED = 12,
+  EDGE_RESULT_EXITED = 13,            /* detail: the code given to proc_exit */
+  EDGE_RESULT_MEMORY_EXHAUSTED = 14,  /* no room for the request in the guest's memory */
+  EDGE_RESULT_LOAD_FAILED = 15,       /* start only; detail: WasmEdge error code */
+  EDGE_RESULT_INSTANTIATE_FAILED = 16 /* start only; detail: WasmEdge error code */
+};
+
+/* What a worker says it is doing; a hint that only chooses between error codes when it has died. */
+enum edge_phase { EDGE_PHASE_HOST = 0, EDGE_PHASE_GUEST = 1 };
+
+/* The header page. Hints only: the edge looks at the slots before it believes any of it. */
+struct edge_ring_header {
+  uint32_t edge_sleeping; /* 1: a worker that finishes clears it and sends one byte on the wake socket */
+  uint32_t done[EDGE_SLOTS_MAX / 32u]; /* bit per slot: DONE, READY after a start, or FAILED */
+};
+
+/* The control page of a slot. */
+struct edge_slot {
+  uint32_t state; /* futex word */
+  /* edge to worker */
+  uint32_t method_len, path_len, headers_len, request_id_len; /* in the request head, in this order, packed */
+  uint32_t body_len;
+  /* worker to edge: the result block */
+  uint32_t result;
+  int32_t detail;
+  uint32_t status;
+  uint32_t response_head_len; /* `name: value\r\n` lines */
+  uint32_t response_body_len;
+  uint32_t log_len;     /* records: u32 level, u32 length, bytes padded to 4 */
+  uint32_t log_dropped; /* lines beyond the limits */
+  uint32_t cpu_us;      /* CPU time of this request, and of making the instance pristine before it */
+  /* worker to edge: hints */
+  uint32_t phase;
+  uint32_t served; /* requests finished */
+  /* Requests after which the instance was made pristine; lags `served` only while that runs. */
+  uint32_t recycled;
+};
+
+/*
+ * The start block, in the request head while the slot is STARTING: this, then entrypoint, then env
+ * (NAME=VALUE\0...).
+ */
+struct edge_start {
+  uint32_t memory_pages;
+  uint32_t isolation;        /* 0 clean, 1 reuse */
+  uint32_t max_reuse;        /* requests per instance in reuse */
+  uint32_t allocator;        /* 0 none, 1 alloc, 2 malloc, 3 cabi_realloc, 4 __new */
+  uint32_t memory_pages_min; /* declared initial pages, compared after instantiation */
+  uint32_t response_cap;     /* bytes of the guest's response buffer */
+  uint32_t host_calls_max;
+  uint32_t log_lines_max;
+  uint32_t stack_bytes;
+  uint32_t data_overhead_bytes; /* RLIMIT_DATA above VmData at start and memory_pages */
+  uint32_t entrypoint_len;
+  uint32_t env_len;
+};
+
+/*
+ * Packets from edge to zygote: SOCK_SEQPACKET, each one struct; FORK and COMPILE carry one descriptor
+ * (SCM_RIGHTS).
+ */
+enum edge_command_kind {
+  EDGE_COMMAND_FORK = 1,    /* descriptor: sealed memfd with the code */
+  EDGE_COMMAND_KILL = 2,    /* SIGKILL to the worker of slot and generation, if it is still that worker */
+  EDGE_COMMAND_COMPILE = 3, /* descriptor: sealed memfd with the module; result at `path` */
+  EDGE_COMMAND_CANCEL = 4   /* SIGKILL to the compile child of `job` */
+};
+
+#define EDGE_PATH_MAX 1024u
+
+struct edge_command {
+  uint32_t kind;
+  uint32_t slot; /* COMPILE, CANCEL: job */
+  uint32_t generation;
+  uint32_t memory_bytes; /* COMPILE: RLIMIT_DATA above the start */
+  uint32_t cpu_seconds;  /* COMPILE: RLIMIT_CPU */
+  uint32_t path_len;     /* COMPILE: output path, absolute, without NUL */
+  char path[EDGE_PATH_MAX];
+};
+
+/* Events from zygote to edge: 32 bytes each on a stream that starts with the byte 'E'. */
+enum edge_event_kind {
+  EDGE_EVENT_OPEN = 1,    /* pid: the zygote; value: its threads at entry (must be 1) */
+  EDGE_EVENT_STARTED = 2, /* slot, generation, pid */
+  EDGE_EVENT_EXITED = 3,  /* slot, generation, pid, how, value: reaped; the slot may be used again */
+  EDGE_EVENT_COMPILED = 4 /* slot: job; how, value; how 0 and value 0: the file at `path` is complete */
+};
+
+struct edge_event {
+  uint32_t kind, slot, generation, pid;
+  uint32_t how; /* 0: exit code in value; 1: signal in value; 2: fork failed, errno in value */
+  uint32_t value;
+  uint32_t max_rss_kb;
+  uint32_t cpu_ms;
+};
+
+/* Exit codes of a worker. */
+enum edge_exit {
+  EDGE_EXIT_CLOSED = 0,
+  EDGE_EXIT_START_FAILED = 40,
+  EDGE_EXIT_SANDBOX_FAILED = 41,
+  EDGE_EXIT_PROTOCOL = 42
+};
+/* Exit codes of a compile child. */
+enum edge_compile_exit {
+  EDGE_COMPILE_DONE = 0,
+  EDGE_COMPILE_REFUSED = 50,
+  EDGE_COMPILE_IO = 51,
+  EDGE_COMPILE_SANDBOX = 52
+};
+
+/*
+ * The wake stream starts with the byte 'W'; every later byte means "look at the done bitmap". Its bytes carry
+ * nothing.
+ */
+
+/* ---- The edge's side (libedge_ring.so), called through bun:ffi from one thread. ---- */
+
+struct edge_ring; /* owned by the edge from open to close */
+
+/* NULL on failure (edge_ring_errno). request_head_bytes etc. are rounded up to pages. */
+EDGE_API struct edge_ring *edge_ring_open(uint32_t slots, uint32_t request_head_bytes,
+                                          uint32_t request_body_bytes, uint32_t response_head_bytes,
+                                          uint32_t response_body_bytes, uint32_t log_bytes);
+EDGE_API void edge_ring_close(struct edge_ring *ring);
+EDGE_API int32_t edge_ring_errno(void);
+
+/* Descriptor of the memfd, for the child's stdio; the ring keeps it open. */
+EDGE_API int32_t edge_ring_memfd(struct edge_ring *ring);
+
+/*
+ * Opens a fresh command socket and returns the child's end, to be closed with edge_fd_close after the spawn;
+ * -1 on failure.
+ */
+EDGE_API int32_t edge_ring_command_open(struct edge_ring *ring);
+EDGE_API void edge_ring_command_close(struct edge_ring *ring);
+
+/* Start of a slot in this process, and its size; valid until close. */
+EDGE_API void *edge_ring_slot(struct edge_ring *ring, uint32_t slot);
+EDGE_API uint32_t edge_ring_slot_bytes(struct edge_ring *ring);
+/* Offsets in a slot: 0 log, 1 response head, 2 request head, 3 request body, 4 response body. */
+EDGE_API uint32_t edge_ring_offset(struct edge_ring *ring, uint32_t part);
+
+/*
+ * Copies `bytes` of `data` into a new sealed memfd (no write, no shrink, no grow); the descriptor belongs to
+ * the caller.
+ */
+EDGE_API int32_t edge_code_open(const void *data, uint32_t bytes);
+EDGE_API void edge_fd_close(int32_t fd);
+
+/*
+ * Sets the slot to STARTING with `generation` and asks the zygote to fork; 0, or -1 when the zygote takes no
+ * packet.
+ */
+EDGE_API int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd);
+EDGE_API int32_t edge_ring_kill(struct edge_ring *ring, uint32_t slot, uint32_t generation);
+EDGE_API int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t module_fd,
+                                   uint32_t memory_bytes, uint32_t cpu_seconds, const void *path,
+                                   uint32_t path_len);
+EDGE_API int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job);
+
+/*
+ * Publishes the request that lies in the slot and wakes its worker: 0, or -1 when the slot is not READY at
+ * `generation`.
+ */
+EDGE_API int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generation,
+                                uint32_t method_len, uint32_t path_len, uint32_t headers_len,
+                                uint32_t request_id_len, uint32_t body_len);
+
+#define EDGE_TAKEN_WORDS 12u
+/*
+ * Takes up to `max` finished slots: clears their done bits, copies each result block once, checks its lengths
+ * against the geometry, and writes 12 words per slot to `out` (memory of edge_ring_taken): slot, generation,
+ * state (READY, DONE or FAILED), result, detail, status, response_head_len, response_body_len, log_len,
+ * log_dropped, cpu_us, valid (0: the worker lied about a length). A DONE slot is set READY by
+ * edge_ring_release, not here. Each start and each answer is taken once, whatever the done bits say. When
+ * nothing is left it marks the edge as sleeping and looks once more; when `max` is reached it does not, and
+ * must be called again. Returns the number of slots written.
+ */
+EDGE_API uint32_t edge_ring_drain(struct edge_ring *ring, uint32_t max);
+/* EDGE_SLOTS_MAX * EDGE_TAKEN_WORDS words, owned by the ring. */
+EDGE_API void *edge_ring_taken(struct edge_ring *ring);
+/* The same look at one slot without its done bit: 1 and one record at index 0 when it is finished, else 0. */
+EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generation);
+
+/*
+ * After the answer was copied out: gives back pages of large bodies and sets the slot READY; -1 at a wrong
+ * generation.
+ */
+EDGE_API int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t generation);
+/* After EXITED: gives back all pages of the slot and sets it FREE. */
+EDGE_API void edge_ring_free(struct edge_ring *ring, uint32_t slot);
+/* Hints: bits 0..7 phase, and whether recycling lags (bit 8). */
+EDGE_API uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot);
+
+#endif

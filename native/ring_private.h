@@ -1,0 +1,39 @@
+/*
+ * What the two halves of the edge's ring share: slots (ring.c) and commands (ring_command.c).
+ *
+ * One thread of the edge owns all of it.
+ */
+#ifndef EDGE_RING_PRIVATE_H
+#define EDGE_RING_PRIVATE_H
+
+#include "geometry.h"
+#include "ring.h"
+
+/* What the edge waits for in a slot; kept here, where no worker can write. */
+enum edge_awaited {
+  EDGE_AWAIT_NOTHING = 0,
+  EDGE_AWAIT_START = 1,
+  EDGE_AWAIT_ANSWER = 2,
+  EDGE_AWAIT_RELEASE = 3
+};
+
+struct edge_slot_note {
+  uint32_t generation;
+  uint32_t awaited;
+  uint32_t request_body_bytes;  /* touched by the edge since the last release */
+  uint32_t response_body_bytes; /* touched by the worker since the last release, as far as it says */
+};
+
+struct edge_ring {
+  uint8_t *map;
+  int memfd;
+  int command_fd; /* -1: closed */
+  struct edge_geometry geometry;
+  struct edge_slot_note note[EDGE_SLOTS_MAX];
+  uint32_t taken[EDGE_SLOTS_MAX * EDGE_TAKEN_WORDS];
+};
+
+/* Remembers errno for edge_ring_errno; for use by one thread. */
+void edge_ring_fail(int error);
+
+#endif

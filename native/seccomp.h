@@ -1,0 +1,21 @@
+/*
+ * The filters of system calls. Anything not allowed ends the process with SIGSYS.
+ *
+ * A later filter can only forbid more. Needs no_new_privs. Source: seccomp(2), and x86-64 and arm64 call
+ * tables.
+ */
+#ifndef EDGE_SECCOMP_H
+#define EDGE_SECCOMP_H
+
+#include <stdbool.h>
+
+enum edge_filter {
+  EDGE_FILTER_LOAD = 0,   /* a worker that loads code: may make memory executable and install a filter */
+  EDGE_FILTER_RUN = 1,    /* a worker that runs the guest */
+  EDGE_FILTER_COMPILE = 2 /* a compile: files and threads of its own, no processes, no network */
+};
+
+/* `wake_fd` is the one descriptor that a worker may send on. False when the kernel refuses the filter. */
+bool edge_seccomp_install(enum edge_filter filter, int wake_fd);
+
+#endif

@@ -1,0 +1,223 @@
+/* The life of one worker: start, then request after request. */
+#define _GNU_SOURCE
+#include "worker.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "instance.h"
+#include "sandbox.h"
+#include "seccomp.h"
+
+#define WASM_PAGE 65536u
+#define CODE_BYTES_MAX (1u << 30)
+/*
+ * Of the code, what a load needs at most beside the overhead: a copy in the module and one that is
+ * executable.
+ */
+#define CODE_COPIES 4u
+#define WORKER_FILES 8u
+/* Numbers of the kept descriptors. */
+enum { WAKE_FD = 3, RING_FD = 4, CODE_FD = 5 };
+
+struct life {
+  struct edge_ring_header *header;
+  struct edge_slot *control;
+  uint32_t slot, generation;
+  struct edge_start settings;
+  uint8_t *strings; /* the entrypoint's name, then the environment */
+  struct edge_request request;
+  struct edge_module module;
+  struct edge_instance instance;
+  uint32_t reused;   /* requests that this instance has served */
+  uint32_t cpu_then; /* at the end of the last request */
+};
+
+_Noreturn static void leave(int code) { _exit(code); }
+
+static uint32_t word_of(const struct life *life, enum edge_slot_state state) {
+  return (life->generation << 8) | (uint32_t)state;
+}
+
+static void *map(int fd, size_t bytes, uint64_t offset, int protection, int flags) {
+  void *at = mmap(NULL, bytes, protection, flags, fd, (off_t)offset);
+  return at == MAP_FAILED ? NULL : at;
+}
+
+/* Maps the header page and the own slot, and lets the ring go. */
+static void slot_map(struct life *life, const struct edge_worker *worker) {
+  const struct edge_geometry *geometry = worker->geometry;
+  const uint64_t offset = edge_geometry_slot(geometry, worker->slot);
+  life->header = map(RING_FD, EDGE_PAGE, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+  life->control =
+      map(RING_FD, geometry->slot_bytes, offset, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+  close(RING_FD);
+  if (life->header == NULL || life->control == NULL) leave(EDGE_EXIT_PROTOCOL);
+  life->slot = worker->slot;
+  life->generation = worker->generation;
+  life->request.control = life->control;
+  for (unsigned part = 0; part < EDGE_PARTS; part++) {
+    life->request.part[part] = (uint8_t *)life->control + geometry->offset[part];
+    life->request.part_bytes[part] = geometry->bytes[part];
+  }
+  if (__atomic_load_n(&life->control->state, __ATOMIC_ACQUIRE) != word_of(life, EDGE_SLOT_STARTING)) {
+    leave(EDGE_EXIT_PROTOCOL);
+  }
+}
+
+/* Copies the start block, so that the slot is free for requests. */
+static void settings_copy(struct life *life) {
+  const uint8_t *from = life->request.part[EDGE_PART_REQUEST_HEAD];
+  memcpy(&life->settings, from, sizeof life->settings);
+  const struct edge_start *settings = &life->settings;
+  const uint64_t strings = (uint64_t)settings->entrypoint_len + settings->env_len;
+  if (sizeof *settings + strings > life->request.part_bytes[EDGE_PART_REQUEST_HEAD])
+    leave(EDGE_EXIT_PROTOCOL);
+  life->strings = malloc(strings + 1);
+  if (life->strings == NULL) leave(EDGE_EXIT_PROTOCOL);
+  memcpy(life->strings, from + sizeof *settings, strings);
+  life->request.env = (struct edge_bytes){life->strings + settings->entrypoint_len, settings->env_len};
+  life->request.host_calls_max = settings->host_calls_max;
+  life->request.log_lines_max = settings->log_lines_max;
+  life->instance.module = &life->module;
+  life->instance.settings = settings;
+  life->instance.entrypoint_name = (struct edge_bytes){life->strings, settings->entrypoint_len};
+  life->instance.request = &life->request;
+}
+
+/* The code must be memory that nobody can change any more. */
+static struct edge_bytes code_map(void) {
+  const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+  struct stat facts;
+  struct edge_bytes code = {NULL, 0};
+  const int seals = fcntl(CODE_FD, F_GET_SEALS);
+  if (seals < 0 || (seals & wanted) != wanted || fstat(CODE_FD, &facts) != 0) leave(EDGE_EXIT_PROTOCOL);
+  if (facts.st_size > 0 && facts.st_size <= (off_t)CODE_BYTES_MAX) {
+    code.at = map(CODE_FD, (size_t)facts.st_size, 0, PROT_READ, MAP_PRIVATE);
+    code.len = code.at != NULL ? (uint32_t)facts.st_size : 0;
+  }
+  close(CODE_FD);
+  return code;
+}
+
+static void sandbox_enter(const struct life *life, const struct edge_worker *worker, uint32_t code_bytes) {
+  const struct edge_sandbox sandbox = {
+      .data_bytes = (uint64_t)life->settings.memory_pages * WASM_PAGE + life->settings.data_overhead_bytes +
+                    (uint64_t)code_bytes * CODE_COPIES,
+      .stack_bytes = life->settings.stack_bytes,
+      .file_bytes = 0,
+      .files = WORKER_FILES,
+      .cpu_seconds = 0,
+      .parent = worker->parent,
+      .name = "edge-worker",
+  };
+  if (!edge_sandbox_enter(&sandbox) || !edge_seccomp_install(EDGE_FILTER_LOAD, WAKE_FD)) {
+    leave(EDGE_EXIT_SANDBOX_FAILED);
+  }
+}
+
+/* Tells the edge that the slot has something for it. */
+static void announce(struct life *life) {
+  struct edge_ring_header *header = life->header;
+  __atomic_fetch_or(&header->done[life->slot / 32], 1u << (life->slot % 32), __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&header->edge_sleeping, __ATOMIC_SEQ_CST) == 0) return;
+  if (__atomic_exchange_n(&header->edge_sleeping, 0, __ATOMIC_SEQ_CST) == 0) return;
+  /* A full socket already holds the news. */
+  (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void state_change(struct life *life, enum edge_slot_state from, enum edge_slot_state to) {
+  uint32_t expected = word_of(life, from);
+  if (!__atomic_compare_exchange_n(&life->control->state, &expected, word_of(life, to), false,
+                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    leave(EDGE_EXIT_PROTOCOL);
+  }
+  announce(life);
+}
+
+/*
+ * CPU time since the last call, in microseconds. Asked once per request, for the kernel's answer is dear: the
+ * time to make the instance pristine counts to the request after it.
+ */
+static uint32_t cpu_spent(struct life *life) {
+  struct timespec time;
+  (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  const uint32_t now = (uint32_t)((uint64_t)time.tv_sec * 1000000u + (uint64_t)time.tv_nsec / 1000u);
+  const uint32_t spent = now - life->cpu_then;
+  life->cpu_then = now;
+  return spent;
+}
+
+static void start(struct life *life, const struct edge_worker *worker) {
+  int32_t detail = 0;
+  struct edge_bytes code = code_map();
+  sandbox_enter(life, worker, code.len);
+  (void)edge_request_open(&life->request, EDGE_MOMENT_START);
+  enum edge_result result = EDGE_RESULT_LOAD_FAILED;
+  if (code.at != NULL) result = edge_module_load(&life->module, code, life->settings.memory_pages, &detail);
+  if (code.at != NULL) munmap((void *)(uintptr_t)code.at, code.len);
+  if (result == EDGE_RESULT_ANSWER) result = edge_module_link(&life->module, &life->request, &detail);
+  if (result == EDGE_RESULT_ANSWER) {
+    if (!edge_seccomp_install(EDGE_FILTER_RUN, WAKE_FD)) leave(EDGE_EXIT_SANDBOX_FAILED);
+    result = edge_instance_open(&life->instance, &detail);
+  }
+  edge_request_close(&life->request, result, detail, cpu_spent(life));
+  const bool ready = result == EDGE_RESULT_ANSWER;
+  state_change(life, EDGE_SLOT_STARTING, ready ? EDGE_SLOT_READY : EDGE_SLOT_FAILED);
+  if (!ready) leave(EDGE_EXIT_START_FAILED);
+}
+
+/* Makes the instance pristine when the isolation or a fault asks for it. */
+static void recycle(struct life *life, enum edge_result result) {
+  const bool clean = life->settings.isolation == 0 || result != EDGE_RESULT_ANSWER;
+  int32_t detail = 0;
+  life->reused++;
+  if (!clean && life->reused < life->settings.max_reuse) return;
+  life->reused = 0;
+  (void)edge_request_open(&life->request, EDGE_MOMENT_IDLE);
+  if (edge_instance_recycle(&life->instance, &detail) != EDGE_RESULT_ANSWER) leave(EDGE_EXIT_START_FAILED);
+}
+
+static void serve(struct life *life) {
+  int32_t detail = 0;
+  if (!edge_request_open(&life->request, EDGE_MOMENT_REQUEST)) leave(EDGE_EXIT_PROTOCOL);
+  const enum edge_result result = edge_instance_handle(&life->instance, &detail);
+  edge_request_close(&life->request, result, detail, cpu_spent(life));
+  __atomic_store_n(&life->control->served, life->control->served + 1, __ATOMIC_RELAXED);
+  state_change(life, EDGE_SLOT_REQUEST, EDGE_SLOT_DONE);
+  recycle(life, result);
+  __atomic_store_n(&life->control->recycled, life->control->served, __ATOMIC_RELEASE);
+}
+
+_Noreturn static void loop(struct life *life) {
+  for (;;) {
+    const uint32_t word = __atomic_load_n(&life->control->state, __ATOMIC_ACQUIRE);
+    if (word == word_of(life, EDGE_SLOT_REQUEST)) {
+      serve(life);
+    } else if (word == word_of(life, EDGE_SLOT_READY) || word == word_of(life, EDGE_SLOT_DONE)) {
+      (void)syscall(SYS_futex, &life->control->state, FUTEX_WAIT, word, NULL, NULL, 0);
+    } else {
+      leave((word & 0xffu) == EDGE_SLOT_FREE ? EDGE_EXIT_CLOSED : EDGE_EXIT_PROTOCOL);
+    }
+  }
+}
+
+_Noreturn void edge_worker_run(const struct edge_worker *worker) {
+  static struct life life;
+  const int keep[] = {worker->wake_fd, worker->memfd, worker->code_fd};
+  if (!edge_sandbox_descriptors(worker->null_fd, keep, sizeof keep / sizeof keep[0]))
+    leave(EDGE_EXIT_SANDBOX_FAILED);
+  slot_map(&life, worker);
+  settings_copy(&life);
+  start(&life, worker);
+  loop(&life);
+}

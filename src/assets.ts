@@ -1,0 +1,34 @@
+// The files that travel inside the executable; from sources, the same files as the last build left them.
+import { join } from 'node:path';
+
+declare const EDGE_VERSION: string | undefined;
+
+export type Assets = {
+  /** The engine's libraries as tar.zst; read only by the process that unpacks them. */
+  archive: Blob;
+  /** The RuntimeManifest of `archive`, as JSON. */
+  manifest: Blob;
+  /** The hello fixture that `up --demo` deploys. */
+  hello: Blob;
+  /** Directory of the database migrations; inside the executable it is readable through node:fs only. */
+  migrationsDir: string;
+};
+
+/** Opens no file: each Blob is read when it is used. */
+export function openAssets(): Assets {
+  const isPacked = Bun.isStandaloneExecutable;
+  const assets = isPacked
+    ? join(import.meta.dir, 'assets')
+    : join(import.meta.dir, '..', 'dist', 'stage', 'assets');
+  return {
+    archive: Bun.file(join(assets, 'engine.tar.zst')),
+    manifest: Bun.file(join(assets, 'engine.json')),
+    hello: Bun.file(join(assets, 'hello.wasm')),
+    migrationsDir: isPacked ? join(import.meta.dir, 'migrations') : join(import.meta.dir, '..', 'migrations'),
+  };
+}
+
+/** The version of package.json at build time, or `development` from sources. */
+export function versionOfProgram(): string {
+  return typeof EDGE_VERSION === 'undefined' ? 'development' : EDGE_VERSION;
+}

@@ -1,0 +1,39 @@
+// JSON lines on stdout or stderr, bounded, with secrets kept out by construction: callers pass named fields
+// only.
+import type { Clock } from './clock.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogFields = Record<string, unknown>;
+
+export type Log = {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** The same log with fields that every line carries. */
+  with(fields: LogFields): Log;
+};
+
+const LEVELS: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
+
+export function createLog(options: {
+  clock: Clock;
+  level?: LogLevel;
+  write?: (line: string) => void;
+  fields?: LogFields;
+}): Log {
+  const { clock, level = 'info', fields: own = {} } = options;
+  const write = options.write ?? ((line: string): void => void process.stdout.write(line));
+  const emit = (at: LogLevel, message: string, fields: LogFields): void => {
+    if (LEVELS[at] < LEVELS[level]) return;
+    const time = new Date(clock.nowMs()).toISOString();
+    write(`${JSON.stringify({ time, level: at, message, ...own, ...fields })}\n`);
+  };
+  return {
+    debug: (message, fields = {}) => emit('debug', message, fields),
+    info: (message, fields = {}) => emit('info', message, fields),
+    warn: (message, fields = {}) => emit('warn', message, fields),
+    error: (message, fields = {}) => emit('error', message, fields),
+    with: (fields) => createLog({ clock, level, write, fields: { ...own, ...fields } }),
+  };
+}

@@ -1,0 +1,160 @@
+// The commands that look at functions and nodes and change them, each thin over one or two calls of the API.
+import { Type } from '@sinclair/typebox';
+import type { Clock } from '../base/clock.ts';
+import { JoinTokenAnswer } from '../model/api.ts';
+import { Deployment, DeploymentProgress } from '../model/deployment.ts';
+import { EdgeFunction, Version } from '../model/function.ts';
+import { EdgeNode } from '../model/node.ts';
+import { Route } from '../model/route.ts';
+import type { Api } from './api.ts';
+import { CliFailure } from './failure.ts';
+import { listAll, listVersions, needFunction } from './lookup.ts';
+import type { Terminal } from './terminal.ts';
+import { waitForNodes } from './wait.ts';
+
+/** `json`: one JSON value on stdout instead of text. `name` and `version` are the words after the command. */
+export type ManageInput = {
+  api: Api;
+  terminal: Terminal;
+  clock: Clock;
+  json: boolean;
+  project: string | null;
+  name: string;
+  version: string | null;
+  waitSecs: number;
+};
+
+export async function showFunctions({ api, terminal, json, project }: ManageInput): Promise<void> {
+  const functions = await listAll(api, '/functions', EdgeFunction, project === null ? {} : { project });
+  if (json) return terminal.printJson(functions);
+  if (functions.length === 0) return terminal.note('No function yet: edge deploy FILE.wasm --route /path');
+  const rows = functions.map((one) => [one.name, one.latest_version ?? 'none', one.project_id, one.id]);
+  terminal.printTable([['NAME', 'LATEST', 'PROJECT', 'ID'], ...rows]);
+}
+
+export async function showVersions(input: ManageInput): Promise<void> {
+  const { api, terminal } = input;
+  const owner = await needFunction(api, input.name, input);
+  const versions = await listVersions(api, owner.id);
+  if (input.json) return terminal.printJson(versions);
+  const rows = versions.map((one) => [
+    one.version,
+    one.status,
+    one.size_bytes === null ? '' : `${one.size_bytes}`,
+    one.sha256?.slice(0, 12) ?? '',
+    one.created_at,
+  ]);
+  terminal.printTable([['VERSION', 'STATUS', 'BYTES', 'SHA256', 'CREATED'], ...rows]);
+}
+
+/** What the module check found, when the version has an artifact; printed as it comes. */
+export async function inspect(input: ManageInput): Promise<void> {
+  const { api, terminal } = input;
+  const owner = await needFunction(api, input.name, input);
+  const number = input.version ?? owner.latest_version;
+  if (number === null) {
+    throw new CliFailure('version_not_published', `${owner.name} has no version with an artifact yet.`);
+  }
+  const path = `/functions/${owner.id}/versions/${encodeURIComponent(number)}`;
+  const version = await api.get(path, Version);
+  const report = version.status === 'published' ? await api.get(`${path}/inspect`, Type.Unknown()) : null;
+  if (input.json) return terminal.printJson({ function: owner, version, report });
+  terminal.print(`${owner.name} ${version.version} (${version.status})`);
+  const facts = { sha256: version.sha256, size_bytes: version.size_bytes, ...version.settings, report };
+  for (const [name, held] of Object.entries(facts)) {
+    if (held !== null)
+      terminal.print(`  ${name.padEnd(17)} ${typeof held === 'object' ? JSON.stringify(held) : held}`);
+  }
+}
+
+export async function showRoutes(input: ManageInput): Promise<void> {
+  const { api, terminal, project } = input;
+  const owner = input.name === '' ? null : await needFunction(api, input.name, input);
+  const all = await listAll(api, '/routes', Route, owner === null ? {} : { function_id: owner.id });
+  const routes = all.filter((one) => project === null || one.project_id === project);
+  if (input.json) return terminal.printJson(routes);
+  const functions = new Map(
+    (await listAll(api, '/functions', EdgeFunction)).map((one) => [one.id, one.name]),
+  );
+  const rows = routes.map((one) => [
+    one.methods.length === 0 ? 'any' : one.methods.join(','),
+    one.host,
+    one.path,
+    functions.get(one.function_id) ?? one.function_id,
+    `${one.priority}`,
+  ]);
+  terminal.printTable([['METHODS', 'HOST', 'PATH', 'FUNCTION', 'PRIORITY'], ...rows]);
+}
+
+export async function showNodes({ api, terminal, json }: ManageInput): Promise<void> {
+  const nodes = await listAll(api, '/nodes', EdgeNode);
+  if (json) return terminal.printJson(nodes);
+  if (nodes.length === 0) return terminal.note('No node yet: edge join-token makes the token for one');
+  const rows = nodes.map((one) => [
+    one.id,
+    one.pop_id,
+    one.status,
+    Object.entries(one.labels)
+      .map(([name, held]) => `${name}=${held}`)
+      .join(','),
+    one.edge_version,
+    one.last_heartbeat_at ?? 'never',
+  ]);
+  terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
+}
+
+/** The token alone on stdout, so that a shell can take it. */
+export async function makeJoinToken({ api, terminal, json }: ManageInput): Promise<void> {
+  const answer = await api.post('/nodes/join-tokens', {}, JoinTokenAnswer);
+  if (json) return terminal.printJson(answer);
+  terminal.print(answer.join_token);
+  terminal.note(`for one edge, until ${answer.expires_at}`);
+}
+
+export async function showStatus(input: ManageInput): Promise<void> {
+  const { api, terminal } = input;
+  const owner = await needFunction(api, input.name, input);
+  const active = (await listAll(api, `/functions/${owner.id}/deployments`, Deployment)).find(
+    (one) => one.status === 'active',
+  );
+  if (active === undefined) {
+    if (input.json)
+      return terminal.printJson({ function: owner, deployment: null, nodes: [], complete: false });
+    return terminal.print(
+      `${owner.name} is not deployed (latest version: ${owner.latest_version ?? 'none'})`,
+    );
+  }
+  const progress = await api.get(`/deployments/${active.id}`, DeploymentProgress);
+  if (input.json) return terminal.printJson({ function: owner, ...progress });
+  const { deployment, nodes } = progress;
+  const where = deployment.pop_selector ?? deployment.target_pop?.join(', ') ?? 'every node';
+  terminal.print(`${owner.name} ${deployment.version} on ${where}`);
+  const rows = nodes.map((one) => [one.node_id, one.pop_id, one.node_status, one.state, one.error ?? '']);
+  terminal.printTable([['NODE', 'POP', 'STATUS', 'STATE', 'ERROR'], ...rows]);
+}
+
+export async function rollBack(input: ManageInput): Promise<void> {
+  const { api, terminal } = input;
+  const owner = await needFunction(api, input.name, input);
+  const body = input.version === null ? {} : { version: input.version };
+  const begun = await api.post(`/functions/${owner.id}/rollback`, body, DeploymentProgress);
+  const progress = await waitForNodes({ ...input, progress: begun, waitMs: input.waitSecs * 1_000 });
+  if (input.json) return terminal.printJson({ function: owner, ...progress });
+  terminal.print(`${owner.name} is back at ${progress.deployment.version} on ${progress.nodes.length} nodes`);
+}
+
+export async function undeploy(input: ManageInput): Promise<void> {
+  const { api, terminal } = input;
+  const owner = await needFunction(api, input.name, input);
+  const answer = await api.post(`/functions/${owner.id}/undeploy`, {}, Type.Unknown());
+  if (input.json) return terminal.printJson(answer);
+  terminal.print(`${owner.name} is undeployed; its versions are kept`);
+}
+
+export async function deleteFunction(input: ManageInput): Promise<void> {
+  const { api, terminal } = input;
+  const owner = await needFunction(api, input.name, input);
+  await api.delete(`/functions/${owner.id}`);
+  if (input.json) return terminal.printJson({ function: owner, deleted: true });
+  terminal.print(`${owner.name} is deleted`);
+}

@@ -1,0 +1,162 @@
+// Settings of the commands that talk to a control plane, and of what is deployed or run.
+import { LIMITS } from '../base/limits.ts';
+import { Entrypoint, EnvName, Name, Semver } from '../model/names.ts';
+import { RouteHost, RoutePath } from '../model/route.ts';
+import { choice, integer, list, onOff, pairs, text, url } from './kinds.ts';
+import { CLIENT, type SettingRow } from './row.ts';
+
+export const CLIENT_SETTINGS = {
+  url: {
+    flag: '--url',
+    variable: 'EDGE_URL',
+    kind: url('URL'),
+    initial: null,
+    meaning: 'The control plane to talk to. Not set: from the profile.',
+    commands: CLIENT,
+  },
+  token: {
+    flag: '--token',
+    variable: 'EDGE_TOKEN',
+    kind: text('TOKEN'),
+    initial: null,
+    meaning: 'Token for the API; prefer the variable, flags are seen by others. Not set: from the profile.',
+    commands: CLIENT,
+    secret: true,
+  },
+  project: {
+    flag: '--project',
+    variable: 'EDGE_PROJECT',
+    kind: text('NAME', {
+      pattern: Name.pattern ?? '',
+      bounds: 'lower-case letters, digits, dashes; 63 at most',
+    }),
+    initial: null,
+    meaning: "Project of the function. Not set: the token's own.",
+    commands: [
+      'deploy',
+      'functions',
+      'versions',
+      'inspect',
+      'routes',
+      'status',
+      'rollback',
+      'undeploy',
+      'delete',
+    ],
+  },
+  json: {
+    flag: '--json',
+    variable: null,
+    kind: onOff(),
+    initial: 'false',
+    meaning: 'Print one JSON value on stdout and nothing else there.',
+    commands: [...CLIENT, 'version', 'config'],
+  },
+  waitSecs: {
+    flag: '--wait-secs',
+    variable: 'EDGE_WAIT_SECS',
+    kind: integer('SECONDS', { min: 0, max: 3_600 }),
+    initial: '60',
+    meaning: 'How long to wait until every matching node has the version; 0: do not wait.',
+    commands: ['deploy', 'rollback'],
+  },
+  name: {
+    flag: '--name',
+    variable: null,
+    kind: text('NAME', {
+      pattern: Name.pattern ?? '',
+      bounds: 'lower-case letters, digits, dashes; 63 at most',
+    }),
+    initial: null,
+    meaning: 'Name of the function. Not set: the name of the file.',
+    commands: ['deploy'],
+  },
+  route: {
+    flag: '--route',
+    variable: null,
+    kind: text('PATH', {
+      pattern: RoutePath.pattern ?? '',
+      bounds: 'a path such as /hello, /users/:id or /files/*',
+    }),
+    initial: null,
+    meaning: 'Path that leads to the function. Not set: its routes stay as they are.',
+    commands: ['deploy'],
+  },
+  host: {
+    flag: '--host',
+    variable: null,
+    kind: text('HOST', { pattern: RouteHost.pattern ?? '', bounds: 'a host, *.suffix or *' }),
+    initial: null,
+    meaning: 'Host of the route. Not set: any.',
+    commands: ['deploy'],
+  },
+  method: {
+    flag: '--method',
+    variable: null,
+    kind: list('METHOD', {
+      pattern: '^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$',
+      bounds: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
+      max: 7,
+    }),
+    initial: '',
+    meaning: 'Method of the route; may be repeated. Not set: every method.',
+    commands: ['deploy'],
+  },
+  entrypoint: {
+    flag: '--entrypoint',
+    variable: null,
+    kind: text('EXPORT', { pattern: Entrypoint.pattern ?? '', bounds: 'the name of an export' }),
+    initial: null,
+    meaning: 'Export that answers requests. Not set: as before, else handle.',
+    commands: ['deploy', 'run'],
+  },
+  memoryPages: {
+    flag: '--memory-pages',
+    variable: null,
+    kind: integer('PAGES', { min: 1, max: LIMITS.memoryPagesMax }),
+    initial: null,
+    meaning: `Memory limit, pages of 64 KiB. Not set: as before, else ${LIMITS.memoryPagesDefault}.`,
+    commands: ['deploy', 'run'],
+  },
+  maxExecutionMs: {
+    flag: '--max-execution-ms',
+    variable: null,
+    kind: integer('MS', { min: 1, max: LIMITS.executionMsMax }),
+    initial: null,
+    meaning: `Time limit of a request. Not set: as before, else ${LIMITS.executionMsDefault}.`,
+    commands: ['deploy', 'run'],
+  },
+  isolation: {
+    flag: '--isolation',
+    variable: null,
+    kind: choice('MODE', ['clean', 'reuse']),
+    initial: null,
+    meaning:
+      'clean: each request sees a pristine instance; reuse: state is kept. Not set: as before, else clean.',
+    commands: ['deploy', 'run'],
+  },
+  env: {
+    flag: '--env',
+    variable: null,
+    kind: pairs('K=V', { name: EnvName, max: LIMITS.envEntriesMax, separator: null }),
+    initial: null,
+    meaning: 'Setting that the function reads with env_get; may be repeated. Not set: as before.',
+    commands: ['deploy', 'run'],
+  },
+  version: {
+    flag: '--version',
+    variable: null,
+    kind: text('SEMVER', { pattern: Semver.pattern ?? '', bounds: 'a semantic version such as 1.2.3' }),
+    initial: null,
+    meaning: 'Number of the new version. Not set: the next patch number.',
+    commands: ['deploy'],
+  },
+  selector: {
+    flag: '--selector',
+    variable: null,
+    kind: text('EXPRESSION'),
+    initial: null,
+    meaning: "Nodes to deploy to, such as region == 'tokyo' && latency_ms < 30. Not set: every node.",
+    commands: ['deploy'],
+  },
+} as const satisfies Record<string, SettingRow>;

@@ -1,0 +1,141 @@
+// Artifacts in and out: the presigned PUT, the one-call upload, and the download by version.
+import { Type } from '@sinclair/typebox';
+import type { AnyElysia } from 'elysia';
+import { EdgeError } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import { Version } from '../../model/function.ts';
+import { Semver } from '../../model/names.ts';
+import { boundedBody } from '../bodies.ts';
+import { badFields } from '../failures.ts';
+import { type ApiParts, createResource, FunctionParams } from './resource.ts';
+
+const ArtifactParams = Type.Object({ function_id: Type.String(), version: Type.String() });
+const SignedQuery = Type.Object({
+  expires: Type.String({ pattern: '^[0-9]{1,16}$' }),
+  signature: Type.String({ maxLength: 64 }),
+});
+const UploadQuery = Type.Object({ version: Type.Optional(Semver) }, { additionalProperties: false });
+
+/** Room for the boundaries and headers of a multipart body. */
+const MULTIPART_BYTES = 64 * 1024;
+
+export function artifactsApi(parts: ApiParts): AnyElysia {
+  const { uploadUrls, uploads, publisher, calls } = parts;
+  return createResource('/api/v1')
+    .put(
+      '/uploads/:function_id/:version',
+      async ({ params, query, request }) => {
+        uploadUrls.verify(params, query);
+        requireLength(request);
+        const { version } = await uploads.enter(() => {
+          return publisher.publish({ ...params, body: request.body, actor: 'upload-url' });
+        });
+        return version;
+      },
+      { params: ArtifactParams, query: SignedQuery, parse: 'none', response: { 200: Version } },
+    )
+    .post(
+      '/functions/:id/upload',
+      async ({ params, query, request, status }) => {
+        const actor = calls.actorOf(request);
+        const { version, changed } = await uploads.enter(() => {
+          return upload(parts, { function_id: params.id, version: query.version, request, actor });
+        });
+        return status(changed ? 201 : 200, version);
+      },
+      { params: FunctionParams, query: UploadQuery, parse: 'none', response: { 200: Version, 201: Version } },
+    )
+    .get('/artifacts/:function_id/:version', ({ params, request }) => download(parts, params, request), {
+      params: ArtifactParams,
+    });
+}
+
+async function upload(
+  parts: ApiParts,
+  input: { function_id: string; version: string | undefined; request: Request; actor: string },
+): Promise<{ version: Version; changed: boolean }> {
+  const { store, publisher } = parts;
+  const { function_id, request, actor } = input;
+  await store.functions.get(function_id);
+  const { body, version: named } = await bodyOf(request);
+  const wanted = input.version ?? named ?? (await store.versions.newestPending(function_id))?.version;
+  const version =
+    wanted ?? (await store.versions.create({ function_id, version: undefined, settings: {}, actor })).version;
+  return await publisher.publish({ function_id, version, body, actor });
+}
+
+/** What says beforehand that it is too large is not read at all. */
+function requireLength(request: Request): void {
+  if (Number(request.headers.get('content-length') ?? 0) > LIMITS.artifactBytesMax) {
+    throw new EdgeError('artifact_too_large', { details: { bytes_max: LIMITS.artifactBytesMax } });
+  }
+}
+
+/** The raw body, or the field `file` of a multipart one with its field `version`. */
+async function bodyOf(
+  request: Request,
+): Promise<{ body: ReadableStream<Uint8Array> | null; version: string | undefined }> {
+  const type = request.headers.get('content-type') ?? '';
+  if (!type.startsWith('multipart/form-data')) {
+    requireLength(request);
+    return { body: request.body, version: undefined };
+  }
+  const form = await formOf(boundedBody(request, LIMITS.artifactBytesMax + MULTIPART_BYTES), type);
+  const file = form.get('file');
+  const version = form.get('version');
+  if (!(file instanceof Blob)) throw badFields({ field: 'file', message: 'must be a file' });
+  if (version === null) return { body: file.stream(), version: undefined };
+  if (typeof version !== 'string' || !new RegExp(Semver.pattern ?? '').test(version)) {
+    throw badFields({ field: 'version', message: 'must be a semantic version' });
+  }
+  return { body: file.stream(), version };
+}
+
+type Form = Awaited<ReturnType<Response['formData']>>;
+
+async function formOf(body: ReadableStream<Uint8Array> | null, type: string): Promise<Form> {
+  try {
+    return await new Response(body, { headers: { 'content-type': type } }).formData();
+  } catch (failure) {
+    if (failure instanceof EdgeError) throw new EdgeError('artifact_too_large');
+    throw new EdgeError('bad_request', { message: 'The multipart body could not be read.' });
+  }
+}
+
+/** A node gets only what its desired state names; to it, everything else does not exist. */
+async function download(
+  parts: ApiParts,
+  key: { function_id: string; version: string },
+  request: Request,
+): Promise<Response> {
+  const { store, artifacts, states, calls } = parts;
+  const { caller } = calls.of(request);
+  if (caller?.kind === 'node') {
+    const node = await store.nodes.get(caller.nodeId);
+    const { desired } = (await states.snapshot()).desiredOf(node);
+    const named = desired.functions.some(
+      (item) => item.function_id === key.function_id && item.version === key.version,
+    );
+    if (!named) throw new EdgeError('forbidden');
+  }
+  const { sha256, size_bytes } = await store.versions.get(key);
+  if (sha256 === null) throw new EdgeError('version_not_published');
+  const headers = { etag: `"${sha256}"`, 'cache-control': 'private, immutable' };
+  if (matches(request.headers.get('if-none-match'), sha256))
+    return new Response(null, { status: 304, headers });
+  const file = await artifacts.open(sha256);
+  if (file === null) throw new EdgeError('artifact_unavailable');
+  return new Response(file, {
+    headers: {
+      ...headers,
+      'content-type': 'application/wasm',
+      'content-length': String(size_bytes ?? file.size),
+    },
+  });
+}
+
+/** RFC 9110, 13.1.2: a list of entity tags, compared weakly, or `*`. */
+function matches(condition: string | null, sha256: string): boolean {
+  const tags = (condition ?? '').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+  return tags.includes('*') || tags.includes(`"${sha256}"`);
+}

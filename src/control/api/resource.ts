@@ -1,0 +1,89 @@
+// What every resource of the API shares: its Elysia settings, pages, and the parts that handlers call.
+import { Elysia } from 'elysia';
+import { type Static, Type } from '@sinclair/typebox';
+import type { Clock } from '../../base/clock.ts';
+import type { EdgeError } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { ArtifactStore } from '../../store/artifacts.ts';
+import type { Page, PageRequest } from '../../store/answers.ts';
+import type { Store } from '../../store/store.ts';
+import type { Calls } from '../calls.ts';
+import type { DesiredStates } from '../desired_states.ts';
+import { badFields } from '../failures.ts';
+import type { Gate } from '../gate.ts';
+import type { Heartbeats } from '../heartbeats.ts';
+import type { ControlKeys } from '../keys.ts';
+import type { ProgressReader } from '../progress.ts';
+import type { Publisher } from '../publisher.ts';
+import type { UploadUrls } from '../upload_urls.ts';
+
+/** Everything that handlers reach; they decide nothing that is not in one of these. */
+export type ApiParts = {
+  store: Store;
+  artifacts: ArtifactStore;
+  calls: Calls;
+  keys: ControlKeys;
+  uploadUrls: UploadUrls;
+  publisher: Publisher;
+  uploads: Gate;
+  states: DesiredStates;
+  heartbeats: Heartbeats;
+  progress: ProgressReader;
+  clock: Clock;
+  productVersion: string;
+  newId: (prefix: string) => string;
+  newSecret: (prefix: string) => string;
+  onNodeRemoved: (nodeId: string) => void;
+};
+
+/** Unknown fields are refused rather than dropped: `normalize` would drop them in silence. */
+export function createResource<const Prefix extends string>(prefix: Prefix): Elysia<Prefix> {
+  return new Elysia<Prefix>({ prefix, normalize: false });
+}
+
+export const FunctionParams = Type.Object({ id: Type.String() });
+export const VersionParams = Type.Object({ id: Type.String(), version: Type.String() });
+
+const WholeNumber = Type.String({ pattern: '^[0-9]{1,9}$' });
+
+/** `limit` is cut to what a page may hold. */
+export const pageQuery = {
+  cursor: Type.Optional(Type.String({ maxLength: 512 })),
+  limit: Type.Optional(WholeNumber),
+};
+export const PageQuery = Type.Object(pageQuery, { additionalProperties: false });
+
+export const WaitQuery = Type.Object(
+  { wait_ms: Type.Optional(WholeNumber) },
+  { additionalProperties: false },
+);
+
+export function pageRequest(query: Static<typeof PageQuery>): PageRequest {
+  const asked = Number(query.limit ?? LIMITS.pageSizeDefault);
+  const limit = Math.min(Math.max(asked, 1), LIMITS.pageSizeMax);
+  return { limit, cursor: query.cursor === undefined ? null : decodeCursor(query.cursor) };
+}
+
+export function pageAnswer<Item>(page: Page<Item>): { items: Item[]; next_cursor: string | null } {
+  const { items, next_key } = page;
+  return { items, next_cursor: next_key === null ? null : Buffer.from(next_key).toString('base64url') };
+}
+
+/** A page whose cursor is a whole number. */
+export function numberedPageRequest(query: Static<typeof PageQuery>): PageRequest {
+  const page = pageRequest(query);
+  if (page.cursor !== null && !/^[0-9]{1,15}$/.test(page.cursor)) throw badCursor();
+  return page;
+}
+
+function badCursor(): EdgeError {
+  return badFields({ field: 'cursor', message: 'is not a cursor of this list' });
+}
+
+function decodeCursor(cursor: string): string {
+  const key = Buffer.from(cursor, 'base64url');
+  if (cursor === '' || key.toString('base64url') !== cursor) {
+    throw badCursor();
+  }
+  return key.toString();
+}

@@ -1,0 +1,52 @@
+// The loop that marks silent nodes as offline.
+import type { Clock } from '../base/clock.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import { type Loop, startLoop } from '../base/loop.ts';
+import type { Metrics } from '../base/metrics.ts';
+import { judgeLiveness } from '../model/liveness.ts';
+import type { Store } from '../store/store.ts';
+
+/** A control plane that has just started gives every node a full `nodeOfflineMs` to be heard. */
+export function startFleetLoop(options: {
+  store: Store;
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  onOffline: () => void;
+}): Loop {
+  const { store, clock, log, metrics, onOffline } = options;
+  const listeningSinceMs = clock.nowMs();
+  const up = metrics.gauge({
+    name: 'control_node_up',
+    help: 'Whether a node is heard of.',
+    labels: ['node_id'],
+  });
+  let heldBefore = 0;
+  const step = async (): Promise<number> => {
+    const nodes = await store.nodes.silences();
+    const { offline, held } = judgeLiveness(nodes, {
+      nowMs: clock.nowMs(),
+      listeningSinceMs,
+      offlineMs: LIMITS.nodeOfflineMs,
+      brakePercent: LIMITS.livenessBrakePercent,
+      brakeNodesMin: LIMITS.livenessBrakeNodesMin,
+    });
+    if (held.length !== heldBefore) {
+      log.warn('many nodes are silent at once; none is marked offline', {
+        silent: held.length,
+        nodes: nodes.length,
+      });
+    }
+    heldBefore = held.length;
+    if (offline.length > 0) {
+      await store.nodes.markOffline(offline);
+      for (const id of offline) log.warn('a node is offline', { node_id: id });
+      onOffline();
+    }
+    const gone = new Set(offline);
+    for (const { id, status } of nodes) up.series(id).set(status === 'offline' || gone.has(id) ? 0 : 1);
+    return LIMITS.livenessStepMs;
+  };
+  return startLoop({ name: 'liveness', clock, log, failedMs: LIMITS.livenessStepMs, step });
+}

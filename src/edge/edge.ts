@@ -1,0 +1,281 @@
+// One edge node, wired: cache, agent, reconciler, ingress and its two listeners; opened and closed as a
+// whole.
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import type { RandomBytes } from '../base/id.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Labels } from '../model/names.ts';
+import { startAgent, type Agent } from './agent.ts';
+import { openPublicListener, type Address, type Listener } from './app.ts';
+import { openCache, type Cache } from './cache.ts';
+import { CacheInUse } from './cache_index.ts';
+import { createControlClient } from './control_client.ts';
+import { createEdgeFigures, type EdgeFigures } from './figures.ts';
+import { createFront, type FrontLimits } from './front.ts';
+import type { Ingress } from './ingress.ts';
+import { createMachine, type MachineReading } from './machine.ts';
+import { openMetricsListener } from './metrics_app.ts';
+import { openNodeFiles } from './node_files.ts';
+import { createPuller, type Fetch, type Puller } from './pull.ts';
+import { createReconciler, type Reconciler } from './reconcile.ts';
+import type { AccessLog } from './request_log.ts';
+import { createRouting, type Routing } from './routing.ts';
+import { createSteps } from './steps.ts';
+
+export type EdgeConfig = FrontLimits & {
+  nodeId: string;
+  popId: string;
+  labels: Labels;
+  edgeVersion: string;
+  /** Holds the node's credentials and its last desired state. */
+  dataDir: string;
+  cacheDir: string;
+  cacheBytesMax: number;
+  cacheEntriesMax: number;
+  listen: Address;
+  metricsListen: Address;
+  cpUrl: string;
+  /** Needed at the first start only. */
+  joinToken: string | null;
+  accessLog: AccessLog;
+  concurrentPerProject: number;
+  invocationsPerMinute: number;
+  /**
+   * The longest time between two heartbeats; a control plane holds one for `LIMITS.heartbeatHoldMs` at most.
+   */
+  heartbeatIntervalMs: number;
+  /** How long running requests may go on after `close`. */
+  drainMs: number;
+};
+
+export type EdgeOptions = {
+  config: EdgeConfig;
+  /** Stays the caller's, who closes it after the edge. */
+  engine: Engine;
+  clock: Clock;
+  log: Log;
+  random: RandomBytes;
+  /** Across machines `fetch`; in one process the handler of the control plane. */
+  controlFetch: Fetch;
+  /** For artifacts at absolute addresses. */
+  publicFetch: Fetch;
+  metrics: Metrics;
+};
+
+export type Edge = {
+  /** Ports that are listened on, also where 0 was asked for. */
+  readonly port: number;
+  readonly metricsPort: number;
+  isReady(): boolean;
+  /**
+   * Takes no new requests, answers the running ones, drains the pools and says `offline`; bounded by
+   * `drainMs`.
+   */
+  close(): Promise<void>;
+};
+
+/** The defaults of everything in `EdgeConfig` that is a limit. */
+export const edgeLimits = {
+  targetBytesMax: LIMITS.targetBytesMax,
+  headersBytesMax: LIMITS.headersBytesMax,
+  headersCountMax: LIMITS.headersCountMax,
+  requestBytesMax: LIMITS.requestBytesMax,
+  requestBodyMs: LIMITS.requestBodyMs,
+  requestBodiesBytesMax: LIMITS.requestBodiesBytesMax,
+  cacheBytesMax: LIMITS.cacheBytesMax,
+  cacheEntriesMax: LIMITS.cacheEntriesMax,
+  concurrentPerProject: LIMITS.concurrentPerProject,
+  invocationsPerMinute: LIMITS.invocationsPerMinute,
+  heartbeatIntervalMs: LIMITS.heartbeatIntervalMs,
+  drainMs: LIMITS.drainMs,
+} as const;
+
+/**
+ * Rejects when a port is taken, a folder cannot be written, or the node has neither joined nor a join
+ * token.
+ */
+export async function createEdge(options: EdgeOptions): Promise<Edge> {
+  const node = new Node(options);
+  try {
+    await node.open();
+    return node;
+  } catch (failure) {
+    await node.close();
+    throw failure;
+  }
+}
+
+class Node implements Edge {
+  readonly #options: EdgeOptions;
+  readonly #log: Log;
+  readonly #routing: Routing;
+  readonly #figures: EdgeFigures;
+  readonly #machine: () => MachineReading;
+  readonly #ingress: Ingress;
+  #cache: Cache | null = null;
+  #puller: Puller | null = null;
+  #reconciler: Reconciler | null = null;
+  #agent: Agent | null = null;
+  #public: Listener | null = null;
+  #metrics: Listener | null = null;
+  #isEngineReady = false;
+  #isClosing = false;
+
+  constructor(options: EdgeOptions) {
+    const { config, clock, random, engine } = options;
+    this.#options = options;
+    this.#log = options.log.with({ node_id: config.nodeId });
+    this.#routing = createRouting();
+    this.#machine = createMachine({ clock });
+    this.#figures = createEdgeFigures({
+      metrics: options.metrics,
+      sources: {
+        machine: this.#machine,
+        engine: () => engine.stats(),
+        pools: () => this.#reconciler?.pools() ?? [],
+        cache: () => this.#cache?.totals() ?? { entries: 0, bytes: 0 },
+        revision: () => this.#agent?.accepted()?.revision ?? 0,
+      },
+    });
+    const { accessLog } = config;
+    this.#ingress = createFront({
+      routing: this.#routing,
+      figures: this.#figures,
+      clock,
+      random,
+      log: this.#log,
+      limits: config,
+      accessLog,
+    });
+  }
+
+  get port(): number {
+    return this.#public?.port ?? 0;
+  }
+
+  get metricsPort(): number {
+    return this.#metrics?.port ?? 0;
+  }
+
+  isReady(): boolean {
+    return !this.#isClosing && this.#isEngineReady && this.#reconciler?.isSettled() === true;
+  }
+
+  async open(): Promise<void> {
+    const { config, clock, random, engine, metrics, controlFetch, publicFetch } = this.#options;
+    const log = this.#log;
+    const files = openNodeFiles({ dataDir: config.dataDir, random, log });
+    const credentials = await files.loadCredentials();
+    if (credentials === null && config.joinToken === null) {
+      throw new Error('this node has not joined a control plane yet and has no join token');
+    }
+    const accepted = await files.loadDesired();
+    this.#cache = this.#openCache();
+    this.#puller = createPuller({
+      controlFetch,
+      publicFetch,
+      cpUrl: config.cpUrl,
+      nodeToken: () => this.#agent?.nodeToken() ?? credentials?.node_token ?? null,
+      clock,
+      onPulled: this.#figures.pulled,
+    });
+    const steps = createSteps({
+      engine,
+      cache: this.#cache,
+      puller: this.#puller,
+      figures: this.#figures,
+      log,
+    });
+    const reconciler = createReconciler({
+      steps,
+      cache: this.#cache,
+      routing: this.#routing,
+      figures: this.#figures,
+      clock,
+      random,
+      log,
+      quota: { concurrentMax: config.concurrentPerProject, perMinuteMax: config.invocationsPerMinute },
+      engineReady: this.#awaitEngine(),
+      onChange: () => this.#agent?.notify(),
+    });
+    this.#reconciler = reconciler;
+    if (accepted !== null) reconciler.apply(accepted.desired);
+    const { requestBytesMax, listen, metricsListen } = config;
+    this.#public = openPublicListener({ listen, ingress: this.#ingress, log, requestBytesMax });
+    this.#metrics = openMetricsListener({ listen: metricsListen, metrics, isReady: () => this.isReady() });
+    this.#agent = startAgent({
+      identity: config,
+      joinToken: config.joinToken,
+      holdMs: Math.min(config.heartbeatIntervalMs, LIMITS.heartbeatHoldMs),
+      accepted,
+      credentials,
+      client: createControlClient({ cpUrl: config.cpUrl, controlFetch, clock }),
+      files,
+      clock,
+      random,
+      log,
+      report: () => this.#report(reconciler),
+      onAccepted: ({ desired }) => reconciler.apply(desired),
+      onHeartbeat: this.#figures.heartbeat,
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    const { config, clock } = this.#options;
+    this.#ingress.drain();
+    const endMs = clock.monotonicMs() + config.drainMs;
+    const finished = new AbortController();
+    const late = clock.sleep(config.drainMs, finished.signal);
+    if (this.#public !== null) await Promise.race([this.#public.drain(), late]);
+    await this.#agent?.close({ graceMs: Math.min(config.drainMs, LIMITS.reconnectMsMin) });
+    this.#puller?.close();
+    await this.#reconciler?.close({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
+    await this.#public?.close();
+    await this.#metrics?.close();
+    this.#cache?.close();
+    finished.abort();
+    this.#log.info('closed');
+  }
+
+  /** A second node on this machine keeps its artifacts in its data directory. */
+  #openCache(): Cache {
+    const { config, clock, random } = this.#options;
+    const { cacheDir, cacheBytesMax: bytesMax, cacheEntriesMax: entriesMax } = config;
+    const log = this.#log;
+    const own = { bytesMax, entriesMax, clock, random, log, onRead: this.#figures.cacheRead };
+    try {
+      return openCache({ ...own, dir: cacheDir });
+    } catch (failure) {
+      if (!(failure instanceof CacheInUse)) throw failure;
+      log.warn('the cache directory is in use; this node keeps its artifacts in its data directory');
+      return openCache({ ...own, dir: join(config.dataDir, 'artifacts') });
+    }
+  }
+
+  /** An engine that never comes up leaves the node not ready, and its functions loading. */
+  async #awaitEngine(): Promise<void> {
+    try {
+      await this.#options.engine.ready();
+      this.#isEngineReady = true;
+      this.#agent?.notify();
+    } catch (failure) {
+      this.#log.error('the engine did not start', { error: String(failure) });
+      await new Promise(() => {});
+    }
+  }
+
+  #report(reconciler: Reconciler): ReturnType<Parameters<typeof startAgent>[0]['report']> {
+    const { cpuPercent, memBytes } = this.#machine();
+    return {
+      status: this.#isEngineReady ? 'online' : 'degraded',
+      cpu_percent: cpuPercent,
+      mem_bytes: memBytes,
+      functions: reconciler.observed(),
+    };
+  }
+}

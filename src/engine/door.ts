@@ -1,0 +1,64 @@
+// The unix socket on which the engine process calls back: exactly one stream of events and one of wakes.
+import type { Socket } from 'bun';
+import { createFrameReader, type EngineEvent, type FrameReader } from './frames.ts';
+
+export type Door = { close(): void };
+
+type Peer = { kind: 'unknown' | 'events' | 'wakes'; frames: FrameReader };
+
+/** First byte of each stream. */
+const PREFACE = { events: 0x45, wakes: 0x57 } as const;
+
+/** `closed`: one of the two streams has ended. Once both are there nobody else is let in. */
+export function openDoor(options: {
+  socketPath: string;
+  event(event: EngineEvent): void;
+  wake(): void;
+  closed(): void;
+}): Door {
+  const { socketPath, event, wake, closed } = options;
+  const peers: { events: Socket<Peer> | null; wakes: Socket<Peer> | null } = { events: null, wakes: null };
+  const introduce = (socket: Socket<Peer>, preface: number | undefined): boolean => {
+    const kind = preface === PREFACE.events ? 'events' : preface === PREFACE.wakes ? 'wakes' : null;
+    if (kind === null || peers[kind] !== null) {
+      socket.terminate();
+      return false;
+    }
+    peers[kind] = socket;
+    socket.data.kind = kind;
+    if (peers.events !== null && peers.wakes !== null) listener.stop(false);
+    return true;
+  };
+  const listener = Bun.listen<Peer>({
+    unix: socketPath,
+    socket: {
+      open(socket) {
+        socket.data = { kind: 'unknown', frames: createFrameReader() };
+      },
+      data(socket, chunk) {
+        const peer = socket.data;
+        if (peer.kind === 'wakes') return wake();
+        let rest: Uint8Array = chunk;
+        if (peer.kind === 'unknown') {
+          if (!introduce(socket, chunk[0])) return;
+          rest = chunk.subarray(1);
+          if (socket.data.kind === 'wakes') return wake();
+        }
+        for (const one of peer.frames.read(rest)) event(one);
+      },
+      close(socket) {
+        if (socket.data.kind !== 'unknown') closed();
+      },
+      error(socket) {
+        if (socket.data.kind !== 'unknown') closed();
+      },
+    },
+  });
+  return {
+    close() {
+      listener.stop(true);
+      peers.events?.terminate();
+      peers.wakes?.terminate();
+    },
+  };
+}

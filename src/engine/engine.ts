@@ -1,0 +1,76 @@
+// The engine as the edge sees it: prepare an artifact, open a pool for a version, invoke, close.
+import type { GuestErrorCode, ModuleErrorCode } from '../base/errors.ts';
+import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
+import type { VersionSettings } from '../model/function.ts';
+
+/** Who a version belongs to; names a pool in logs and metrics. */
+export type VersionRef = { functionId: string; projectId: string; version: string };
+
+/**
+ * Code that a worker may load: sealed memory that holds exactly the bytes that were verified. It belongs to
+ * whoever prepared it and must be closed after every pool that was opened with it.
+ */
+export type Code = {
+  readonly digest: string;
+  readonly execution: 'aot' | 'interpreter';
+  readonly compiledMs: number;
+  close(): void;
+};
+
+export type PrepareOutcome = { ok: true; code: Code } | { ok: false; code: ModuleErrorCode; message: string };
+
+export type PoolStats = { workers: number; idle: number; busy: number; starting: number; queued: number };
+
+export type Pool = {
+  readonly ref: VersionRef;
+  /** Starts workers until `count` are ready; resolves with the fault of the first that could not start. */
+  warm(count: number): Promise<{ ok: true } | { ok: false; code: GuestErrorCode; detail: string | null }>;
+  /**
+   * `deadlineMs` is absolute on the engine's monotonic clock and covers queueing, start and call. Never
+   * rejects.
+   */
+  invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome>;
+  stats(): PoolStats;
+  /** Takes no new invocations, waits for the running ones up to `graceMs`, then ends every worker. */
+  close(options: { graceMs: number }): Promise<void>;
+};
+
+/** Counts since the engine was created. `failed` compiles run in the interpreter; `queued` is of now. */
+export type CompileCounts = {
+  compiled: number;
+  failed: number;
+  queued: number;
+  compile_ms_total: number;
+  cache_hits: number;
+  cache_misses: number;
+  interpreted: number;
+};
+
+export type EngineStats = {
+  workers: number;
+  busy: number;
+  restarts: number;
+  /** Workers killed at a deadline. */
+  killed: number;
+  /** Workers that ended by themselves, or broke the protocol. */
+  crashed: number;
+  enginePid: number | null;
+  compile: CompileCounts;
+};
+
+export type Engine = {
+  /**
+   * Checks (again), strips, compiles in a limited child, or takes the authenticated compiled file of an
+   * earlier time. `artifact` must already have the digest `sha256`; nothing is loaded into this process.
+   */
+  prepare(input: {
+    artifact: Uint8Array;
+    sha256: string;
+    settings: VersionSettings;
+  }): Promise<PrepareOutcome>;
+  openPool(input: { ref: VersionRef; code: Code; settings: VersionSettings }): Pool;
+  stats(): EngineStats;
+  /** Resolves once the engine process takes work. */
+  ready(): Promise<void>;
+  close(): Promise<void>;
+};

@@ -1,0 +1,67 @@
+// A deployment: which version of a function runs on which nodes, and how far the nodes are.
+import { type Static, Type } from '@sinclair/typebox';
+import { LIMITS } from '../base/limits.ts';
+import { PopId, Semver } from './names.ts';
+
+/**
+ * POST /api/v1/functions/:id/deploy. Neither selector nor pops: the function's own selector, else every node.
+ */
+export const DeployRequest = Type.Object(
+  {
+    version: Type.Optional(Semver),
+    pop_selector: Type.Optional(Type.String({ maxLength: LIMITS.selectorLengthMax })),
+    target_pop: Type.Optional(Type.Array(PopId, { minItems: 1, maxItems: 1_000, uniqueItems: true })),
+    dry_run: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+);
+export type DeployRequest = Static<typeof DeployRequest>;
+
+/** POST /api/v1/functions/:id/rollback; without a version, the one deployed before. */
+export const RollbackRequest = Type.Object(
+  { version: Type.Optional(Semver) },
+  { additionalProperties: false },
+);
+export type RollbackRequest = Static<typeof RollbackRequest>;
+
+const DeploymentStatus = Type.Union([
+  Type.Literal('active'),
+  Type.Literal('superseded'),
+  Type.Literal('undeployed'),
+]);
+
+export const Deployment = Type.Object({
+  id: Type.String(),
+  function_id: Type.String(),
+  version: Semver,
+  previous_version: Type.Union([Semver, Type.Null()]),
+  pop_selector: Type.Union([Type.String(), Type.Null()]),
+  target_pop: Type.Union([Type.Array(Type.String()), Type.Null()]),
+  status: DeploymentStatus,
+  revision: Type.Integer(),
+  created_at: Type.String(),
+});
+export type Deployment = Static<typeof Deployment>;
+
+/** `pending`: the node has not reported this version yet. */
+export const NodeProgress = Type.Object({
+  node_id: Type.String(),
+  pop_id: Type.String(),
+  node_status: Type.String(),
+  state: Type.Union([
+    Type.Literal('pending'),
+    Type.Literal('loading'),
+    Type.Literal('cached'),
+    Type.Literal('error'),
+  ]),
+  error: Type.Union([Type.String(), Type.Null()]),
+});
+export type NodeProgress = Static<typeof NodeProgress>;
+
+export const DeploymentProgress = Type.Object({
+  deployment: Deployment,
+  nodes: Type.Array(NodeProgress),
+  /** Every matching node that is not offline has reported `cached`. */
+  complete: Type.Boolean(),
+});
+export type DeploymentProgress = Static<typeof DeploymentProgress>;

@@ -1,0 +1,135 @@
+// The border of headers: what of a request reaches a guest, and what of a guest's answer may reach a client.
+
+export type RequestHead = {
+  /** `name: value\r\n` lines, names in lower case, without hop-by-hop fields and without `content-length`. */
+  text: string;
+  /** From `content-length`; null when there is none, NaN when it is not a number. */
+  contentLength: number | null;
+  /** The body comes in chunks of unknown total length. */
+  isChunked: boolean;
+  /** As received; null when there is none. */
+  requestId: string | null;
+  timingAsked: boolean;
+};
+
+export type RequestHeadOutcome =
+  | { ok: true; head: RequestHead }
+  | { ok: false; code: 'headers_too_large' | 'bad_request'; requestId: string | null };
+
+/** Fields of one connection (RFC 9110, 7.6.1), and those that only this listener may act on. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-authentication-info',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
+/** Fields of an answer that the host alone says; a guest's are left out, not refused. */
+const HOST_OWNED: ReadonlySet<string> = new Set([
+  'content-length',
+  'date',
+  'x-request-id',
+  'x-edge-function',
+  'x-edge-version',
+  'x-edge-fallback',
+]);
+
+const FIELD_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
+const FIELD_VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
+const PLAIN_CONNECTION = /^(keep-alive|close|upgrade)?$/i;
+
+/** An id that a client may choose: short and safe in a header, a log line and a trace. */
+export function isRequestId(text: string): boolean {
+  return REQUEST_ID.test(text);
+}
+
+function connectionNames(headers: Headers): ReadonlySet<string> | null {
+  const connection = headers.get('connection');
+  if (connection === null || PLAIN_CONNECTION.test(connection)) return null;
+  return new Set(connection.split(',').map((name) => name.trim().toLowerCase()));
+}
+
+/**
+ * Reads the fields of a request once. `host` is the authority that the server took from the same request; a
+ * `host` field with more than one value is refused, since two readers could take different ones.
+ */
+export function readRequestHead(
+  headers: Headers,
+  bounds: { bytesMax: number; countMax: number },
+): RequestHeadOutcome {
+  const nominated = connectionNames(headers);
+  let text = '';
+  let count = 0;
+  let bytes = 0;
+  let contentLength: number | null = null;
+  let isChunked = false;
+  let requestId: string | null = null;
+  let timingAsked = false;
+  for (const [name, value] of headers) {
+    count += 1;
+    bytes += name.length + value.length + 4;
+    switch (name) {
+      case 'content-length':
+        contentLength = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+        continue;
+      case 'transfer-encoding':
+        isChunked = true;
+        continue;
+      case 'host':
+        if (value.includes(','))
+          return { ok: false, code: 'bad_request', requestId: headers.get('x-request-id') };
+        break;
+      case 'x-request-id':
+        requestId = value;
+        if (!isRequestId(value)) continue;
+        break;
+      case 'x-edge-timing':
+        timingAsked = value === '1';
+        break;
+      case 'expect':
+        continue;
+      default:
+        if (HOP_BY_HOP.has(name) || nominated?.has(name) === true) continue;
+    }
+    text += `${name}: ${value}\r\n`;
+  }
+  if (count > bounds.countMax || bytes > bounds.bytesMax)
+    return { ok: false, code: 'headers_too_large', requestId };
+  return { ok: true, head: { text, contentLength, isChunked, requestId, timingAsked } };
+}
+
+/** The host says this field itself; a guest's is left out of the answer. */
+export function isHostOwned(name: string): boolean {
+  return HOST_OWNED.has(name);
+}
+
+/**
+ * Null when the answer may be sent, else a sentence on what is wrong with it (spec:
+ * `invalid_guest_response`). Names are lower case tokens, values have one line of Latin-1 without outer
+ * white space, status is 200 to 599.
+ */
+export function refuseResponseHead(
+  status: number,
+  headers: readonly (readonly [name: string, value: string])[],
+  bounds: { bytesMax: number; countMax: number },
+): string | null {
+  if (!Number.isInteger(status) || status < 200 || status > 599)
+    return `status ${status} is outside 200 to 599`;
+  if (headers.length > bounds.countMax) return `${headers.length} headers are more than ${bounds.countMax}`;
+  let bytes = 0;
+  for (const [name, value] of headers) {
+    bytes += name.length + value.length + 4;
+    if (!FIELD_NAME.test(name)) return 'a header name is not a lower-case token';
+    if (!FIELD_VALUE.test(value)) return `the value of header "${name}" has a forbidden character`;
+    if (HOP_BY_HOP.has(name)) return `header "${name}" belongs to the connection`;
+  }
+  return bytes > bounds.bytesMax ? `${bytes} bytes of headers are more than ${bounds.bytesMax}` : null;
+}

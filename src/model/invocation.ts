@@ -1,0 +1,34 @@
+// One invocation of a function on an edge: what goes into the engine and what comes out.
+import type { GuestErrorCode } from '../base/errors.ts';
+
+/** `headers` is `name: value\r\n` lines, names in lower case; `path` is the request target with its query. */
+export type InvocationRequest = {
+  requestId: string;
+  method: string;
+  path: string;
+  headers: string;
+  body: Uint8Array | null;
+};
+
+/** A line that a guest wrote with `log` (levels 0 trace to 4 error) or to stdout and stderr. */
+export type GuestLogLine = { level: number; text: string };
+
+export type InvocationLogs = { lines: GuestLogLine[]; dropped: number };
+
+/**
+ * `answer`: the guest answered; headers are checked and safe to send. `fault`: the guest ended the request.
+ * `busy`: the bounded queue is full. `refused`: the request does not fit into a slot; it ran nowhere.
+ * `unavailable`: the engine is restarting or closing.
+ */
+export type InvocationOutcome =
+  | {
+      kind: 'answer';
+      status: number;
+      headers: [name: string, value: string][];
+      body: Uint8Array;
+      logs: InvocationLogs | null;
+    }
+  | { kind: 'fault'; code: GuestErrorCode; detail: string | null; logs: InvocationLogs | null }
+  | { kind: 'busy'; retryAfterMs: number }
+  | { kind: 'refused'; code: 'request_too_large' | 'headers_too_large' }
+  | { kind: 'unavailable'; code: 'engine_restarting' | 'shutting_down' };

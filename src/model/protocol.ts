@@ -1,0 +1,121 @@
+// The wire between control plane and edge: join, heartbeat, desired state, observed state.
+import { type Static, Type } from '@sinclair/typebox';
+import { LIMITS } from '../base/limits.ts';
+import { VersionSettings } from './function.ts';
+import { Labels, Name, NodeId, PopId, Semver, Sha256 } from './names.ts';
+import { RouteRule } from './route.ts';
+
+/** POST /api/v1/nodes/join, with `authorization: Bearer <join token>`. */
+export const JoinRequest = Type.Object(
+  { node_id: NodeId, pop_id: PopId, labels: Labels, edge_version: Type.String({ maxLength: 64 }) },
+  { additionalProperties: false },
+);
+export type JoinRequest = Static<typeof JoinRequest>;
+
+/**
+ * `node_token` opens every later call of this node; `control_public_key` is the raw Ed25519 key, base64url.
+ */
+export const JoinAnswer = Type.Object({
+  node_id: NodeId,
+  node_token: Type.String({ maxLength: 256 }),
+  control_public_key: Type.String({ maxLength: 64 }),
+});
+export type JoinAnswer = Static<typeof JoinAnswer>;
+
+/** What a node says of one version of one function. */
+export const ObservedFunction = Type.Object(
+  {
+    id: Type.String({ maxLength: 64 }),
+    version: Semver,
+    state: Type.Union([Type.Literal('loading'), Type.Literal('cached'), Type.Literal('error')]),
+    /** A code of the error table and a sentence; null unless `state` is `error`. */
+    error: Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()]),
+    /** `aot`: compiled code. `interpreter`: the compiler gave up on this artifact. */
+    execution: Type.Union([Type.Literal('aot'), Type.Literal('interpreter'), Type.Null()]),
+    invocation_count: Type.Integer({ minimum: 0 }),
+    error_count: Type.Integer({ minimum: 0 }),
+    avg_latency_ms: Type.Number({ minimum: 0 }),
+    p99_ms: Type.Number({ minimum: 0 }),
+  },
+  { additionalProperties: false },
+);
+export type ObservedFunction = Static<typeof ObservedFunction>;
+
+/**
+ * POST /api/v1/nodes/:id/heartbeat, with `authorization: Bearer <node token>`. The answer is held until the
+ * desired
+ * state of the node has another digest than `applied_digest`, or `hold_ms` has passed.
+ */
+export const HeartbeatRequest = Type.Object(
+  {
+    status: Type.Union([Type.Literal('online'), Type.Literal('degraded'), Type.Literal('offline')]),
+    edge_version: Type.String({ maxLength: 64 }),
+    cpu_percent: Type.Number({ minimum: 0 }),
+    mem_bytes: Type.Integer({ minimum: 0 }),
+    labels: Labels,
+    functions: Type.Array(ObservedFunction, { maxItems: LIMITS.cacheEntriesMax }),
+    applied_revision: Type.Integer({ minimum: 0 }),
+    /**
+     * SHA-256 over the canonical JSON of the desired state that the node has accepted; null before the first.
+     */
+    applied_digest: Type.Union([Sha256, Type.Null()]),
+    hold_ms: Type.Integer({ minimum: 0, maximum: LIMITS.heartbeatHoldMs }),
+  },
+  { additionalProperties: false },
+);
+export type HeartbeatRequest = Static<typeof HeartbeatRequest>;
+
+/**
+ * One function as an edge receives it (spec 2.3). `artifact_url` is a path on the control plane or an
+ * absolute URL.
+ */
+export const DesiredFunction = Type.Object(
+  {
+    function_id: Type.String({ pattern: '^[a-z]{1,8}_[0-9a-z]{26}$' }),
+    project_id: Name,
+    name: Name,
+    version: Semver,
+    artifact_url: Type.String({ maxLength: 2_048 }),
+    sha256: Sha256,
+    size_bytes: Type.Integer({ minimum: 8, maximum: LIMITS.artifactBytesMax }),
+    settings: VersionSettings,
+    routes: Type.Array(RouteRule, { maxItems: LIMITS.routesPerFunctionMax }),
+  },
+  { additionalProperties: false },
+);
+export type DesiredFunction = Static<typeof DesiredFunction>;
+
+/** The whole truth for one node; functions are ordered by `function_id`. */
+export const DesiredState = Type.Object(
+  { functions: Type.Array(DesiredFunction, { maxItems: LIMITS.cacheEntriesMax }) },
+  { additionalProperties: false },
+);
+export type DesiredState = Static<typeof DesiredState>;
+
+/**
+ * The answer to a heartbeat. `revision` only rises: an edge refuses an answer below the one it has. `desired`
+ * is null
+ * when the node has it already. The body is signed: header `x-edge-signature` holds the base64url Ed25519
+ * signature of
+ * the exact body bytes.
+ */
+export const HeartbeatAnswer = Type.Object(
+  {
+    node_id: NodeId,
+    revision: Type.Integer({ minimum: 0 }),
+    digest: Sha256,
+    desired: Type.Union([DesiredState, Type.Null()]),
+    next_heartbeat_ms: Type.Integer({ minimum: 0, maximum: 3_600_000 }),
+  },
+  { additionalProperties: false },
+);
+export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
+
+/** JSON with sorted keys and no white space, so that both sides digest the same bytes. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  const entries = Object.entries(value).filter(([, held]) => held !== undefined);
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, held]) => `${JSON.stringify(key)}:${canonicalJson(held)}`).join(',')}}`;
+}

@@ -1,0 +1,131 @@
+// Selectors: bounded, typed CEL expressions over a node's labels, its id and its pop.
+import { type ASTNode, Environment, ParseError, TypeError as CelTypeError } from '@marcbachmann/cel-js';
+import { LIMITS } from '../base/limits.ts';
+import type { Labels } from './names.ts';
+
+/** What a selector reads of a node; labels named `node_id` or `pop_id` are hidden by the node's own. */
+export type SelectorNode = { id: string; pop_id: string; labels: Labels };
+
+/** A checked expression; `matches` never throws. */
+export type Selector = { readonly source: string; matches(node: SelectorNode): boolean };
+
+/** `position` counts UTF-16 units from the start of the expression. */
+export type SelectorOutcome =
+  { ok: true; selector: Selector } | { ok: false; message: string; position: { start: number; end: number } };
+
+/**
+ * Functions and methods whose cost is bounded by the lengths of labels and literals. Regular expressions and
+ * the macros that walk lists are left out: both let a short expression run for hours.
+ */
+const CALLS_ALLOWED = new Set([
+  'size',
+  'startsWith',
+  'endsWith',
+  'contains',
+  'int',
+  'double',
+  'string',
+  'bool',
+  'dyn',
+]);
+
+/**
+ * Parses and type-checks `source`. The type of a label is known only on a node, so a label checks as any
+ * type; on a node where a label is absent or of another type than the expression needs, the expression is
+ * false.
+ */
+export function compileSelector(source: string): SelectorOutcome {
+  if (source.length > LIMITS.selectorLengthMax) {
+    return refuse(
+      `A selector has at most ${LIMITS.selectorLengthMax} characters.`,
+      LIMITS.selectorLengthMax,
+      source.length,
+    );
+  }
+  const environment = createEnvironment();
+  try {
+    const evaluate = environment.parse(source);
+    const call = forbiddenCall(evaluate.ast);
+    if (call !== null)
+      return refuse(`The function "${call.name}" is not offered in selectors.`, call.start, call.end);
+    const checked = evaluate.check();
+    if (!checked.valid) return refusalOf(checked.error, source);
+    if (checked.type !== 'bool' && checked.type !== 'dyn') {
+      return refuse(
+        `A selector must be true or false; this one is of type ${checked.type ?? 'unknown'}.`,
+        0,
+        source.length,
+      );
+    }
+    return { ok: true, selector: { source, matches: (node) => isTrue(() => evaluate(contextOf(node))) } };
+  } catch (failure) {
+    return refusalOf(failure, source);
+  }
+}
+
+function createEnvironment(): Environment {
+  return new Environment({
+    unlistedVariablesAreDyn: true,
+    limits: {
+      maxAstNodes: LIMITS.selectorNodesMax,
+      maxDepth: LIMITS.selectorDepthMax,
+      maxListElements: LIMITS.selectorNodesMax,
+      maxMapEntries: LIMITS.labelsMax,
+      maxCallArguments: 4,
+    },
+  })
+    .registerVariable('node_id', 'string')
+    .registerVariable('pop_id', 'string');
+}
+
+function isTrue(evaluate: () => unknown): boolean {
+  try {
+    return evaluate() === true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whole numbers become CEL ints, so that arithmetic with whole literals type-checks at run time. */
+function contextOf(node: SelectorNode): Record<string, unknown> {
+  const context = Object.create(null) as Record<string, unknown>;
+  for (const [name, value] of Object.entries(node.labels)) {
+    context[name] = typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+  }
+  context['node_id'] = node.id;
+  context['pop_id'] = node.pop_id;
+  return context;
+}
+
+type ForbiddenCall = { name: string; start: number; end: number };
+
+function forbiddenCall(node: unknown): ForbiddenCall | null {
+  if (Array.isArray(node)) {
+    for (const item of node) {
+      const found = forbiddenCall(item);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+  if (!isAstNode(node)) return null;
+  if (node.op === 'call' || node.op === 'rcall') {
+    const name = String(node.args[0]);
+    if (!CALLS_ALLOWED.has(name)) return { name, start: node.range.start, end: node.range.end };
+  }
+  return forbiddenCall(node.args);
+}
+
+function isAstNode(value: unknown): value is ASTNode {
+  return value !== null && typeof value === 'object' && 'op' in value && 'args' in value;
+}
+
+function refuse(message: string, start: number, end: number): SelectorOutcome {
+  return { ok: false, message, position: { start, end } };
+}
+
+function refusalOf(failure: unknown, source: string): SelectorOutcome {
+  if (failure instanceof ParseError || failure instanceof CelTypeError) {
+    return refuse(`${failure.summary}.`, failure.range?.start ?? 0, failure.range?.end ?? source.length);
+  }
+  return refuse('The expression could not be read.', 0, source.length);
+}

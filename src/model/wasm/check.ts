@@ -1,0 +1,56 @@
+// The one question of an upload: are these bytes an acceptable module, and what is in it?
+import { LIMITS } from '../../base/limits.ts';
+import { moduleFault, type ModuleFault } from './fault.ts';
+import { importFault } from './imports.ts';
+import { parseModule } from './parse.ts';
+import type { ModuleLimits } from './parsed.ts';
+import {
+  allocatorOf,
+  entrypointFault,
+  hasInitialize,
+  memoryFault,
+  nativeCodeFault,
+  segmentFault,
+  tableFault,
+} from './policy.ts';
+import { reportOf, type ModuleReport } from './report.ts';
+
+/**
+ * `memoryPages` bounds the initial memory. `typeCheck` is a validator such as `WebAssembly.validate`; it sees
+ * only bytes that passed everything else. `limits` replaces bounds of `LIMITS`.
+ */
+type CheckOptions = {
+  memoryPages: number;
+  entrypoint: string;
+  typeCheck: (bytes: Uint8Array) => boolean;
+  limits?: Partial<ModuleLimits>;
+};
+
+/** The same question where the answer may come from elsewhere. Rejects only when nobody could look. */
+export type ModuleCheck = (
+  bytes: Uint8Array,
+  options: Pick<CheckOptions, 'memoryPages' | 'entrypoint'>,
+) => Promise<CheckResult>;
+
+export type CheckResult = { ok: true; report: ModuleReport } | { ok: false; error: ModuleFault };
+
+/** Decodes, then applies the policy, then type-checks; the first fault is the answer. It never throws. */
+export function checkModule(bytes: Uint8Array, options: CheckOptions): CheckResult {
+  const limits: ModuleLimits = { ...LIMITS, ...options.limits };
+  const parsed = parseModule(bytes, { limits });
+  if (!parsed.ok) return parsed;
+  const { module } = parsed;
+  const { entrypoint, memoryPages } = options;
+  const error =
+    nativeCodeFault(module) ??
+    importFault(module) ??
+    memoryFault(module, memoryPages) ??
+    tableFault(module, limits) ??
+    segmentFault(module) ??
+    entrypointFault(module, entrypoint) ??
+    (options.typeCheck(bytes) ? undefined : moduleFault('invalid_wasm'));
+  if (error !== undefined) return { ok: false, error };
+  const allocator = allocatorOf(module);
+  const facts = { sizeBytes: bytes.length, entrypoint, allocator, hasInitialize: hasInitialize(module) };
+  return { ok: true, report: reportOf(module, facts) };
+}

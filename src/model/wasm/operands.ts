@@ -1,0 +1,137 @@
+// The operands of the instructions whose types are fixed: what each pops and what it pushes.
+// Source: WebAssembly Core Specification 2.0, "Instructions" of the validation chapter.
+import { signatureOf } from './values.ts';
+
+/** `pops` stands in the order of popping, the last operand first; `push` is 0 where nothing is pushed. */
+export type Operands = { readonly pops: Uint8Array; readonly push: number };
+
+/** `short` is what `signatureOf` reads. */
+type Row = readonly [first: number, last: number, short: string];
+
+const table = (size: number, rows: readonly Row[]): readonly (Operands | undefined)[] => {
+  const filled = new Array<Operands | undefined>(size).fill(undefined);
+  for (const [first, last, short] of rows) {
+    const { params, results } = signatureOf(short);
+    filled.fill({ pops: params.toReversed(), push: results[0] ?? 0 }, first, last + 1);
+  }
+  return filled;
+};
+
+export const PLAIN_OPERANDS = table(0x100, [
+  [0x01, 0x01, ':'], // nop
+  [0x28, 0x28, 'i:i'], // loads
+  [0x29, 0x29, 'i:I'],
+  [0x2a, 0x2a, 'i:f'],
+  [0x2b, 0x2b, 'i:F'],
+  [0x2c, 0x2f, 'i:i'],
+  [0x30, 0x35, 'i:I'],
+  [0x36, 0x36, 'ii:'], // stores
+  [0x37, 0x37, 'iI:'],
+  [0x38, 0x38, 'if:'],
+  [0x39, 0x39, 'iF:'],
+  [0x3a, 0x3b, 'ii:'],
+  [0x3c, 0x3e, 'iI:'],
+  [0x3f, 0x3f, ':i'], // memory.size
+  [0x40, 0x40, 'i:i'], // memory.grow
+  [0x41, 0x41, ':i'], // constants
+  [0x42, 0x42, ':I'],
+  [0x43, 0x43, ':f'],
+  [0x44, 0x44, ':F'],
+  [0x45, 0x45, 'i:i'], // comparisons
+  [0x46, 0x4f, 'ii:i'],
+  [0x50, 0x50, 'I:i'],
+  [0x51, 0x5a, 'II:i'],
+  [0x5b, 0x60, 'ff:i'],
+  [0x61, 0x66, 'FF:i'],
+  [0x67, 0x69, 'i:i'], // arithmetic
+  [0x6a, 0x78, 'ii:i'],
+  [0x79, 0x7b, 'I:I'],
+  [0x7c, 0x8a, 'II:I'],
+  [0x8b, 0x91, 'f:f'],
+  [0x92, 0x98, 'ff:f'],
+  [0x99, 0x9f, 'F:F'],
+  [0xa0, 0xa6, 'FF:F'],
+  [0xa7, 0xa7, 'I:i'], // conversions
+  [0xa8, 0xa9, 'f:i'],
+  [0xaa, 0xab, 'F:i'],
+  [0xac, 0xad, 'i:I'],
+  [0xae, 0xaf, 'f:I'],
+  [0xb0, 0xb1, 'F:I'],
+  [0xb2, 0xb3, 'i:f'],
+  [0xb4, 0xb5, 'I:f'],
+  [0xb6, 0xb6, 'F:f'],
+  [0xb7, 0xb8, 'i:F'],
+  [0xb9, 0xba, 'I:F'],
+  [0xbb, 0xbb, 'f:F'],
+  [0xbc, 0xbc, 'f:i'], // reinterpretations
+  [0xbd, 0xbd, 'F:I'],
+  [0xbe, 0xbe, 'i:f'],
+  [0xbf, 0xbf, 'I:F'],
+  [0xc0, 0xc1, 'i:i'], // sign extension
+  [0xc2, 0xc4, 'I:I'],
+]);
+
+export const FC_OPERANDS = table(18, [
+  [0, 1, 'f:i'],
+  [2, 3, 'F:i'],
+  [4, 5, 'f:I'],
+  [6, 7, 'F:I'],
+  [8, 8, 'iii:'], // memory.init
+  [9, 9, ':'], // data.drop
+  [10, 11, 'iii:'], // memory.copy, fill
+  [12, 12, 'iii:'], // table.init
+  [13, 13, ':'], // elem.drop
+  [14, 14, 'iii:'], // table.copy
+]);
+
+/** Most are of two vectors; the rows after the first say where not. */
+export const FD_OPERANDS = table(0x100, [
+  [0x00, 0xff, 'vv:v'],
+  [0x00, 0x0a, 'i:v'], // loads
+  [0x0b, 0x0b, 'iv:'],
+  [0x0c, 0x0c, ':v'],
+  [0x0f, 0x11, 'i:v'], // splats
+  [0x12, 0x12, 'I:v'],
+  [0x13, 0x13, 'f:v'],
+  [0x14, 0x14, 'F:v'],
+  [0x15, 0x16, 'v:i'], // lanes
+  [0x17, 0x17, 'vi:v'],
+  [0x18, 0x19, 'v:i'],
+  [0x1a, 0x1a, 'vi:v'],
+  [0x1b, 0x1b, 'v:i'],
+  [0x1c, 0x1c, 'vi:v'],
+  [0x1d, 0x1d, 'v:I'],
+  [0x1e, 0x1e, 'vI:v'],
+  [0x1f, 0x1f, 'v:f'],
+  [0x20, 0x20, 'vf:v'],
+  [0x21, 0x21, 'v:F'],
+  [0x22, 0x22, 'vF:v'],
+  [0x4d, 0x4d, 'v:v'],
+  [0x52, 0x52, 'vvv:v'], // v128.bitselect
+  [0x53, 0x53, 'v:i'],
+  [0x54, 0x57, 'iv:v'],
+  [0x58, 0x5b, 'iv:'],
+  [0x5c, 0x5d, 'i:v'],
+  [0x5e, 0x62, 'v:v'],
+  [0x63, 0x64, 'v:i'],
+  [0x67, 0x6a, 'v:v'],
+  [0x6b, 0x6d, 'vi:v'],
+  [0x74, 0x75, 'v:v'],
+  [0x7a, 0x7a, 'v:v'],
+  [0x7c, 0x81, 'v:v'],
+  [0x83, 0x84, 'v:i'],
+  [0x87, 0x8a, 'v:v'],
+  [0x8b, 0x8d, 'vi:v'],
+  [0x94, 0x94, 'v:v'],
+  [0xa0, 0xa1, 'v:v'],
+  [0xa3, 0xa4, 'v:i'],
+  [0xa7, 0xaa, 'v:v'],
+  [0xab, 0xad, 'vi:v'],
+  [0xc0, 0xc1, 'v:v'],
+  [0xc3, 0xc4, 'v:i'],
+  [0xc7, 0xca, 'v:v'],
+  [0xcb, 0xcd, 'vi:v'],
+  [0xe0, 0xe3, 'v:v'],
+  [0xec, 0xef, 'v:v'],
+  [0xf8, 0xff, 'v:v'],
+]);

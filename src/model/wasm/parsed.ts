@@ -1,0 +1,96 @@
+// What a decoded module is known to hold: the shapes that the decoder fills and the policy reads.
+import type { LIMITS } from '../../base/limits.ts';
+
+/** The bounds of `LIMITS` that speak of modules. */
+export type ModuleLimits = {
+  readonly [Name in keyof typeof LIMITS as Name extends `wasm${string}` ? Name : never]: number;
+};
+
+/** Value types as the binary format writes them; both arrays are views of the module's bytes. */
+export type Signature = { readonly params: Uint8Array; readonly results: Uint8Array };
+
+/** In pages of 64 KiB for a memory, in elements for a table; `offset` is where it is written. */
+export type SizeRange = { readonly min: number; readonly max: number | null; readonly offset: number };
+
+/** `type` is the value type of its elements. */
+export type TableType = SizeRange & { readonly type: number };
+
+export type ItemKind = 'function' | 'table' | 'memory' | 'global';
+
+/** `typeIndex` is a function's signature, -1 for the other kinds. */
+export type ModuleImport = {
+  readonly module: string;
+  readonly name: string;
+  readonly kind: ItemKind;
+  readonly typeIndex: number;
+  readonly offset: number;
+};
+
+export type ModuleExport = {
+  readonly name: string;
+  readonly kind: ItemKind;
+  readonly index: number;
+  readonly offset: number;
+};
+
+export type ModuleGlobal = { readonly type: number; readonly mutable: boolean };
+
+/** `start` is where a segment is copied to; null where it is passive, declarative or not an i32 constant. */
+type ElementSegment = {
+  readonly table: number;
+  readonly type: number;
+  readonly start: number | null;
+  readonly count: number;
+  readonly offset: number;
+};
+
+type DataSegment = {
+  readonly start: number | null;
+  readonly sizeBytes: number;
+  readonly offset: number;
+};
+
+/** `offset` and `sizeBytes` are of the contents, without the id and the length. */
+export type ModuleSection = {
+  readonly name: string;
+  readonly custom: boolean;
+  readonly offset: number;
+  readonly sizeBytes: number;
+};
+
+/** Index spaces hold imports first. `startFunction` is null where there is no start section. */
+export type ParsedModule = {
+  readonly types: Signature[];
+  readonly imports: ModuleImport[];
+  readonly functionTypes: number[];
+  importedFunctions: number;
+  readonly tables: TableType[];
+  readonly memories: SizeRange[];
+  readonly globals: ModuleGlobal[];
+  importedGlobals: number;
+  readonly exports: ModuleExport[];
+  startFunction: number | null;
+  readonly elements: ElementSegment[];
+  readonly data: DataSegment[];
+  readonly sections: ModuleSection[];
+  mutatesTables: boolean;
+};
+
+export function createParsedModule(): ParsedModule {
+  return {
+    types: [],
+    imports: [],
+    functionTypes: [],
+    importedFunctions: 0,
+    tables: [],
+    memories: [],
+    globals: [],
+    importedGlobals: 0,
+    exports: [],
+    startFunction: null,
+    elements: [],
+    data: [],
+    sections: [],
+    mutatesTables: false,
+  };
+}

@@ -1,0 +1,153 @@
+// Decodes the types of WebAssembly: value types, signatures, ranges of memories and tables.
+// Source: WebAssembly Core Specification 2.0, "Types" of the binary format.
+import type { ModuleLimits, Signature, SizeRange, TableType } from './parsed.ts';
+import type { ModuleReader } from './reader.ts';
+
+export const I32 = 0x7f;
+export const FUNCREF = 0x70;
+const EXTERNREF = 0x6f;
+
+const NAMES: ReadonlyMap<number, string> = new Map([
+  [I32, 'i32'],
+  [0x7e, 'i64'],
+  [0x7d, 'f32'],
+  [0x7c, 'f64'],
+  [0x7b, 'v128'],
+  [FUNCREF, 'funcref'],
+  [EXTERNREF, 'externref'],
+]);
+
+export function isReferenceType(byte: number): boolean {
+  return byte === FUNCREF || byte === EXTERNREF;
+}
+
+const isValueType = (byte: number): boolean => (byte <= I32 && byte >= 0x7b) || isReferenceType(byte);
+/** Types of the exception, stack switching, typed reference and garbage collection proposals. */
+const isLaterType = (byte: number): boolean => byte >= 0x62 && byte <= 0x75;
+
+export function decodeValueType(reader: ModuleReader): number {
+  const offset = reader.position;
+  const byte = reader.byte();
+  if (isValueType(byte)) return byte;
+  if (isLaterType(byte)) {
+    reader.refuse('unsupported_proposal', 'It is a reference type other than funcref and externref.', offset);
+  }
+  return reader.malformed('This is not a value type.', offset);
+}
+
+export function decodeReferenceType(reader: ModuleReader): number {
+  const offset = reader.position;
+  const byte = reader.byte();
+  if (isReferenceType(byte)) return byte;
+  if (isLaterType(byte)) {
+    reader.refuse('unsupported_proposal', 'It is a reference type other than funcref and externref.', offset);
+  }
+  return reader.malformed('This is not a reference type.', offset);
+}
+
+/** The immediate of `ref.null`, as the type of the reference. */
+export function decodeHeapType(reader: ModuleReader): number {
+  const offset = reader.position;
+  const byte = reader.byte();
+  if (isReferenceType(byte)) return byte;
+  if (isValueType(byte)) reader.malformed('This is not a heap type.', offset);
+  return reader.refuse('unsupported_proposal', 'It is a reference to other than func and extern.', offset);
+}
+
+function decodeResultTypes(reader: ModuleReader, limits: ModuleLimits): Uint8Array {
+  const max = limits.wasmParametersMax;
+  const count = reader.count({ max, code: 'too_many_items', what: 'parameters or results' });
+  const start = reader.position;
+  for (let index = 0; index < count; index += 1) decodeValueType(reader);
+  return reader.bytes.subarray(start, reader.position);
+}
+
+export function decodeSignature(reader: ModuleReader, limits: ModuleLimits): Signature {
+  const offset = reader.position;
+  const form = reader.byte();
+  if (form >= 0x4c && form <= 0x5f && form !== 0x51) {
+    reader.refuse('unsupported_proposal', 'A type is not a plain function type (GC).', offset);
+  }
+  if (form !== 0x60) reader.malformed('A type does not start with 0x60.', offset);
+  return { params: decodeResultTypes(reader, limits), results: decodeResultTypes(reader, limits) };
+}
+
+/** By the flags without their lowest bit; the flags of several proposals may stand together. */
+const MEMORY_PROPOSALS: readonly string[] = [
+  '',
+  'threads',
+  'memory64',
+  'memory64',
+  'custom page sizes',
+  'custom page sizes',
+  'custom page sizes',
+  'custom page sizes',
+];
+
+export function decodeMemoryType(reader: ModuleReader): SizeRange {
+  const offset = reader.position;
+  const flags = reader.byte();
+  const proposal = MEMORY_PROPOSALS[flags >> 1];
+  if (proposal !== undefined && flags > 1 && flags < 16) {
+    reader.refuse('unsupported_proposal', `The flags of a memory ask for ${proposal}.`, offset);
+  }
+  return decodeRange(reader, flags, offset);
+}
+
+export function decodeTableType(reader: ModuleReader): TableType {
+  const start = reader.position;
+  if (reader.peek() === 0x40) {
+    reader.refuse('unsupported_proposal', 'A table has an initial value (typed function references).', start);
+  }
+  const type = decodeReferenceType(reader);
+  const offset = reader.position;
+  const flags = reader.byte();
+  if (flags >= 2 && flags <= 7) {
+    reader.refuse('unsupported_proposal', 'It is a shared or 64-bit table (threads, memory64).', offset);
+  }
+  return { ...decodeRange(reader, flags, offset), type };
+}
+
+function decodeRange(reader: ModuleReader, flags: number, offset: number): SizeRange {
+  if (flags > 1) reader.malformed('The flags of a memory or table are unknown.', offset);
+  const min = reader.u32();
+  const max = flags === 1 ? reader.u32() : null;
+  if (max !== null && max < min) {
+    reader.refuse('invalid_wasm', 'A memory or table has a maximum below its minimum.', offset);
+  }
+  return { min, max, offset };
+}
+
+export function typeName(type: number): string {
+  return NAMES.get(type) ?? 'unknown';
+}
+
+const SHOWN_TYPES_MAX = 16;
+
+const typesText = (types: Uint8Array): string => {
+  const names = Array.from(types.subarray(0, SHOWN_TYPES_MAX), typeName);
+  if (types.length > SHOWN_TYPES_MAX) names.push('...');
+  return `(${names.join(', ')})`;
+};
+
+/** Such as `(i32, i64) -> (i32)`; long lists are cut. */
+export function signatureText(signature: Signature): string {
+  return `${typesText(signature.params)} -> ${typesText(signature.results)}`;
+}
+
+const LETTERS: Readonly<Record<string, number>> = { i: I32, I: 0x7e, f: 0x7d, F: 0x7c, v: 0x7b };
+
+/** From a short form: i32 `i`, i64 `I`, f32 `f`, f64 `F`, v128 `v`, and a colon before the results. */
+export function signatureOf(short: string): Signature {
+  const encode = (letters: string): Uint8Array => Uint8Array.from(letters, (letter) => LETTERS[letter] ?? 0);
+  const [params = '', results = ''] = short.split(':');
+  return { params: encode(params), results: encode(results) };
+}
+
+export function sameTypes(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, index) => byte === right[index]);
+}
+
+export function sameSignature(left: Signature, right: Signature): boolean {
+  return sameTypes(left.params, right.params) && sameTypes(left.results, right.results);
+}

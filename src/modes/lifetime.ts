@@ -1,0 +1,73 @@
+// How long a server lives, how its start fails, and what is common to everything that listens.
+import { createLog, type Log, type LogLevel } from '../base/log.ts';
+import { CliFailure } from '../cli/failure.ts';
+import { type Address, formatAddress } from '../config/kinds.ts';
+import type { Context } from './context.ts';
+
+/** Resolves with the first SIGTERM or SIGINT; the second one ends the process with code 1 at once. */
+export function stopSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let isStopping = false;
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (isStopping) process.exit(1);
+      isStopping = true;
+      resolve(name);
+    });
+  }
+  return promise;
+}
+
+/** The log of a server: quiet where a person reads the same terminal, unless a level is asked for. */
+export function openLog(context: Context, options: { level: LogLevel | null; isQuiet: boolean }): Log {
+  const initial = options.isQuiet && context.isLogRead ? 'warn' : 'info';
+  return createLog({ clock: context.clock, level: options.level ?? initial });
+}
+
+/** Where a server listens, and the flag that says so. */
+export type Place = { flag: string; address: Address };
+
+/** Runs what opens sockets; a port in use becomes one sentence that names it and the flag. */
+export async function binding<T>(places: readonly Place[], open: () => T | Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (failure) {
+    throw portFailure(failure, places) ?? failure;
+  }
+}
+
+function portFailure(failure: unknown, places: readonly Place[]): CliFailure | null {
+  if (!(failure instanceof Error) || !('code' in failure)) return null;
+  const { code } = failure;
+  if (code !== 'EADDRINUSE' && code !== 'EACCES' && code !== 'EADDRNOTAVAIL') return null;
+  const port = Number(/port (\d+)/.exec(failure.message)?.[1] ?? Number.NaN);
+  const named = places.filter(({ address }) => address.port === port);
+  const [place] = named.length > 0 ? named : places;
+  if (place === undefined) return null;
+  const where = (named.length > 0 ? [place] : places)
+    .map(({ address }) => formatAddress(address))
+    .join(' or ');
+  const reasons = {
+    EADDRINUSE: 'is in use',
+    EACCES: 'may not be used by this user',
+    EADDRNOTAVAIL: 'is not of this machine',
+  };
+  return new CliFailure(
+    code === 'EADDRINUSE' ? 'port_in_use' : 'address_unusable',
+    `${where} ${reasons[code]}.`,
+    {
+      hint: `Choose another address with ${place.flag}.`,
+    },
+  );
+}
+
+/** The address under which this machine reaches a listener: of every interface, the loopback one. */
+export function reachable(address: Address, port: number): string {
+  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
+  return `http://${formatAddress({ host, port })}`;
+}
+
+/** Starts this program again: the executable alone, or Bun with the source that it runs. */
+export function commandOfProgram(): string[] {
+  return Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main];
+}

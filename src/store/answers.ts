@@ -1,0 +1,22 @@
+// How rows become answers: times as ISO text, lists as pages.
+
+/** `limit` is at least 1; `cursor` is the key of the last row of the page before, null for the first page. */
+export type PageRequest = { limit: number; cursor: string | null };
+export type Page<Item> = { items: Item[]; next_key: string | null };
+
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** `rows` holds up to `limit + 1` rows: one more than the page says that there is a next page. */
+export function pageOfRows<Row, Item>(
+  rows: readonly Row[],
+  limit: number,
+  keyOf: (row: Row) => string,
+  toItem: (row: Row) => Item,
+): Page<Item> {
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  const next_key = rows.length > limit && last !== undefined ? keyOf(last) : null;
+  return { items: shown.map(toItem), next_key };
+}

@@ -1,0 +1,301 @@
+// Everything the product promises about speed and size, measured in one run against the built executable.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type Running,
+  type Up,
+  childrenOf,
+  deployed,
+  fixture,
+  freePort,
+  isRunning,
+  start,
+  startUp,
+  statusOf,
+  temporaryDirectory,
+  until,
+} from '../system/harness.ts';
+import { openFiles, pssMb, rssMb } from './proc.ts';
+import { load, percentile } from './wrk.ts';
+
+const CONNECTIONS = 32;
+const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 6);
+/** The quota of a project would end the load. */
+const NO_QUOTA = ['--invocations-per-minute', '1000000000'];
+const rows: { what: string; measured: string; wanted: string; holds: boolean }[] = [];
+
+function atMost(what: string, value: number, bound: number, unit: string): void {
+  rows.push({
+    what,
+    measured: `${value.toFixed(2)} ${unit}`,
+    wanted: `<= ${bound} ${unit}`,
+    holds: value <= bound,
+  });
+}
+
+function atLeast(what: string, value: number, bound: number): void {
+  rows.push({ what, measured: value.toFixed(3), wanted: `>= ${bound}`, holds: value >= bound });
+}
+
+async function startTimes(): Promise<void> {
+  using directory = temporaryDirectory();
+  const [control, listen, metrics, controlMetrics] = await Promise.all([
+    freePort(),
+    freePort(),
+    freePort(),
+    freePort(),
+  ]);
+  const dataDir = join(directory.path, 'cp');
+  const cpArgs = ['--mode=cp', '--data-dir', dataDir, '--cp-listen', `127.0.0.1:${control}`];
+  let begun = performance.now();
+  const cp = start([...cpArgs, '--metrics-listen', `127.0.0.1:${controlMetrics}`]);
+  const running: Running[] = [cp];
+  try {
+    await until(
+      'the control plane is ready',
+      async () => (await statusOf(`http://127.0.0.1:${control}/readyz`)) === 200,
+    );
+    atMost('control plane ready', performance.now() - begun, 500, 'ms');
+    const token = readFileSync(join(dataDir, 'admin-token'), 'utf8').trim();
+    const join_ = await fetch(`http://127.0.0.1:${control}/api/v1/nodes/join-tokens`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: '{}',
+    });
+    const { join_token: joinToken } = (await join_.json()) as { join_token: string };
+    begun = performance.now();
+    const edge = start([
+      ...['--mode=edge', '--cp-url', `http://127.0.0.1:${control}`, '--join-token', joinToken],
+      ...['--data-dir', join(directory.path, 'edge'), '--listen', `127.0.0.1:${listen}`],
+      ...['--metrics-listen', `127.0.0.1:${metrics}`, ...NO_QUOTA],
+    ]);
+    running.push(edge);
+    await until(
+      'the edge is ready',
+      async () => (await statusOf(`http://127.0.0.1:${metrics}/readyz`)) === 200,
+    );
+    atMost('edge ready', performance.now() - begun, 1_000, 'ms');
+    const env = { token, controlUrl: `http://127.0.0.1:${control}` };
+    await registerAndWait(env, `http://127.0.0.1:${listen}`, 'first', fixture('hello/hello-c.wasm'));
+    await load(`http://127.0.0.1:${listen}/first`, { connections: CONNECTIONS, seconds: 3 });
+    atMost('control plane memory (RSS)', rssMb(cp.pid), 120, 'MB');
+    atMost('edge memory after load (RSS)', rssMb(edge.pid), 120, 'MB');
+  } finally {
+    for (const each of running.toReversed()) await each.close();
+  }
+}
+
+/** Create, upload, route, deploy over the API; the milliseconds until the edge's first 200. */
+async function registerAndWait(
+  control: { token: string; controlUrl: string },
+  publicUrl: string,
+  name: string,
+  file: string,
+): Promise<number> {
+  const call = async (path: string, body: unknown): Promise<Record<string, unknown>> => {
+    const response = await fetch(`${control.controlUrl}/api/v1${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${control.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    if (!response.ok) throw new Error(await response.text());
+    return (await response.json()) as Record<string, unknown>;
+  };
+  const bytes = readFileSync(file);
+  const begun = performance.now();
+  const created = await call('/functions', { name });
+  const id = (created['function'] as { id: string }).id;
+  const put = await fetch(new URL(String(created['upload_url']), control.controlUrl), {
+    method: 'PUT',
+    body: bytes,
+  });
+  if (!put.ok) throw new Error(await put.text());
+  await call('/routes', { function_id: id, path: `/${name}` });
+  await call(`/functions/${id}/deploy`, {});
+  while ((await statusOf(`${publicUrl}/${name}`)) !== 200) {
+    if (performance.now() - begun > 20_000) throw new Error('the deployment never answered');
+    await Bun.sleep(1);
+  }
+  return performance.now() - begun;
+}
+
+async function deployTimes(up: Up): Promise<void> {
+  const times: number[] = [];
+  for (let i = 0; i < 10; i += 1) {
+    times.push(await registerAndWait(up, up.publicUrl, `deploy-${i}`, fixture('hello/hello-c.wasm')));
+  }
+  atMost('deploy to first 200, slowest of 10', Math.max(...times), 300, 'ms');
+}
+
+async function throughput(up: Up): Promise<void> {
+  const bare = Bun.spawn([process.execPath, join(import.meta.dir, 'bare.ts')], { stdout: 'pipe' });
+  const reader = bare.stdout.getReader();
+  const port = Number(new TextDecoder().decode((await reader.read()).value));
+  try {
+    await deployed(up, fixture('hello/hello-c.wasm'), [
+      '--name',
+      'hot',
+      '--route',
+      '/hot',
+      '--isolation',
+      'reuse',
+    ]);
+    await deployed(up, fixture('hello/hello-c.wasm'), ['--name', 'fresh', '--route', '/fresh']);
+    const options = { connections: CONNECTIONS, seconds: SECONDS };
+    for (const path of ['hot', 'fresh']) await load(`${up.publicUrl}/${path}`, { ...options, seconds: 2 });
+    const [bareA, hot, fresh, bareB] = [
+      await load(`http://127.0.0.1:${port}/`, options),
+      await load(`${up.publicUrl}/hot`, options),
+      await load(`${up.publicUrl}/fresh`, options),
+      await load(`http://127.0.0.1:${port}/`, options),
+    ];
+    const bareRate = (bareA.requestsPerSecond + bareB.requestsPerSecond) / 2;
+    const bareP99 = (bareA.p99Ms + bareB.p99Ms) / 2;
+    process.stdout.write(
+      `bare ${bareRate.toFixed(0)}/s p99 ${bareP99} ms; reuse ${hot.requestsPerSecond}/s p99 `,
+    );
+    process.stdout.write(`${hot.p99Ms} ms; clean ${fresh.requestsPerSecond}/s p99 ${fresh.p99Ms} ms\n`);
+    atLeast('reuse against a bare Bun.serve', hot.requestsPerSecond / bareRate, 0.35);
+    atMost('p99 of reuse against its p99', hot.p99Ms / bareP99, 4, 'times');
+    atLeast('fresh instance per request against it', fresh.requestsPerSecond / bareRate, 0.12);
+    atMost('failed requests under load', hot.failed + fresh.failed, 0, 'requests');
+  } finally {
+    bare.kill();
+    await bare.exited;
+  }
+}
+
+async function timeouts(up: Up): Promise<void> {
+  const args = ['--name', 'late', '--route', '/late', '--max-execution-ms', '100'];
+  await deployed(up, fixture('hostile/loop-forever.wasm'), args);
+  const over: number[] = [];
+  for (let i = 0; i < 100; i += 1) {
+    const begun = performance.now();
+    const response = await fetch(`${up.publicUrl}/late`);
+    await response.arrayBuffer();
+    if (response.status !== 504) throw new Error(`expected 504, got ${response.status}`);
+    over.push(performance.now() - begun - 100);
+  }
+  atMost('timeout answer beyond max_execution_ms, p99', percentile(over, 0.99), 50, 'ms');
+}
+
+async function coldStarts(): Promise<void> {
+  using directory = temporaryDirectory();
+  const up = await startUp(directory.path, { args: ['--pool-workers-min', '0', '--worker-idle-ms', '20'] });
+  try {
+    await deployed(up, fixture('hello/hello-c.wasm'), ['--name', 'cold', '--route', '/cold']);
+    const zygote = await up.zygote();
+    const times: number[] = [];
+    for (let i = 0; i < 100; i += 1) {
+      await until('no worker runs', () => childrenOf(zygote).length === 0);
+      const begun = performance.now();
+      const response = await fetch(`${up.publicUrl}/cold`);
+      await response.arrayBuffer();
+      if (response.status !== 200) throw new Error(`cold start answered ${response.status}`);
+      times.push(performance.now() - begun);
+    }
+    process.stdout.write(`cold start p50 ${percentile(times, 0.5).toFixed(2)} ms\n`);
+    atMost('cold start, p99', percentile(times, 0.99), 20, 'ms');
+  } finally {
+    await up.close();
+  }
+}
+
+async function idleWorkers(): Promise<void> {
+  using directory = temporaryDirectory();
+  const up = await startUp(directory.path);
+  try {
+    for (let i = 0; i < 4; i += 1) {
+      await deployed(up, fixture('hello/hello-c.wasm'), ['--name', `idle-${i}`, '--route', `/idle-${i}`]);
+      await fetch(`${up.publicUrl}/idle-${i}`);
+    }
+    const workers = childrenOf(await up.zygote());
+    if (workers.length !== 4) throw new Error(`expected four workers, found ${workers.length}`);
+    atMost('idle worker (PSS, largest of four)', Math.max(...workers.map(pssMb)), 4, 'MB');
+  } finally {
+    await up.close();
+  }
+}
+
+/** Hostile guests by turns: one that the upload refuses, one that it accepts. */
+function hostileGuests(count: number): string[] {
+  type Guest = { file: string; upload: string };
+  const all = JSON.parse(readFileSync(fixture('manifest.json'), 'utf8')) as Guest[];
+  const files = (isAccepted: boolean): string[] => {
+    const some = all.filter(
+      ({ file, upload }) => file.startsWith('hostile/') && (upload === 'accepted') === isAccepted,
+    );
+    return [...new Set(some.map(({ file }) => file))].filter((file) => !file.includes('/start-'));
+  };
+  const kinds = [files(false), files(true)];
+  return Array.from({ length: count }, (_, i) => {
+    const kind = kinds[i % 2] ?? [];
+    return kind[Math.floor(i / 2) % kind.length] ?? '';
+  });
+}
+
+async function hostileRound(up: Up, round: number): Promise<number> {
+  const paths: string[] = [];
+  for (const [i, file] of hostileGuests(100).entries()) {
+    const name = `hostile-${round}-${i}`;
+    const args = ['--name', name, '--route', `/${name}/*`, '--max-execution-ms', '50', '--wait-secs', '5'];
+    if ((await up.deploy(fixture(file), args)).code === 0) paths.push(`/${name}/x`);
+  }
+  for (let i = 0; i < 1_000; i += 1) await statusOf(`${up.publicUrl}${paths[i % paths.length]}`);
+  for (const path of paths) await up.cli(['undeploy', path.split('/')[1] ?? '']);
+  return paths.length;
+}
+
+async function hostile(up: Up): Promise<void> {
+  const zygote = await up.zygote();
+  const before = {
+    files: openFiles(up.pid),
+    zygoteFiles: openFiles(zygote),
+    workers: childrenOf(zygote).length,
+  };
+  let errors = 0;
+  let running = true;
+  const neighbour = (async () => {
+    while (running) {
+      if ((await statusOf(`${up.publicUrl}/hot`)) !== 200) errors += 1;
+      await Bun.sleep(2);
+    }
+  })();
+  const ran = await hostileRound(up, 1);
+  const first = rssMb(up.pid);
+  await hostileRound(up, 2);
+  running = false;
+  await neighbour;
+  process.stdout.write(
+    `hostile: ${ran} of 100 deployments ran; RSS ${first.toFixed(0)} MB after one round\n`,
+  );
+  const same = isRunning(up.pid) && (await up.zygote()) === zygote;
+  atMost('processes replaced by hostile guests', same ? 0 : 1, 0, 'processes');
+  atMost('errors of the neighbour', errors, 0, 'errors');
+  await until('the workers of hostile functions are gone', () => childrenOf(zygote).length <= before.workers);
+  atMost('memory that a second hostile round adds', rssMb(up.pid) - first, 16, 'MB');
+  atMost('descriptors left behind in the engine', openFiles(zygote) - before.zygoteFiles, 0, 'files');
+  atMost('descriptors left behind in the edge', openFiles(up.pid) - before.files, 4, 'files');
+}
+
+await startTimes();
+{
+  using directory = temporaryDirectory();
+  const up = await startUp(directory.path, { args: NO_QUOTA });
+  try {
+    await deployTimes(up);
+    await throughput(up);
+    await timeouts(up);
+    await hostile(up);
+  } finally {
+    await up.close();
+  }
+}
+await coldStarts();
+await idleWorkers();
+for (const { what, measured, wanted, holds } of rows) {
+  process.stdout.write(
+    `${holds ? 'holds ' : 'FAILS '} ${what.padEnd(48)} ${measured.padStart(16)}  ${wanted}\n`,
+  );
+}
+process.exitCode = rows.every(({ holds }) => holds) ? 0 : 1;

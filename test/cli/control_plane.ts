@@ -1,0 +1,72 @@
+// A real control plane in a directory of its own, and the CLI's tools for it, without a socket.
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createSystemClock } from '../../src/base/clock.ts';
+import { systemRandom } from '../../src/base/id.ts';
+import { createLog } from '../../src/base/log.ts';
+import { createMetrics } from '../../src/base/metrics.ts';
+import { type Api, createApi } from '../../src/cli/api.ts';
+import { createTerminal, type Terminal } from '../../src/cli/terminal.ts';
+import { createControl } from '../../src/control/control.ts';
+import { checkHere } from '../../src/modes/module_check.ts';
+
+const MIGRATIONS = join(import.meta.dir, '../../migrations/sqlite');
+
+export type Recorder = Terminal & { out: string[]; err: string[] };
+
+/** A terminal that keeps what is written. */
+export function createRecorder(clock = createSystemClock(), isTTY = false): Recorder {
+  const out: string[] = [];
+  const err: string[] = [];
+  const stdout = { write: (text: string) => out.push(text) };
+  const stderr = { write: (text: string) => err.push(text), isTTY };
+  return { ...createTerminal({ stdout, stderr, clock }), out, err };
+}
+
+/** `calls` lists every request as `METHOD /path`. */
+export type TestControl = {
+  api: Api;
+  terminal: Recorder;
+  clock: ReturnType<typeof createSystemClock>;
+  calls: string[];
+  close(): Promise<void>;
+};
+
+export async function openTestControl(): Promise<TestControl> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'edge-cli-'));
+  const clock = createSystemClock();
+  const names = readdirSync(MIGRATIONS).filter((name) => name.endsWith('.sql'));
+  const control = await createControl({
+    dataDir,
+    migrations: names.map((name) => ({ name, sql: readFileSync(join(MIGRATIONS, name), 'utf8') })),
+    checkModule: async (bytes, options) => checkHere(bytes, options),
+    productVersion: '0.0.0',
+    clock,
+    random: systemRandom,
+    log: createLog({ clock, write: () => undefined }),
+    metrics: createMetrics(),
+  });
+  const calls: string[] = [];
+  let keys = 0;
+  const api = createApi({
+    target: { url: 'http://control', token: control.newAdminToken ?? '', edgeUrl: 'http://edge:3000' },
+    fetch: (url, init) => {
+      calls.push(`${init.method} ${new URL(url).pathname.replaceAll(/_[0-9a-z]{26}/g, '_ID')}`);
+      return control.handle(new Request(url, init));
+    },
+    clock,
+    random: () => 0,
+    createKey: () => `key-${(keys += 1)}`,
+  });
+  return {
+    api,
+    terminal: createRecorder(clock),
+    clock,
+    calls,
+    async close() {
+      await control.close();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,299 @@
+// Routes and deployments: what leads where, what is deployed, and how far the nodes are.
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { LIMITS } from '../../src/base/limits.ts';
+import type { JoinAnswer } from '../../src/model/protocol.ts';
+import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
+
+let fleet: Fleet;
+beforeEach(async () => {
+  fleet = await openFleet();
+});
+afterEach(() => fleet.close());
+
+const addRoute = (json: Record<string, unknown>) => fleet.call('POST', '/api/v1/routes', { json });
+const deploy = (id: string, json: Record<string, unknown> = {}) => {
+  return fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json });
+};
+
+/** The node takes the desired state that it is offered and reports these versions. */
+async function settle(node: JoinAnswer, functions: ReturnType<typeof observed>[]): Promise<Answer> {
+  const offered = await fleet.beat(node);
+  const applied = {
+    applied_digest: offered.string('digest'),
+    applied_revision: Number(offered.at('revision')),
+  };
+  return fleet.beat(node, { ...applied, functions });
+}
+
+describe('A route', () => {
+  test('leads every method of any host to its function unless it says otherwise', async () => {
+    const id = await fleet.publish('hello');
+    const made = await addRoute({ function_id: id, path: '/hello' });
+    expect(made.status).toBe(201);
+    expect(made.body).toMatchObject({
+      host: '*',
+      path: '/hello',
+      methods: [],
+      priority: 0,
+      project_id: 'default',
+    });
+    const again = await addRoute({ function_id: id, path: '/hello' });
+    expect([again.status, again.at('id')]).toEqual([200, made.at('id')]);
+    const listed = await fleet.call('GET', `/api/v1/routes?function_id=${id}`);
+    expect(listed.at('items.0.id')).toBe(made.at('id'));
+    expect((await fleet.call('DELETE', `/api/v1/routes/${made.string('id')}`)).status).toBe(204);
+    const gone = await fleet.call('DELETE', `/api/v1/routes/${made.string('id')}`);
+    expect([gone.status, gone.code]).toEqual([404, 'route_unknown']);
+  });
+
+  test.each([
+    ['the same place', {}, 409],
+    ['another parameter name', { path: '/a/:other' }, 409],
+    ['a method of it', { methods: ['POST'] }, 409],
+    ['another method', { methods: ['PUT'] }, 201],
+    ['another host', { host: '*.example.com' }, 201],
+    ['another path', { path: '/b/:id' }, 201],
+    ['another priority', { priority: 1 }, 201],
+  ])('of another function with %s is %s', async (_, change, status) => {
+    const [first, second] = [await fleet.publish('first'), await fleet.publish('second')];
+    await addRoute({ function_id: first, path: '/a/:id', methods: ['GET', 'POST'] });
+    const base = { function_id: second, path: '/a/:id', methods: ['GET'] };
+    const made = await addRoute({ ...base, ...change });
+    expect([made.status, made.code]).toEqual([status, status === 409 ? 'route_taken' : undefined]);
+  });
+
+  test('with no methods takes the place for all of them', async () => {
+    const [first, second] = [await fleet.publish('first'), await fleet.publish('second')];
+    await addRoute({ function_id: first, path: '/a' });
+    expect((await addRoute({ function_id: second, path: '/a', methods: ['DELETE'] })).code).toBe(
+      'route_taken',
+    );
+  });
+
+  test.each([
+    [{ path: 'a' }, 'path'],
+    [{ path: '/a b' }, 'path'],
+    [{ path: '/a/../b\u0000' }, 'path'],
+    [{ path: '/a', host: 'Example.com' }, 'host'],
+    [{ path: '/a', host: 'a:80' }, 'host'],
+    [{ path: '/a', methods: ['TRACE'] }, 'methods.0'],
+    [{ path: '/a', methods: ['GET', 'GET'] }, 'methods'],
+    [{ path: '/a', priority: 1_001 }, 'priority'],
+    [{ path: '/a', extra: 1 }, 'extra'],
+  ])('%j is refused', async (json, field) => {
+    const id = await fleet.publish('hello');
+    const refused = await addRoute({ function_id: id, ...json });
+    expect([refused.code, refused.at('error.details.fields.0.field')]).toEqual(['validation_failed', field]);
+  });
+
+  test('needs a function, and a function has a bounded number of them', async () => {
+    expect((await addRoute({ function_id: 'fn_x', path: '/a' })).code).toBe('function_not_found');
+    const { id } = await fleet.create('hello');
+    for (let index = 0; index < LIMITS.routesPerFunctionMax; index += 1) {
+      expect((await addRoute({ function_id: id, path: `/p${index}` })).status).toBe(201);
+    }
+    const refused = await addRoute({ function_id: id, path: '/more' });
+    expect([refused.status, refused.code]).toEqual([409, 'limit_reached']);
+  });
+});
+
+describe('Deploying', () => {
+  test('takes the highest published version and every node, before there is one', async () => {
+    const id = await fleet.publish('hello');
+    const done = await deploy(id);
+    expect(done.status).toBe(201);
+    expect(done.body).toMatchObject({
+      deployment: {
+        version: '1.0.0',
+        previous_version: null,
+        status: 'active',
+        pop_selector: null,
+        target_pop: null,
+      },
+      nodes: [],
+      complete: false,
+    });
+  });
+
+  test('uses the selector of the function unless the request has its own target', async () => {
+    const { id, uploadUrl } = await fleet.create('hello', { pop_selector: "region == 'tokyo'" });
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    expect(uploadUrl).toContain(id);
+    expect((await deploy(id)).at('deployment.pop_selector')).toBe("region == 'tokyo'");
+    expect((await deploy(id, { target_pop: ['p'] })).body).toMatchObject({
+      deployment: { pop_selector: null, target_pop: ['p'] },
+    });
+    expect((await deploy(id, { pop_selector: 'gpu' })).at('deployment.pop_selector')).toBe('gpu');
+  });
+
+  test('supersedes what was active', async () => {
+    const id = await fleet.publish('hello');
+    const first = await deploy(id);
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const second = await deploy(id);
+    expect(second.at('deployment.previous_version')).toBe('1.0.0');
+    const old = await fleet.call('GET', `/api/v1/deployments/${first.string('deployment.id')}`);
+    expect(old.at('deployment.status')).toBe('superseded');
+    const listed = await fleet.call('GET', `/api/v1/functions/${id}/deployments?limit=1`);
+    expect(listed.at('items.0.id')).toBe(second.at('deployment.id'));
+    const cursor = listed.string('next_cursor');
+    const rest = await fleet.call('GET', `/api/v1/functions/${id}/deployments?cursor=${cursor}`);
+    expect(rest.at('items.0.id')).toBe(first.at('deployment.id'));
+  });
+
+  test.each([
+    [{ version: '9.9.9' }, 404, 'version_not_found'],
+    [{ version: '1.0.1' }, 409, 'version_not_published'],
+    [{ version: 'latest' }, 422, 'validation_failed'],
+    [{ pop_selector: 'region ==' }, 422, 'selector_invalid'],
+    [{ pop_selector: "region.matches('x')" }, 422, 'selector_invalid'],
+    [{ target_pop: [] }, 422, 'validation_failed'],
+    [{ weights: 1 }, 422, 'validation_failed'],
+  ])('%j is refused', async (json, status, code) => {
+    const id = await fleet.publish('hello');
+    await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: {} });
+    const refused = await deploy(id, json);
+    expect([refused.status, refused.code]).toEqual([status, code]);
+    expect((await fleet.call('GET', `/api/v1/functions/${id}/deployments`)).at('items')).toEqual([]);
+  });
+
+  test('needs something published, and a function', async () => {
+    const { id } = await fleet.create('hello');
+    expect((await deploy(id)).code).toBe('version_not_published');
+    expect((await deploy('fn_x')).code).toBe('function_not_found');
+    expect((await fleet.call('GET', '/api/v1/functions/fn_x/deployments')).code).toBe('function_not_found');
+  });
+
+  test('dry lists the nodes and changes nothing', async () => {
+    const id = await fleet.publish('hello');
+    const none = await deploy(id, { dry_run: true });
+    expect([none.status, none.code]).toEqual([409, 'no_matching_nodes']);
+    await fleet.join('n2', { labels: { region: 'tokyo' } });
+    await fleet.join('n1', { labels: { region: 'tokyo' } });
+    await fleet.join('n3', { labels: { region: 'paris' } });
+    const dry = await deploy(id, { dry_run: true, pop_selector: "region == 'tokyo'" });
+    expect(dry.status).toBe(200);
+    expect([dry.at('nodes.0.node_id'), dry.at('nodes.1.node_id'), dry.at('nodes.2')]).toEqual([
+      'n1',
+      'n2',
+      undefined,
+    ]);
+    expect((await fleet.call('GET', `/api/v1/functions/${id}/deployments`)).at('items')).toEqual([]);
+  });
+});
+
+describe('Undeploying and rolling back', () => {
+  test('undeploy ends what is active, once', async () => {
+    const id = await fleet.publish('hello');
+    await deploy(id);
+    const ended = await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
+    expect([ended.status, ended.at('status')]).toEqual([200, 'undeployed']);
+    const again = await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
+    expect([again.status, again.code]).toEqual([409, 'not_deployed']);
+    const back = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
+    expect([back.status, back.code]).toEqual([409, 'not_deployed']);
+  });
+
+  test('rollback deploys the version before, to the same place, and forth again', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    await deploy(id, { version: '1.0.0' });
+    const nothing = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
+    expect([nothing.status, nothing.code]).toEqual([409, 'nothing_to_roll_back']);
+    await deploy(id, { version: '1.0.1', target_pop: ['p'] });
+    await deploy(id, { version: '1.0.1', target_pop: ['p'] });
+    const back = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
+    expect(back.status).toBe(201);
+    expect(back.at('deployment')).toMatchObject({
+      version: '1.0.0',
+      previous_version: '1.0.1',
+      target_pop: ['p'],
+    });
+    const forth = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, { json: {} });
+    expect(forth.at('deployment.version')).toBe('1.0.1');
+    const named = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, {
+      json: { version: '1.0.0' },
+    });
+    expect(named.at('deployment.version')).toBe('1.0.0');
+    const unknown = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, {
+      json: { version: '7.0.0' },
+    });
+    expect(unknown.code).toBe('version_not_found');
+  });
+});
+
+describe('The progress of a deployment', () => {
+  test('is complete once every node that is not offline has the version', async () => {
+    const id = await fleet.publish('hello');
+    const [a, b] = [await fleet.join('a'), await fleet.join('b')];
+    const path = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}`;
+    const states = async () => {
+      const progress = await fleet.call('GET', path);
+      return [progress.at('nodes.0.state'), progress.at('nodes.1.state'), progress.at('complete')];
+    };
+    expect(await states()).toEqual(['pending', 'pending', false]);
+    await settle(a, [observed(id, '1.0.0', 'cached')]);
+    expect(await states()).toEqual(['cached', 'pending', false]);
+    await settle(b, [observed(id, '1.0.0', 'error', 'artifact_unavailable: gone')]);
+    expect(await states()).toEqual(['cached', 'error', false]);
+    await fleet.beat(b, { status: 'offline' });
+    expect((await states())[2]).toBe(true);
+  });
+
+  test('does not take the word that a node gave on an earlier deployment of the version', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const node = await fleet.join('n');
+    await deploy(id, { version: '1.0.0' });
+    await settle(node, [observed(id, '1.0.0', 'cached')]);
+    await deploy(id, { version: '1.0.1' });
+    await settle(node, [observed(id, '1.0.0', 'cached'), observed(id, '1.0.1', 'cached')]);
+    const back = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
+    expect([back.at('nodes.0.state'), back.at('complete')]).toEqual(['pending', false]);
+  });
+
+  test('of the same version again is complete at once: nothing moves on the node', async () => {
+    const id = await fleet.publish('hello');
+    const node = await fleet.join('n');
+    await deploy(id);
+    await settle(node, [observed(id, '1.0.0', 'cached')]);
+    expect((await deploy(id)).at('complete')).toBe(true);
+  });
+
+  test('holds a waiting request until a node moves', async () => {
+    const id = await fleet.publish('hello');
+    const node = await fleet.join('n');
+    const path = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}?wait_ms=20000`;
+    let answer: Answer | null = null;
+    void fleet.call('GET', path).then((got) => (answer = got));
+    await fleet.clock.advance(1_000);
+    expect(answer).toBeNull();
+    await settle(node, [observed(id, '1.0.0', 'cached')]);
+    await until(() => answer !== null);
+    expect(answer).toMatchObject({ status: 200 });
+  });
+
+  test('ends a wait with its time, and at once when there is nothing to wait for', async () => {
+    const id = await fleet.publish('hello');
+    const node = await fleet.join('n');
+    const first = (await deploy(id)).string('deployment.id');
+    const waiting = fleet.call('GET', `/api/v1/deployments/${first}?wait_ms=999999999`);
+    await until(async () => (await fleet.call('GET', '/livez')).status === 200);
+    await fleet.clock.advance(LIMITS.deploymentWaitMsMax);
+    expect((await waiting).at('complete')).toBe(false);
+    await settle(node, [observed(id, '1.0.0', 'error', 'x: y')]);
+    expect((await fleet.call('GET', `/api/v1/deployments/${first}?wait_ms=20000`)).at('nodes.0.error')).toBe(
+      'x: y',
+    );
+    await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
+    const over = await fleet.call('GET', `/api/v1/deployments/${first}?wait_ms=20000`);
+    expect(over.at('deployment.status')).toBe('undeployed');
+  });
+
+  test('of an unknown deployment is not found', async () => {
+    for (const path of ['/api/v1/deployments/dep_x', '/api/v1/deployments/dep_x?wait_ms=10']) {
+      const missing = await fleet.call('GET', path);
+      expect([missing.status, missing.code]).toEqual([404, 'deployment_not_found']);
+    }
+  });
+});

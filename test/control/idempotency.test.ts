@@ -1,0 +1,152 @@
+// Idempotency keys: one mutation per key, the same answer every time, and nothing readable at rest.
+import { Database } from 'bun:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LIMITS } from '../../src/base/limits.ts';
+import { checkHere } from '../../src/modes/module_check.ts';
+import { type Fleet, hello, openFleet } from './harness.ts';
+
+let fleet: Fleet;
+beforeEach(async () => {
+  fleet = await openFleet();
+});
+afterEach(() => fleet.close());
+
+const post = (path: string, json: unknown, key = 'key-1') => {
+  return fleet.call('POST', path, { json, headers: { 'idempotency-key': key } });
+};
+const count = async (): Promise<number> => {
+  const listed = await fleet.call('GET', '/api/v1/functions');
+  const items = listed.at('items');
+  return Array.isArray(items) ? items.length : -1;
+};
+
+describe('A POST with an idempotency key', () => {
+  test('is done once, and answered alike every time', async () => {
+    const first = await post('/api/v1/functions', { name: 'hello' });
+    const again = await post('/api/v1/functions', { name: 'hello' });
+    expect([first.status, again.status]).toEqual([201, 201]);
+    expect(again.text).toBe(first.text);
+    expect(again.headers.get('content-type')).toBe(first.headers.get('content-type'));
+    expect([first.headers.get('idempotency-replayed'), again.headers.get('idempotency-replayed')]).toEqual([
+      null,
+      'true',
+    ]);
+    expect(await count()).toBe(1);
+  });
+
+  test('sent twice at once waits for the first', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () => post('/api/v1/functions', { name: 'hello' })),
+    );
+    expect(new Set(answers.map((answer) => answer.text)).size).toBe(1);
+    expect(answers.filter((answer) => answer.headers.has('idempotency-replayed'))).toHaveLength(4);
+    expect(await count()).toBe(1);
+  });
+
+  test.each([
+    ['another body', '/api/v1/functions', { name: 'other' }],
+    ['another path', '/api/v1/routes', { name: 'hello' }],
+    ['another query', '/api/v1/functions?x=1', { name: 'hello' }],
+  ])('cannot be used for %s', async (_, path, json) => {
+    await post('/api/v1/functions', { name: 'hello' });
+    const refused = await post(path, json);
+    expect([refused.status, refused.code]).toEqual([409, 'idempotency_conflict']);
+  });
+
+  test('cannot be used for another body while the first still runs', async () => {
+    const [first, second] = await Promise.all([
+      post('/api/v1/functions', { name: 'hello' }),
+      post('/api/v1/functions', { name: 'other' }),
+    ]);
+    expect([first.status, second.code]).toEqual([201, 'idempotency_conflict']);
+  });
+
+  test('gives a refusal again too', async () => {
+    const first = await post('/api/v1/functions', { name: 'BAD' });
+    const again = await post('/api/v1/functions', { name: 'BAD' });
+    expect([first.status, again.status, again.text]).toEqual([422, 422, first.text]);
+  });
+
+  test('is free again once its answer has expired', async () => {
+    await post('/api/v1/functions', { name: 'hello' });
+    await fleet.clock.advance(LIMITS.idempotencyTtlMs);
+    expect((await post('/api/v1/functions', { name: 'hello' })).code).toBe('name_taken');
+  });
+
+  test('uploads an artifact once', async () => {
+    const { id } = await fleet.create('hello');
+    const upload = () => {
+      return fleet.call('POST', `/api/v1/functions/${id}/upload`, {
+        body: hello,
+        headers: { 'idempotency-key': 'u' },
+      });
+    };
+    expect((await upload()).at('version')).toBe('1.0.0');
+    expect((await upload()).at('version')).toBe('1.0.0');
+  });
+
+  test('survives a restart of the control plane', async () => {
+    const first = await post('/api/v1/functions', { name: 'hello' });
+    fleet = await fleet.reopen();
+    expect((await post('/api/v1/functions', { name: 'hello' })).text).toBe(first.text);
+  });
+
+  test.each(['', ' ', 'a b', 'x'.repeat(256)])('is refused when the key is no key: %p', async (key) => {
+    const refused = await post('/api/v1/functions', { name: 'hello' }, key);
+    expect([refused.status, refused.code]).toEqual([422, 'validation_failed']);
+  });
+
+  test('by nobody we know is not kept', async () => {
+    const headers = { 'idempotency-key': 'k' };
+    const refused = await fleet.call('POST', '/api/v1/functions', {
+      json: { name: 'a' },
+      token: 'x',
+      headers,
+    });
+    expect(refused.code).toBe('unauthenticated');
+    expect((await post('/api/v1/functions', { name: 'a' }, 'k')).status).toBe(201);
+  });
+});
+
+describe('A stored answer', () => {
+  test('is unreadable in the database, whatever secret it holds', async () => {
+    const first = await post('/api/v1/nodes/join-tokens', {});
+    const secret = first.string('join_token');
+    const again = await post('/api/v1/nodes/join-tokens', {});
+    expect(again.string('join_token')).toBe(secret);
+    await fleet.control.close();
+    const files = ['control.db'].map((name) => readFileSync(join(fleet.dir, name), 'latin1'));
+    for (const text of files) {
+      expect(text).not.toContain(secret);
+      expect(text).not.toContain(fleet.admin);
+    }
+    const database = new Database(join(fleet.dir, 'control.db'));
+    expect(database.query('SELECT count(*) AS count FROM idempotency').get()).toEqual({ count: 1 });
+    database.close();
+  });
+
+  test('of a failure of ours is not kept: the request may succeed later', async () => {
+    let failures = 1;
+    await fleet.close();
+    fleet = await openFleet({
+      checkModule: async (bytes, options) => {
+        if (failures > 0) {
+          failures -= 1;
+          throw new Error('broken');
+        }
+        return checkHere(bytes, options);
+      },
+    });
+    const { id } = await fleet.create('hello');
+    const upload = () => {
+      return fleet.call('POST', `/api/v1/functions/${id}/upload`, {
+        body: hello,
+        headers: { 'idempotency-key': 'u' },
+      });
+    };
+    expect((await upload()).code).toBe('internal');
+    expect((await upload()).status).toBe(201);
+  });
+});

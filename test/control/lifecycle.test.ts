@@ -1,0 +1,171 @@
+// A control plane's first start, its next ones, its socket, and its end.
+import { afterEach, describe, expect, test } from 'bun:test';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createSystemClock } from '../../src/base/clock.ts';
+import { systemRandom } from '../../src/base/id.ts';
+import { createLog } from '../../src/base/log.ts';
+import { createMetrics } from '../../src/base/metrics.ts';
+import { createControl } from '../../src/control/control.ts';
+import { listenControl } from '../../src/control/listen.ts';
+import { checkHere } from '../../src/modes/module_check.ts';
+import { answerOf, type Fleet, heartbeatOf, hello, openFleet, sqliteMigrations, until } from './harness.ts';
+
+let fleet: Fleet | null = null;
+afterEach(async () => {
+  await fleet?.close();
+  fleet = null;
+});
+
+describe('The first start', () => {
+  test('makes an admin token that only its owner can read', async () => {
+    fleet = await openFleet();
+    const path = join(fleet.dir, 'admin-token');
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(fleet.admin).toMatch(/^edge_admin_[\w-]{43}$/);
+    expect(fleet.control.newAdminToken).toBe(fleet.admin);
+    expect((await fleet.call('GET', '/api/v1/functions')).status).toBe(200);
+    expect(readFileSync(join(fleet.dir, 'control.db'), 'latin1')).not.toContain(fleet.admin);
+  });
+
+  test('keeps every key and every row in files for their owner alone', async () => {
+    fleet = await openFleet();
+    for (const name of ['signing-key.pem', 'upload-key', 'control.db', 'control.db-wal']) {
+      expect(statSync(join(fleet.dir, name)).mode & 0o777).toBe(0o600);
+    }
+    expect(readdirSync(fleet.dir).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
+  test('that was cut before the token was known makes another one', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'edge-control-'));
+    writeFileSync(join(dir, 'admin-token'), 'edge_admin_cut\n');
+    fleet = await openFleet({ dataDir: dir });
+    expect(fleet.admin).not.toBe('edge_admin_cut');
+    expect((await fleet.call('GET', '/api/v1/functions')).status).toBe(200);
+  });
+});
+
+describe('The next start', () => {
+  test('goes on with the same keys, tokens and rows', async () => {
+    fleet = await openFleet();
+    const { uploadUrl } = await fleet.create('hello');
+    const node = await fleet.join('n1');
+    const { publicKey } = fleet.control;
+    fleet = await fleet.reopen();
+    expect(fleet.control.newAdminToken).toBeNull();
+    expect(fleet.control.publicKey).toBe(publicKey);
+    expect((await fleet.call('PUT', uploadUrl, { body: hello, token: null })).status).toBe(200);
+    expect((await fleet.beat(node)).status).toBe(200);
+  });
+
+  test('removes what a cut upload has left', async () => {
+    fleet = await openFleet();
+    const left = join(fleet.dir, 'artifacts', 'incoming', 'half');
+    writeFileSync(left, 'half');
+    fleet = await fleet.reopen();
+    expect(existsSync(left)).toBe(false);
+  });
+
+  test('refuses a database of a newer program with a sentence', async () => {
+    fleet = await openFleet();
+    const older = sqliteMigrations().slice(0, 1);
+    await expect(fleet.reopen({ migrations: older })).rejects.toThrow('newer than this program');
+  });
+
+  test('refuses keys that are damaged', async () => {
+    fleet = await openFleet();
+    writeFileSync(join(fleet.dir, 'upload-key'), 'short');
+    await expect(fleet.reopen()).rejects.toThrow('"upload-key" in the data directory is damaged');
+  });
+});
+
+describe('The end', () => {
+  test('waits for what still runs', async () => {
+    fleet = await openFleet();
+    const { uploadUrl } = await fleet.create('hello');
+    const { dir } = fleet;
+    const sender = Promise.withResolvers<ReadableStreamDefaultController<Uint8Array>>();
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => sender.resolve(controller) });
+    const running = fleet.call('PUT', uploadUrl, { body, token: null });
+    await until(() => readdirSync(join(dir, 'artifacts', 'incoming')).length === 1);
+    const closing = fleet.control.close();
+    const controller = await sender.promise;
+    controller.enqueue(hello);
+    controller.close();
+    expect((await running).at('status')).toBe('published');
+    await closing;
+  });
+
+  test('refuses later requests and may come twice', async () => {
+    fleet = await openFleet();
+    await fleet.control.close();
+    const refused = await fleet.call('GET', '/livez');
+    expect([refused.status, refused.code]).toEqual([503, 'shutting_down']);
+    await fleet.control.close();
+  });
+});
+
+describe('The socket', () => {
+  test('lets a held heartbeat go when its client hangs up', async () => {
+    fleet = await openFleet();
+    const node = await fleet.join('n1');
+    const digest = (await fleet.beat(node)).string('digest');
+    const listener = listenControl({ control: fleet.control, hostname: '127.0.0.1', port: 0 });
+    const { metrics } = fleet;
+    const held = async (): Promise<boolean> => (await metrics.render()).includes('control_held_polls 1');
+    try {
+      const leaving = new AbortController();
+      const gone = fetch(`${listener.url}/api/v1/nodes/n1/heartbeat`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${node.node_token}`, 'content-type': 'application/json' },
+        body: JSON.stringify(heartbeatOf({ applied_digest: digest, hold_ms: 25_000 })),
+        signal: leaving.signal,
+      }).catch((failure: unknown) => String(failure));
+      await until(held);
+      leaving.abort();
+      expect(await gone).toContain('Abort');
+      await until(async () => !(await held()));
+    } finally {
+      await listener.close();
+    }
+  });
+
+  test('answers as the handler does, with uploads by their own URL, and frees its port', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'edge-control-'));
+    const clock = createSystemClock();
+    const control = await createControl({
+      dataDir: dir,
+      migrations: sqliteMigrations(),
+      checkModule: async (bytes, options) => checkHere(bytes, options),
+      productVersion: '0.0.0-test',
+      clock,
+      random: systemRandom,
+      log: createLog({ clock, write: () => {} }),
+      metrics: createMetrics(),
+    });
+    const listener = listenControl({ control, hostname: '127.0.0.1', port: 0 });
+    try {
+      const headers = {
+        authorization: `Bearer ${control.newAdminToken}`,
+        'content-type': 'application/json',
+      };
+      const json = JSON.stringify({ name: 'hello' });
+      const made = await answerOf(
+        await fetch(`${listener.url}/api/v1/functions`, { method: 'POST', headers, body: json }),
+      );
+      expect(made.string('upload_url')).toStartWith(listener.url);
+      const put = await fetch(made.string('upload_url'), { method: 'PUT', body: hello });
+      expect(put.status).toBe(200);
+      const got = await fetch(`${listener.url}/api/v1/artifacts/${made.string('function.id')}/1.0.0`, {
+        headers,
+      });
+      expect(new Uint8Array(await got.arrayBuffer())).toEqual(hello);
+      expect(() => listenControl({ control, hostname: '127.0.0.1', port: listener.port })).toThrow();
+    } finally {
+      await listener.close();
+      await control.close();
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+});

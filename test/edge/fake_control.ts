@@ -1,0 +1,141 @@
+// A control plane inside the test: signs answers, holds heartbeats, serves artifacts, and can be told to
+// misbehave.
+import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { desiredDigest } from '../../src/model/desired.ts';
+import { defaultVersionSettings } from '../../src/model/function.ts';
+import type { DesiredFunction, DesiredState, HeartbeatRequest } from '../../src/model/protocol.ts';
+import { functionId } from './harness.ts';
+
+export const digest = (text: string): string => new Bun.CryptoHasher('sha256').update(text).digest('hex');
+
+/** A function whose artifact is the text itself; function `n` answers at `/n`. */
+export function desiredFunction(
+  n: number,
+  version: string,
+  more: Partial<DesiredFunction> = {},
+): DesiredFunction {
+  const text = `f${n} ${version}`;
+  return {
+    function_id: functionId(n),
+    project_id: 'p',
+    name: `f${n}`,
+    version,
+    artifact_url: `/artifacts/${encodeURIComponent(text)}`,
+    sha256: digest(text),
+    size_bytes: text.length,
+    settings: defaultVersionSettings,
+    routes: [{ host: '*', path: `/${n}`, methods: [], priority: 0 }],
+    ...more,
+  };
+}
+
+export type Mode = 'up' | 'gone' | 'unauthenticated';
+
+export type FakeControl = {
+  readonly publicKey: string;
+  readonly heartbeats: HeartbeatRequest[];
+  readonly artifactReads: string[];
+  readonly joins: string[];
+  mode: Mode;
+  artifactMode: 'up' | 'gone' | 'tampered' | 'longer';
+  /** What the next answers look like instead of the truth; taken one by one. */
+  readonly scripted: ((body: string, signature: string) => Response)[];
+  revision: number;
+  /** Raises the revision and answers whoever is held. */
+  deploy(functions: DesiredFunction[]): void;
+  /** Answers whoever is held with what there is. */
+  release(): void;
+  held(): number;
+  fetch(request: Request): Promise<Response>;
+  /** A signed answer for the state of now, as body and signature. */
+  sign(answer: object): { body: string; signature: string };
+};
+
+function artifactAnswer(control: FakeControl, path: string): Response {
+  const text = decodeURIComponent(path.slice('/artifacts/'.length));
+  control.artifactReads.push(text);
+  if (control.artifactMode === 'gone') return new Response('no', { status: 503 });
+  if (control.artifactMode === 'tampered') return new Response(text.replace('f', 'g'));
+  return new Response(control.artifactMode === 'longer' ? `${text}!` : text);
+}
+
+const abortOf = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve()));
+
+function createSigner(key: KeyObject): FakeControl['sign'] {
+  return (answer) => {
+    const body = JSON.stringify(answer);
+    return { body, signature: sign(null, Buffer.from(body), key).toString('base64url') };
+  };
+}
+
+export function createFakeControl(nodeId = 'n1'): FakeControl {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const { x = '' } = publicKey.export({ format: 'jwk' });
+  let desired: DesiredState = { functions: [] };
+  let wake = Promise.withResolvers<void>();
+  let held = 0;
+
+  const signed = createSigner(privateKey);
+  const heartbeat = async (request: Request): Promise<Response> => {
+    const report = (await request.json()) as HeartbeatRequest;
+    control.heartbeats.push(report);
+    if (
+      report.applied_digest === desiredDigest(desired) &&
+      report.hold_ms > 0 &&
+      control.scripted.length === 0
+    ) {
+      held += 1;
+      await Promise.race([wake.promise, abortOf(request.signal)]);
+      held -= 1;
+    }
+    const digestNow = desiredDigest(desired);
+    const { body, signature } = signed({
+      node_id: nodeId,
+      revision: control.revision,
+      digest: digestNow,
+      desired: report.applied_digest === digestNow ? null : desired,
+      next_heartbeat_ms: 0,
+    });
+    const script = control.scripted.shift();
+    if (script !== undefined) return script(body, signature);
+    return new Response(body, { headers: { 'x-edge-signature': signature } });
+  };
+  const control: FakeControl = {
+    publicKey: x,
+    heartbeats: [],
+    artifactReads: [],
+    joins: [],
+    mode: 'up',
+    artifactMode: 'up',
+    scripted: [],
+    revision: 0,
+    deploy(functions) {
+      desired = { functions };
+      control.revision += 1;
+      control.release();
+    },
+    release() {
+      wake.resolve();
+      wake = Promise.withResolvers();
+    },
+    held: () => held,
+    async fetch(request) {
+      const { pathname } = new URL(request.url);
+      const token = request.headers.get('authorization');
+      if (control.mode === 'gone') throw new Error('connection refused');
+      if (pathname === '/api/v1/nodes/join') {
+        control.joins.push(token ?? '');
+        if (token !== 'Bearer join-1') return new Response('{}', { status: 401 });
+        return Response.json({ node_id: nodeId, node_token: 'node-secret', control_public_key: x });
+      }
+      if (control.mode === 'unauthenticated' || token !== 'Bearer node-secret') {
+        return new Response('{}', { status: 401 });
+      }
+      if (pathname.startsWith('/artifacts/')) return artifactAnswer(control, pathname);
+      return await heartbeat(request);
+    },
+    sign: signed,
+  };
+  return control;
+}

@@ -1,0 +1,120 @@
+// An engine that answers from a table instead of running code; it records what it was asked, in order.
+import type { GuestErrorCode, ModuleErrorCode } from '../../src/base/errors.ts';
+import type { Code, Engine, Pool, VersionRef } from '../../src/engine/engine.ts';
+import type { InvocationOutcome, InvocationRequest } from '../../src/model/invocation.ts';
+
+export type Handler = (
+  request: InvocationRequest,
+  deadlineMs: number,
+  ref: VersionRef,
+) => InvocationOutcome | Promise<InvocationOutcome>;
+
+export type FakeEngine = Engine & {
+  readonly events: string[];
+  handler: Handler;
+  /** By text of the artifact: what `prepare` or `warm` answers instead of success. */
+  readonly refusals: Map<string, { code: ModuleErrorCode; message: string }>;
+  readonly unstartable: Map<string, { code: GuestErrorCode; detail: string }>;
+  /** Held calls of `prepare`, by text of the artifact. */
+  readonly gates: Map<string, Promise<void>>;
+  openPools(): number;
+  openCodes(): number;
+};
+
+export const answer = (text: string, headers: [string, string][] = []): InvocationOutcome => ({
+  kind: 'answer',
+  status: 200,
+  headers: [['content-type', 'text/plain'], ...headers],
+  body: new TextEncoder().encode(text),
+  logs: null,
+});
+
+function openFakePool(engine: FakeEngine, ref: VersionRef, text: string, onClose: () => void): Pool {
+  engine.events.push(`open ${text}`);
+  let running = 0;
+  let isClosed = false;
+  let idle: (() => void) | null = null;
+  return {
+    ref,
+    async warm() {
+      engine.events.push(`warm ${text}`);
+      const failure = engine.unstartable.get(text);
+      return failure === undefined ? { ok: true } : { ok: false, ...failure };
+    },
+    async invoke(request, deadlineMs) {
+      if (isClosed) return { kind: 'unavailable', code: 'shutting_down' };
+      running += 1;
+      const outcome = await engine.handler(request, deadlineMs, ref);
+      running -= 1;
+      if (running === 0) idle?.();
+      return outcome;
+    },
+    stats: () => ({ workers: 1, idle: 1, busy: running, starting: 0, queued: 0 }),
+    async close() {
+      isClosed = true;
+      if (running > 0) await new Promise<void>((resolve) => (idle = resolve));
+      onClose();
+      engine.events.push(`close ${text}`);
+    },
+  };
+}
+
+export function createFakeEngine(
+  handler: Handler = (_request, _deadline, ref) => answer(ref.version),
+): FakeEngine {
+  const events: string[] = [];
+  let pools = 0;
+  let codes = 0;
+  const texts = new Map<Code, string>();
+  const engine: FakeEngine = {
+    events,
+    handler,
+    refusals: new Map(),
+    unstartable: new Map(),
+    gates: new Map(),
+    openPools: () => pools,
+    openCodes: () => codes,
+    async prepare({ artifact, sha256 }) {
+      const text = new TextDecoder().decode(artifact);
+      events.push(`prepare ${text}`);
+      await engine.gates.get(text);
+      const refusal = engine.refusals.get(text);
+      if (refusal !== undefined) return { ok: false, ...refusal };
+      codes += 1;
+      const code: Code = {
+        digest: sha256,
+        execution: 'aot',
+        compiledMs: 1,
+        close: () => {
+          codes -= 1;
+        },
+      };
+      texts.set(code, text);
+      return { ok: true, code };
+    },
+    openPool({ ref, code }) {
+      pools += 1;
+      return openFakePool(engine, ref, texts.get(code) ?? '', () => (pools -= 1));
+    },
+    stats: () => ({
+      workers: pools,
+      busy: 0,
+      restarts: 0,
+      killed: 0,
+      crashed: 0,
+      enginePid: null,
+      compile: {
+        compiled: 0,
+        failed: 0,
+        queued: 0,
+        compile_ms_total: 0,
+        cache_hits: 0,
+        cache_misses: 0,
+        interpreted: 0,
+      },
+    }),
+    ready: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  return engine;
+}

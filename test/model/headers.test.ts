@@ -1,0 +1,173 @@
+// The border of headers, both ways.
+import { describe, expect, test } from 'bun:test';
+import { isHostOwned, isRequestId, readRequestHead, refuseResponseHead } from '../../src/model/headers.ts';
+
+const bounds = { bytesMax: 1_000, countMax: 10 };
+const read = (init: [string, string][]): ReturnType<typeof readRequestHead> =>
+  readRequestHead(new Headers(init), bounds);
+const textOf = (init: [string, string][]): string => {
+  const outcome = read(init);
+  return outcome.ok ? outcome.head.text : outcome.code;
+};
+
+describe('The head of a request', () => {
+  test('reaches the guest as lines with lower-case names', () => {
+    expect(
+      textOf([
+        ['Host', 'example.com'],
+        ['X-One', '1'],
+      ]),
+    ).toBe('host: example.com\r\nx-one: 1\r\n');
+  });
+
+  test('keeps repeated fields', () => {
+    expect(
+      textOf([
+        ['a', '1'],
+        ['a', '2'],
+      ]),
+    ).toBe('a: 1, 2\r\n');
+  });
+
+  const dropped = [
+    'connection',
+    'keep-alive',
+    'proxy-connection',
+    'proxy-authorization',
+    'te',
+    'trailer',
+    'transfer-encoding',
+    'upgrade',
+    'content-length',
+    'expect',
+  ];
+  for (const name of dropped) {
+    test(`does not bring ${name} to the guest`, () =>
+      expect(
+        textOf([
+          [name, '1'],
+          ['x', 'y'],
+        ]),
+      ).toBe('x: y\r\n'));
+  }
+
+  test('does not bring what the connection field names', () => {
+    expect(
+      textOf([
+        ['connection', 'close, X-Secret'],
+        ['x-secret', '1'],
+        ['x', 'y'],
+      ]),
+    ).toBe('x: y\r\n');
+  });
+
+  test('says how the body comes', () => {
+    const outcome = read([
+      ['content-length', '12'],
+      ['x-edge-timing', '1'],
+      ['x-request-id', 'abc'],
+    ]);
+    expect(outcome).toMatchObject({
+      ok: true,
+      head: { contentLength: 12, isChunked: false, requestId: 'abc', timingAsked: true },
+    });
+    expect(read([['transfer-encoding', 'chunked']])).toMatchObject({ ok: true, head: { isChunked: true } });
+    expect(read([['content-length', '0x1']])).toMatchObject({
+      ok: true,
+      head: { contentLength: Number.NaN },
+    });
+  });
+
+  test('is refused with two hosts', () => {
+    expect(
+      read([
+        ['host', 'a'],
+        ['host', 'b'],
+      ]),
+    ).toEqual({ ok: false, code: 'bad_request', requestId: null });
+  });
+
+  test('is refused above its bytes and above its count', () => {
+    expect(textOf([['a', 'x'.repeat(1_000)]])).toBe('headers_too_large');
+    expect(textOf(Array.from({ length: 11 }, (_, i) => [`h${i}`, '']))).toBe('headers_too_large');
+  });
+
+  test('hides a request id that is not sane', () => {
+    expect(
+      textOf([
+        ['x-request-id', 'a b'],
+        ['x', 'y'],
+      ]),
+    ).toBe('x: y\r\n');
+  });
+});
+
+describe('A request id', () => {
+  const table: [string, boolean][] = [
+    ['abc-1.2_3', true],
+    ['a'.repeat(64), true],
+    ['a'.repeat(65), false],
+    ['', false],
+    ['a b', false],
+    ['a\n', false],
+    ['a/b', false],
+  ];
+  for (const [id, sane] of table) {
+    test(`${JSON.stringify(id.slice(0, 12))} of ${id.length} is ${sane ? 'taken' : 'refused'}`, () => {
+      expect(isRequestId(id)).toBe(sane);
+    });
+  }
+});
+
+describe('The head of an answer', () => {
+  const refused: [name: string, status: number, headers: [string, string][]][] = [
+    ['a line break in a value', 200, [['a', 'b\r\nset-cookie: x=1']]],
+    ['a bare line feed in a value', 200, [['a', 'b\nc']]],
+    ['a bare carriage return in a value', 200, [['a', 'b\rc']]],
+    ['a zero byte in a value', 200, [['a', 'b\u0000c']]],
+    ['a value beyond Latin-1', 200, [['a', 'b\u2028c']]],
+    ['white space around a value', 200, [['a', ' b']]],
+    ['a line break in a name', 200, [['a\r\nb', 'c']]],
+    ['a colon in a name', 200, [['a:b', 'c']]],
+    ['a space in a name', 200, [['a ', 'c']]],
+    ['an empty name', 200, [['', 'c']]],
+    ['an upper-case name', 200, [['A', 'c']]],
+    ['transfer-encoding', 200, [['transfer-encoding', 'chunked']]],
+    ['connection', 200, [['connection', 'close']]],
+    ['upgrade', 200, [['upgrade', 'h2c']]],
+    ['trailer', 200, [['trailer', 'x']]],
+    ['status 101', 101, []],
+    ['status 199', 199, []],
+    ['status 600', 600, []],
+    ['a status that is no integer', 200.5, []],
+    ['too many headers', 200, Array.from({ length: 11 }, () => ['a', 'b'] as [string, string])],
+    ['too many bytes', 200, [['a', 'b'.repeat(1_000)]]],
+  ];
+  for (const [name, status, headers] of refused) {
+    test(`is refused with ${name}`, () => expect(refuseResponseHead(status, headers, bounds)).toBeString());
+  }
+
+  const taken: [name: string, status: number, headers: [string, string][]][] = [
+    ['nothing at all', 204, []],
+    [
+      'repeated cookies',
+      200,
+      [
+        ['set-cookie', 'a=1'],
+        ['set-cookie', 'b=2'],
+      ],
+    ],
+    ['an empty value', 599, [['x', '']]],
+    ['Latin-1 and tabs inside a value', 200, [['x', 'caf\u00e9\tbar']]],
+  ];
+  for (const [name, status, headers] of taken) {
+    test(`is taken with ${name}`, () => expect(refuseResponseHead(status, headers, bounds)).toBeNull());
+  }
+
+  test('says itself what belongs to the host', () => {
+    for (const name of ['content-length', 'x-request-id', 'x-edge-function', 'date']) {
+      expect(isHostOwned(name)).toBe(true);
+    }
+    expect(isHostOwned('content-type')).toBe(false);
+  });
+});

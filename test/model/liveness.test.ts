@@ -1,0 +1,62 @@
+// Which silence counts, and when the control plane suspects itself.
+import { describe, expect, test } from 'bun:test';
+import { judgeLiveness, type NodeSilence } from '../../src/model/liveness.ts';
+
+const options = {
+  nowMs: 500_000,
+  listeningSinceMs: 0,
+  offlineMs: 120_000,
+  brakePercent: 55,
+  brakeNodesMin: 3,
+};
+
+function fleet(heard: readonly (number | null)[], status: NodeSilence['status'] = 'online'): NodeSilence[] {
+  return heard.map((last_heartbeat_ms, index) => ({ id: `n${index}`, status, last_heartbeat_ms }));
+}
+
+const fresh = 499_000;
+const silent = 380_000;
+
+describe('The liveness rule', () => {
+  test.each([
+    ['a node that was just heard', fleet([fresh]), {}, { offline: [], held: [] }],
+    ['a node that is silent for the whole time', fleet([silent]), {}, { offline: ['n0'], held: [] }],
+    ['a node one millisecond before that', fleet([silent + 1]), {}, { offline: [], held: [] }],
+    ['a degraded node', fleet([silent], 'degraded'), {}, { offline: ['n0'], held: [] }],
+    ['a node that is offline already', fleet([0], 'offline'), {}, { offline: [], held: [] }],
+    ['a node that was never heard', fleet([null]), {}, { offline: ['n0'], held: [] }],
+    [
+      'the first minutes of a control plane',
+      fleet([0]),
+      { listeningSinceMs: 400_000 },
+      { offline: [], held: [] },
+    ],
+    [
+      'one full time after its start',
+      fleet([0]),
+      { listeningSinceMs: 380_000 },
+      { offline: ['n0'], held: [] },
+    ],
+    ['two of two', fleet([silent, silent]), {}, { offline: ['n0', 'n1'], held: [] }],
+    ['three of three', fleet([silent, silent, silent]), {}, { offline: [], held: ['n0', 'n1', 'n2'] }],
+    [
+      'exactly the share of the brake',
+      fleet([...Array<number>(11).fill(silent), ...Array<number>(9).fill(fresh)]),
+      {},
+      { offline: Array.from({ length: 11 }, (_, index) => `n${index}`), held: [] },
+    ],
+    [
+      'one more than that',
+      fleet([...Array<number>(12).fill(silent), ...Array<number>(8).fill(fresh)]),
+      {},
+      { offline: [], held: Array.from({ length: 12 }, (_, index) => `n${index}`) },
+    ],
+  ])('judges %s', (_, nodes, changed, expected) => {
+    expect(judgeLiveness(nodes, { ...options, ...changed })).toEqual(expected);
+  });
+
+  test('counts the brake against nodes that are not offline already', () => {
+    const nodes = [...fleet([silent, silent, silent, fresh]), ...fleet(Array<number>(20).fill(0), 'offline')];
+    expect(judgeLiveness(nodes, options)).toEqual({ offline: [], held: ['n0', 'n1', 'n2'] });
+  });
+});

@@ -1,0 +1,79 @@
+// The native code where no guest can reach it: what a lying worker gets from the ring, and what the filters
+// of system calls stop. The C programs beside this file are compiled with the sources under test.
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { COMPILE_FLAGS, findCompiler } from '../../native/build/cc.ts';
+import { mustRun } from '../../native/build/shell.ts';
+
+const NATIVE = join(import.meta.dir, '../../native');
+const dir = mkdtempSync(join(tmpdir(), 'edge-native-'));
+
+beforeAll(async () => {
+  const { command } = await findCompiler(process.env['CC']);
+  const programs = { ring_check: ['ring.c', 'ring_command.c'], seccomp_check: ['seccomp.c'] };
+  for (const [name, sources] of Object.entries(programs)) {
+    const paths = [join(import.meta.dir, `${name}.c`), ...sources.map((source) => join(NATIVE, source))];
+    const output = join(dir, name);
+    await mustRun(`${name}.c does not compile.`, [command, ...COMPILE_FLAGS, ...paths, '-o', output]);
+  }
+});
+
+afterAll(() => rm(dir, { recursive: true }));
+
+type Ended = { exitCode: number | null; signal: string | null; text: string };
+
+function run(name: string, ...rest: readonly string[]): Ended {
+  const ended = Bun.spawnSync([join(dir, name), ...rest], { stdout: 'ignore', stderr: 'pipe' });
+  const signal = ended.signalCode ?? null;
+  return {
+    exitCode: ended.exitCode,
+    signal: signal === null ? null : String(signal),
+    text: ended.stderr.toString(),
+  };
+}
+
+describe('The ring', () => {
+  test.each([
+    ['geometry', 'has its parts where both sides look, and refuses sizes that do not fit'],
+    ['answer', 'hands out an answer, and takes the next request after it was released'],
+    ['once', 'hands out each start and each answer once'],
+    ['generation', 'takes nothing from another generation'],
+    ['unasked', 'takes nothing that was not asked for, whatever the done bits and states say'],
+    ['lengths', 'marks a record whose lengths do not fit the slot'],
+    ['post', 'refuses a request that does not fit or comes at the wrong time'],
+    ['many', 'leaves what does not fit for the next call, and sleeps only when nothing is left'],
+    ['pages', 'gives back the pages of large bodies, and all pages of a free slot'],
+    ['code', 'seals code'],
+    ['command', 'sends commands whole, and never waits for the zygote'],
+  ])('%s: %s', (name) => {
+    expect(run('ring_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });
+  });
+});
+
+/** Calls that are stopped behind every filter. */
+const ALWAYS = [
+  ...['socket', 'connect', 'exec', 'process', 'kill', 'signal another', 'ptrace', 'read a process', 'prctl'],
+  ...['limit another', 'become', 'ring', 'link', 'send elsewhere'],
+];
+const WORKER = [...ALWAYS, 'map file', 'open', 'read', 'write elsewhere', 'thread'];
+
+describe.each([
+  ['load', ['getrandom', 'map', 'wake', 'complain', 'map executable', 'protect executable'], WORKER],
+  [
+    'run',
+    ['getrandom', 'map', 'wake', 'complain'],
+    [...WORKER, 'map executable', 'protect executable', 'filter'],
+  ],
+  ['compile', ['getrandom', 'map', 'complain', 'open', 'read', 'thread'], [...ALWAYS, 'wake', 'filter']],
+])('The filter %s', (filter, allowed, stopped) => {
+  test.each(allowed)('allows: %s', (call) => {
+    expect(run('seccomp_check', filter, call)).toMatchObject({ exitCode: 0, signal: null });
+  });
+
+  test.each(stopped)('ends the process at: %s', (call) => {
+    expect(run('seccomp_check', filter, call)).toMatchObject({ signal: 'SIGSYS' });
+  });
+});

@@ -1,0 +1,251 @@
+/*
+ * Plays zygote and worker, honest or lying, against the edge's side of the ring; one case per run, named by
+ * its argument.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../native/geometry.h"
+#include "../../native/ring.h"
+
+#define SLOTS 40u
+#define HEAD 8192u
+#define BODY (1u << 20)
+#define GENERATION 7u
+
+static struct edge_ring *ring;
+static struct edge_geometry geometry;
+static int command_fd;
+
+#define MUST(condition)                                                                                      \
+  do {                                                                                                       \
+    if (!(condition)) {                                                                                      \
+      fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                                \
+      exit(1);                                                                                               \
+    }                                                                                                        \
+  } while (0)
+
+static struct edge_slot *slot_of(uint32_t slot) { return edge_ring_slot(ring, slot); }
+
+static struct edge_ring_header *header_of(void) {
+  return (struct edge_ring_header *)(void *)((uint8_t *)edge_ring_slot(ring, 0) - EDGE_PAGE);
+}
+
+static const uint32_t *record(uint32_t index) {
+  return (const uint32_t *)edge_ring_taken(ring) + (size_t)index * EDGE_TAKEN_WORDS;
+}
+
+/* What a worker does last: the state, then the bit. */
+static void finish(uint32_t slot, uint32_t generation, uint32_t state) {
+  slot_of(slot)->state = generation << 8 | state;
+  header_of()->done[slot / 32] |= 1u << (slot % 32);
+}
+
+static struct edge_command command_read(void) {
+  struct edge_command command;
+  MUST(recv(command_fd, &command, sizeof command, MSG_DONTWAIT) == (ssize_t)sizeof command);
+  return command;
+}
+
+static void start(uint32_t slot) {
+  const int code = edge_code_open("code", 4);
+  MUST(edge_ring_fork(ring, slot, GENERATION, code) == 0);
+  edge_fd_close(code);
+  const struct edge_command command = command_read();
+  MUST(command.kind == EDGE_COMMAND_FORK && command.slot == slot && command.generation == GENERATION);
+  finish(slot, GENERATION, EDGE_SLOT_READY);
+  MUST(edge_ring_drain(ring, SLOTS) == 1 && record(0)[0] == slot && record(0)[2] == EDGE_SLOT_READY);
+}
+
+static int32_t post(uint32_t slot) { return edge_ring_post(ring, slot, GENERATION, 3, 1, 2, 4, 5); }
+
+static void geometry_case(void) {
+  MUST(edge_ring_slot_bytes(ring) == geometry.slot_bytes);
+  for (uint32_t part = 0; part < EDGE_PARTS; part++) {
+    MUST(edge_ring_offset(ring, part) == geometry.offset[part] && geometry.offset[part] % EDGE_PAGE == 0);
+  }
+  MUST(edge_ring_slot(ring, SLOTS) == NULL);
+  MUST(edge_ring_open(0, HEAD, BODY, HEAD, BODY, HEAD) == NULL);
+  MUST(edge_ring_open(EDGE_SLOTS_MAX + 1, HEAD, BODY, HEAD, BODY, HEAD) == NULL);
+  MUST(edge_ring_open(1, HEAD, UINT32_MAX, HEAD, UINT32_MAX, HEAD) == NULL);
+}
+
+static void answer_case(void) {
+  start(3);
+  MUST(post(3) == 0 && slot_of(3)->state == (GENERATION << 8 | EDGE_SLOT_REQUEST));
+  MUST(edge_ring_drain(ring, SLOTS) == 0 && header_of()->edge_sleeping == 1);
+  slot_of(3)->status = 201;
+  slot_of(3)->response_body_len = 9;
+  finish(3, GENERATION, EDGE_SLOT_DONE);
+  MUST(edge_ring_drain(ring, SLOTS) == 1);
+  const uint32_t expected[] = {3, GENERATION, EDGE_SLOT_DONE, 0, 0, 201, 0, 9, 0, 0, 0, 1};
+  MUST(memcmp(record(0), expected, sizeof expected) == 0);
+  MUST(post(3) == -1 && edge_ring_release(ring, 3, GENERATION) == 0 && post(3) == 0);
+}
+
+static void once_case(void) {
+  start(3);
+  finish(3, GENERATION, EDGE_SLOT_READY);
+  MUST(edge_ring_drain(ring, SLOTS) == 0 && post(3) == 0);
+  finish(3, GENERATION, EDGE_SLOT_DONE);
+  MUST(edge_ring_look(ring, 3, GENERATION) == 1);
+  MUST(edge_ring_look(ring, 3, GENERATION) == 0 && edge_ring_drain(ring, SLOTS) == 0);
+}
+
+static void generation_case(void) {
+  start(3);
+  MUST(post(3) == 0);
+  finish(3, GENERATION - 1, EDGE_SLOT_DONE);
+  MUST(edge_ring_drain(ring, SLOTS) == 0 && edge_ring_look(ring, 3, GENERATION) == 0);
+  finish(3, GENERATION, EDGE_SLOT_DONE);
+  MUST(edge_ring_look(ring, 3, GENERATION - 1) == 0);
+  MUST(edge_ring_release(ring, 3, GENERATION) == -1);
+  MUST(edge_ring_drain(ring, SLOTS) == 1 && edge_ring_release(ring, 3, GENERATION + 1) == -1);
+  MUST(edge_ring_post(ring, 3, GENERATION + 1, 0, 0, 0, 0, 0) == -1);
+}
+
+static void unasked_case(void) {
+  finish(5, GENERATION, EDGE_SLOT_DONE);
+  finish(6, 0, EDGE_SLOT_READY);
+  memset(header_of()->done, 0xff, sizeof header_of()->done);
+  MUST(edge_ring_drain(ring, SLOTS) == 0);
+  start(3);
+  finish(3, GENERATION, EDGE_SLOT_DONE);
+  MUST(edge_ring_drain(ring, SLOTS) == 0 && post(3) == -1);
+  finish(3, GENERATION, EDGE_SLOT_FAILED);
+  MUST(edge_ring_drain(ring, SLOTS) == 0);
+}
+
+static void lengths_case(void) {
+  uint32_t *const lies[] = {&slot_of(3)->response_head_len, &slot_of(3)->response_body_len,
+                            &slot_of(3)->log_len, &slot_of(3)->result};
+  const uint32_t limits[] = {geometry.bytes[EDGE_PART_RESPONSE_HEAD], geometry.bytes[EDGE_PART_RESPONSE_BODY],
+                             geometry.bytes[EDGE_PART_LOG], EDGE_RESULT_INSTANTIATE_FAILED};
+  start(3);
+  for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+    for (uint32_t over = 0; over < 2; over++) {
+      MUST(post(3) == 0);
+      *lies[i] = limits[i] + over;
+      finish(3, GENERATION, EDGE_SLOT_DONE);
+      MUST(edge_ring_drain(ring, SLOTS) == 1 && record(0)[11] == 1 - over);
+      MUST(edge_ring_release(ring, 3, GENERATION) == 0);
+    }
+    *lies[i] = 0;
+  }
+}
+
+static void post_case(void) {
+  MUST(post(3) == -1);
+  start(3);
+  MUST(edge_ring_post(ring, 3, GENERATION, HEAD, 1, 0, 0, 0) == -1);
+  MUST(edge_ring_post(ring, 3, GENERATION, UINT32_MAX, 1, 0, 0, 0) == -1);
+  MUST(edge_ring_post(ring, 3, GENERATION, 0, 0, 0, 0, BODY + 1) == -1);
+  MUST(edge_ring_post(ring, SLOTS, GENERATION, 0, 0, 0, 0, 0) == -1);
+  slot_of(3)->state = GENERATION << 8 | EDGE_SLOT_REQUEST;
+  MUST(post(3) == -1);
+  slot_of(3)->state = GENERATION << 8 | EDGE_SLOT_READY;
+  MUST(edge_ring_post(ring, 3, GENERATION, HEAD, 0, 0, 0, BODY) == 0 && post(3) == -1);
+}
+
+static void many_case(void) {
+  for (uint32_t slot = 0; slot < SLOTS; slot++) {
+    const int code = edge_code_open("code", 4);
+    MUST(edge_ring_fork(ring, slot, GENERATION, code) == 0);
+    edge_fd_close(code);
+    (void)command_read();
+    finish(slot, GENERATION, EDGE_SLOT_READY);
+  }
+  MUST(edge_ring_drain(ring, 3) == 3 && header_of()->edge_sleeping == 0);
+  MUST(edge_ring_drain(ring, SLOTS) == SLOTS - 3 && header_of()->edge_sleeping == 1);
+}
+
+static uint32_t resident(const uint8_t *at, uint32_t bytes) {
+  static unsigned char pages[BODY / EDGE_PAGE];
+  uint32_t count = 0;
+  MUST(mincore((void *)(uintptr_t)at, bytes, pages) == 0);
+  for (uint32_t i = 0; i < bytes / EDGE_PAGE; i++)
+    count += pages[i] & 1u;
+  return count;
+}
+
+static void pages_case(void) {
+  uint8_t *const request = (uint8_t *)slot_of(3) + geometry.offset[EDGE_PART_REQUEST_BODY];
+  uint8_t *const response = (uint8_t *)slot_of(3) + geometry.offset[EDGE_PART_RESPONSE_BODY];
+  start(3);
+  memset(request, 1, BODY);
+  MUST(edge_ring_post(ring, 3, GENERATION, 0, 0, 0, 0, BODY) == 0);
+  memset(response, 1, BODY);
+  slot_of(3)->response_body_len = BODY;
+  finish(3, GENERATION, EDGE_SLOT_DONE);
+  MUST(edge_ring_drain(ring, SLOTS) == 1);
+  MUST(resident(request, BODY) == BODY / EDGE_PAGE && resident(response, BODY) == BODY / EDGE_PAGE);
+  MUST(edge_ring_release(ring, 3, GENERATION) == 0);
+  MUST(resident(request, BODY) == 16 && resident(response, BODY) == 16);
+  edge_ring_free(ring, 3);
+  MUST(resident(request, BODY) == 0 && slot_of(3)->state == EDGE_SLOT_FREE && post(3) == -1);
+}
+
+static void code_case(void) {
+  char byte = 0;
+  const int code = edge_code_open("code", 4);
+  MUST(pread(code, &byte, 1, 3) == 1 && byte == 'e' && pread(code, &byte, 1, 4) == 0);
+  MUST(pwrite(code, &byte, 1, 0) == -1 && ftruncate(code, 2) == -1 && ftruncate(code, 8) == -1);
+  MUST(fcntl(code, F_ADD_SEALS, F_SEAL_WRITE) == -1);
+  edge_fd_close(code);
+}
+
+static void command_case(void) {
+  char path[EDGE_PATH_MAX];
+  const int code = edge_code_open("code", 4);
+  memset(path, 'p', sizeof path);
+  MUST(edge_ring_kill(ring, 3, 9) == 0);
+  struct edge_command command = command_read();
+  MUST(command.kind == EDGE_COMMAND_KILL && command.slot == 3 && command.generation == 9);
+  MUST(edge_ring_compile(ring, 4, code, 5, 6, "/out", 4) == 0);
+  command = command_read();
+  MUST(command.kind == EDGE_COMMAND_COMPILE && command.slot == 4 && command.memory_bytes == 5);
+  MUST(command.cpu_seconds == 6 && command.path_len == 4 && memcmp(command.path, "/out", 5) == 0);
+  MUST(edge_ring_compile(ring, 4, code, 5, 6, path, sizeof path) == -1);
+  MUST(edge_ring_compile(ring, 4, -1, 5, 6, "/out", 4) == -1);
+  MUST(edge_ring_cancel(ring, 4) == 0 && command_read().kind == EDGE_COMMAND_CANCEL);
+  MUST(edge_ring_fork(ring, 3, 0, code) == -1 && edge_ring_fork(ring, 3, 1u << 24, code) == -1);
+  while (edge_ring_kill(ring, 0, 1) == 0)
+    continue; /* a full socket refuses, and never waits */
+  MUST(edge_ring_fork(ring, 3, 1, code) == -1 && slot_of(3)->state == EDGE_SLOT_FREE);
+  close(command_fd);
+  MUST(edge_ring_kill(ring, 3, 9) == -1);
+  edge_ring_command_close(ring);
+  MUST(edge_ring_kill(ring, 3, 9) == -1);
+  edge_fd_close(code);
+}
+
+int main(int count, char **arguments) {
+  static const struct {
+    const char *name;
+    void (*run)(void);
+  } CASES[] = {{"geometry", geometry_case}, {"answer", answer_case},
+               {"once", once_case},         {"generation", generation_case},
+               {"unasked", unasked_case},   {"lengths", lengths_case},
+               {"post", post_case},         {"many", many_case},
+               {"pages", pages_case},       {"code", code_case},
+               {"command", command_case}};
+  const uint32_t bytes[EDGE_PARTS] = {HEAD, HEAD, HEAD, BODY, BODY};
+  ring = edge_ring_open(SLOTS, HEAD, BODY, HEAD, BODY, HEAD);
+  MUST(ring != NULL && edge_geometry_fill(&geometry, SLOTS, bytes));
+  command_fd = edge_ring_command_open(ring);
+  MUST(command_fd >= 0);
+  for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+    if (count == 2 && strcmp(arguments[1], CASES[i].name) == 0) {
+      CASES[i].run();
+      edge_ring_close(ring);
+      return 0;
+    }
+  }
+  return 2;
+}

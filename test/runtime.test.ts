@@ -1,0 +1,250 @@
+// The unpacked libraries: taken as they are, replaced when off, never half there or from a hostile archive.
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { createHash } from 'node:crypto';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { joinFrames, packFiles, TAR_END, tarEntry, writeArchive } from '../native/build/pack.ts';
+import { createManualClock, createSystemClock } from '../src/base/clock.ts';
+import {
+  childEnvironment,
+  isSound,
+  openRuntime,
+  runtimeBases,
+  type RuntimeManifest,
+} from '../src/runtime.ts';
+import { createTarReader, unpackRole } from '../src/unpack.ts';
+
+const FILES: Record<string, Uint8Array> = {
+  'libempty.so': new Uint8Array(),
+  'libblock.so.1': new Uint8Array(512).fill(7),
+  'liblong.so.0': crypto.getRandomValues(new Uint8Array(40_001)),
+};
+
+let dir = '';
+let base = '';
+let archivePath = '';
+let manifest: RuntimeManifest = { archive_sha256: '', archive_bytes: 0, files: [] };
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'edge-unpack-'));
+  base = join(dir, 'base');
+  archivePath = join(dir, 'engine.tar.zst');
+  for (const name of ['files', 'base']) mkdirSync(join(dir, name), { mode: 0o700 });
+  for (const [name, bytes] of Object.entries(FILES)) await writeFile(join(dir, 'files', name), bytes);
+  const names = Object.keys(FILES);
+  const archive = joinFrames([
+    await packFiles(join(dir, 'files'), names.slice(0, 2)),
+    await packFiles(join(dir, 'files'), names.slice(2)),
+  ]);
+  const manifestPath = join(dir, 'engine.json');
+  manifest = await writeArchive({ dir: join(dir, 'files'), names, archive, archivePath, manifestPath });
+});
+afterEach(() => rm(dir, { recursive: true }));
+
+const unpack = (of: RuntimeManifest = manifest, nowMs = createSystemClock().nowMs()): Promise<void> =>
+  unpackRole({
+    archive: Bun.file(archivePath),
+    manifest: of,
+    base,
+    clock: createManualClock(nowMs),
+    write: () => {},
+  });
+
+describe('Unpacking', () => {
+  test('writes every file with its bytes, for this user only, under the digest of the archive', async () => {
+    await unpack();
+    expect(await readdir(base)).toEqual([manifest.archive_sha256]);
+    for (const [name, bytes] of Object.entries(FILES)) {
+      const path = join(base, manifest.archive_sha256, name);
+      expect(new Uint8Array(await readFile(path))).toEqual(new Uint8Array(bytes));
+      expect((await stat(path)).mode & 0o777).toBe(0o500);
+    }
+    expect(isSound(join(base, manifest.archive_sha256), manifest)).toBe(true);
+  });
+
+  test('by several at once leaves one sound set and nothing else', async () => {
+    await Promise.all([unpack(), unpack(), unpack(), unpack()]);
+    expect(await readdir(base)).toEqual([manifest.archive_sha256]);
+    expect(isSound(join(base, manifest.archive_sha256), manifest)).toBe(true);
+  });
+
+  test('leaves nothing behind when a file is not as it was packed', async () => {
+    const files = manifest.files.map((file) => ({ ...file, sha256: '0'.repeat(64) }));
+    await expect(unpack({ ...manifest, files })).rejects.toThrow('is not as it was packed');
+    expect(await readdir(base)).toEqual([]);
+  });
+
+  test('leaves nothing behind when the archive is cut short', async () => {
+    const bytes = await Bun.file(archivePath).bytes();
+    await writeFile(archivePath, bytes.slice(0, bytes.length - 40));
+    await expect(unpack()).rejects.toThrow();
+    expect(await readdir(base)).toEqual([]);
+  });
+
+  test('removes what a process left that ended an hour ago, not what is being written', async () => {
+    mkdirSync(join(base, '.unpack-old'));
+    mkdirSync(join(base, '.unpack-new'));
+    await utimes(join(base, '.unpack-old'), 1_000, 1_000);
+    await utimes(join(base, '.unpack-new'), 5_000, 5_000);
+    await unpack(manifest, 6_000_000);
+    expect((await readdir(base)).toSorted()).toEqual(['.unpack-new', manifest.archive_sha256].toSorted());
+  });
+});
+
+describe('An unpacked set is off and replaced', () => {
+  const cases: [string, (set: string) => Promise<unknown>][] = [
+    ['when a file is gone', (set) => rm(join(set, 'libblock.so.1'))],
+    ['when a file is there that does not belong', (set) => writeFile(join(set, 'libother.so'), '')],
+    ['when a file has another size', (set) => rewrite(join(set, 'libblock.so.1'), 'short')],
+    ['when a file may be written', (set) => chmod(join(set, 'libblock.so.1'), 0o700)],
+    ['when a file is a link', (set) => replaceByLink(join(set, 'libblock.so.1'))],
+    ['when others may enter it', (set) => chmod(set, 0o755)],
+  ];
+  const rewrite = async (path: string, text: string): Promise<void> => {
+    await chmod(path, 0o700);
+    await writeFile(path, text);
+    await chmod(path, 0o500);
+  };
+  const replaceByLink = async (path: string): Promise<void> => {
+    await rm(path);
+    await symlink(join(dir, 'files', 'libblock.so.1'), path);
+  };
+
+  test.each(cases)('%s', async (_, spoil) => {
+    const set = join(base, manifest.archive_sha256);
+    await unpack();
+    await spoil(set);
+    expect(isSound(set, manifest)).toBe(false);
+    await unpack();
+    expect(isSound(set, manifest)).toBe(true);
+    expect(await readdir(base)).toEqual([manifest.archive_sha256]);
+  });
+});
+
+describe('An archive', () => {
+  const read = (bytes: Uint8Array, chunk = bytes.length): void => {
+    const work = join(dir, `work-${crypto.randomUUID()}`);
+    mkdirSync(work);
+    const reader = createTarReader({ dir: work, manifest });
+    for (let at = 0; at < bytes.length; at += chunk) reader.push(bytes.subarray(at, at + chunk));
+    reader.close();
+  };
+  const entries = (names: readonly string[]): Uint8Array[] =>
+    names.map((name) => tarEntry(name, FILES[name] ?? new Uint8Array()));
+  const whole = (): Buffer => Buffer.concat([...entries(Object.keys(FILES)), TAR_END]);
+
+  test.each([1, 7, 511, 512, 513, 4_096])('is read alike in pieces of %d bytes', (chunk) => {
+    expect(() => read(whole(), chunk)).not.toThrow();
+  });
+
+  /** The header of the first entry with `text` at `offset` and a sum that fits. */
+  const forged = (offset: number, text: string): Buffer => {
+    const bytes = whole();
+    bytes.write(text, offset, 'latin1');
+    bytes.fill(' ', 148, 156);
+    const sum = bytes.subarray(0, 512).reduce((total, byte) => total + byte, 0);
+    bytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+    return bytes;
+  };
+
+  test.each([
+    ['a name outside the manifest', () => forged(0, 'libx\0'), 'not in its manifest'],
+    ['a path', () => forged(0, '../libempty.so\0'), 'not in its manifest'],
+    ['a name with a prefix', () => forged(345, 'sub\0'), 'bad header'],
+    ['a symbolic link', () => forged(156, '2'), 'bad header'],
+    ['another size', () => forged(124, '00000000001\0'), 'not in its manifest'],
+    ['a size that is no number', () => forged(124, 'zzz\0'), 'not in its manifest'],
+    ['a broken sum', () => whole().fill('x', 20, 24), 'bad header'],
+    [
+      'the same file twice',
+      () => Buffer.concat([...entries(['libempty.so', 'libempty.so']), TAR_END]),
+      'not in its manifest',
+    ],
+    ['a file missing', () => Buffer.concat([...entries(['libempty.so']), TAR_END]), 'lacks a file'],
+    ['no end', () => whole().subarray(0, -1_024), 'cut short'],
+    ['half a file', () => whole().subarray(0, 3_000), 'cut short'],
+  ])('is refused with %s', (_, make, sentence) => {
+    expect(() => read(make())).toThrow(sentence);
+  });
+});
+
+describe('Opening the runtime', () => {
+  /** A program that unpacks as the product does in its hidden role. */
+  const selfCommand = async (): Promise<string[]> => {
+    const path = join(dir, 'self.ts');
+    const source = (name: string): string => JSON.stringify(join(import.meta.dir, '..', 'src', name));
+    await writeFile(
+      path,
+      `import { unpackRole } from ${source('unpack.ts')};
+import { createSystemClock } from ${source('base/clock.ts')};
+const { BUN_OPTIONS, EDGE_ROLE, EDGE_UNPACK_BASE: base } = process.env;
+if (BUN_OPTIONS !== undefined || EDGE_ROLE !== 'unpack') throw new Error('not a clean child');
+const manifest = await Bun.file(${JSON.stringify(join(dir, 'engine.json'))}).json();
+const archive = Bun.file(${JSON.stringify(archivePath)});
+const write = (text) => process.stdout.write(text);
+await unpackRole({ archive, manifest, base, clock: createSystemClock(), write });
+`,
+    );
+    return [process.execPath, path];
+  };
+  const open = async (bases: readonly string[], self: readonly string[]): ReturnType<typeof openRuntime> =>
+    openRuntime({
+      manifest,
+      bases,
+      self,
+      env: { PATH: '/usr/bin:/bin', BUN_OPTIONS: '--smol' },
+      clock: createManualClock(),
+      terminal: { isInteractive: false, write: () => {} },
+    });
+
+  test('unpacks in a child once, and later takes the same directory without one', async () => {
+    const first = await open([base], await selfCommand());
+    expect(first).toEqual({ dir: join(base, manifest.archive_sha256), unpacked: true });
+    expect(await open([base], ['/nonexistent'])).toEqual({ ...first, unpacked: false });
+  });
+
+  test('takes the next directory when the first cannot be used', async () => {
+    const file = join(dir, 'file');
+    await writeFile(file, '');
+    const opened = await open([join(file, 'edge'), join(dir, 'second')], await selfCommand());
+    expect(opened.dir).toBe(join(dir, 'second', manifest.archive_sha256));
+  });
+
+  test('makes a directory of this user private that others could enter', async () => {
+    await chmod(base, 0o755);
+    await open([base], await selfCommand());
+    expect((await stat(base)).mode & 0o777).toBe(0o700);
+  });
+
+  test('says why for every directory when none can be used', async () => {
+    await writeFile(archivePath, 'no archive');
+    await expect(open([base], await selfCommand())).rejects.toThrow(`could not be unpacked. ${base}: `);
+  });
+});
+
+describe('The child', () => {
+  test('inherits no variable that changes what the executable is', () => {
+    const env = { BUN_BE_BUN: '1', BUN_OPTIONS: '--smol', NODE_OPTIONS: 'x', HOME: '/h', GONE: undefined };
+    expect(childEnvironment(env, { EDGE_ROLE: 'unpack' })).toEqual({ HOME: '/h', EDGE_ROLE: 'unpack' });
+  });
+});
+
+test.each([
+  [{ XDG_CACHE_HOME: '/c', HOME: '/h' }, ['/c/edge', '/h/.cache/edge', '/d/runtime']],
+  [{ HOME: '/h' }, ['/h/.cache/edge', '/d/runtime']],
+  [{ XDG_CACHE_HOME: 'relative' }, ['/d/runtime']],
+  [{}, ['/d/runtime']],
+])('The directories for %o are %o', (env, bases) => {
+  expect(runtimeBases(env, '/d')).toEqual(bases);
+});
+
+test('The same files make the same archive', async () => {
+  const names = Object.keys(FILES);
+  const digest = async (of: readonly string[]): Promise<string> =>
+    createHash('sha256')
+      .update(await packFiles(join(dir, 'files'), of))
+      .digest('hex');
+  expect(await digest(names)).toBe(await digest(names.toReversed()));
+});

@@ -1,0 +1,179 @@
+// The store: closed transactions, the revision, the audit trail, and the bounds on rows.
+import { Database } from 'bun:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createManualClock } from '../../src/base/clock.ts';
+import { LIMITS } from '../../src/base/limits.ts';
+import { defaultVersionSettings } from '../../src/model/function.ts';
+import { canonicalJson } from '../../src/model/protocol.ts';
+import { openStore, type Store } from '../../src/store/store.ts';
+import { sqliteMigrations } from '../control/harness.ts';
+
+const clock = createManualClock(1_000);
+const actor = 'admin:test';
+type AuditRow = { id: number; hash: string; detail: string };
+
+let dir = '';
+let path = '';
+let store: Store;
+let commits: number[] = [];
+
+function open(): Store {
+  commits = [];
+  return openStore({
+    path,
+    migrations: sqliteMigrations(),
+    clock,
+    onCommit: (revision) => commits.push(revision),
+  });
+}
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'edge-store-'));
+  path = join(dir, 'control.db');
+  store = open();
+});
+afterEach(() => {
+  store.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function create(name: string, id = `fn_${name}`): Promise<void> {
+  const settings = defaultVersionSettings;
+  await store.functions.create({
+    id,
+    project_id: 'default',
+    name,
+    pop_selector: null,
+    version: '1.0.0',
+    settings,
+    actor,
+  });
+}
+
+describe('A mutation', () => {
+  test('raises the revision by one, leaves an audit row and is heard of', async () => {
+    await create('a');
+    await create('b');
+    expect(commits).toEqual([1, 2]);
+    expect(await store.facts.revision()).toBe(2);
+    const { items } = await store.audit.list({ limit: 10, cursor: null });
+    expect(items.map((item) => [item.revision, item.action, item.target, item.actor])).toEqual([
+      [2, 'function.create', 'fn_b', actor],
+      [1, 'function.create', 'fn_a', actor],
+    ]);
+  });
+
+  test('that is refused leaves nothing: no row, no revision, no audit row', async () => {
+    await create('a');
+    await expect(create('a', 'fn_second')).rejects.toMatchObject({ code: 'name_taken' });
+    expect(commits).toEqual([1]);
+    expect(await store.facts.revision()).toBe(1);
+    expect((await store.audit.list({ limit: 10, cursor: null })).items).toHaveLength(1);
+    expect((await store.functions.list({ limit: 10, cursor: null })).items).toHaveLength(1);
+  });
+
+  test('that changes nothing raises nothing', async () => {
+    await create('a');
+    const route = { host: '*', path: '/a', methods: [], priority: 0, function_id: 'fn_a', actor };
+    expect(await store.routes.create({ ...route, id: 'rt_1' })).toMatchObject({ created: true });
+    expect(await store.routes.create({ ...route, id: 'rt_2' })).toMatchObject({
+      created: false,
+      route: { id: 'rt_1' },
+    });
+    expect(commits).toEqual([1, 2]);
+  });
+
+  test('survives a reopening, and the revision goes on from where it was', async () => {
+    await create('a');
+    store.close();
+    store = open();
+    await create('b');
+    expect(commits).toEqual([2]);
+  });
+});
+
+describe('The database', () => {
+  test('keeps what it has said, checks references, and waits for a lock', () => {
+    const other = new Database(path);
+    expect(other.query('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
+    other.close();
+  });
+
+  test('refuses to change or delete the audit trail', async () => {
+    await create('a');
+    const other = new Database(path);
+    expect(() => other.run("UPDATE audit SET actor = 'nobody'")).toThrow('append only');
+    expect(() => other.run('DELETE FROM audit')).toThrow('append only');
+    other.close();
+  });
+
+  test('chains the audit trail, so that an edited row would show', async () => {
+    await create('a');
+    await create('b');
+    const other = new Database(path);
+    const rows = other.query<AuditRow, []>('SELECT * FROM audit ORDER BY id').all();
+    other.close();
+    expect(rows).toHaveLength(2);
+    let before = '';
+    for (const { id: _, hash, detail, ...row } of rows) {
+      const text = `${before}${canonicalJson({ ...row, detail: JSON.parse(detail) as unknown })}`;
+      expect(createHash('sha256').update(text).digest('hex')).toBe(hash);
+      before = hash;
+    }
+  });
+
+  test('of a newer program is refused with a sentence', () => {
+    store.close();
+    const migrations = sqliteMigrations();
+    expect(() => openStore({ path, migrations: migrations.slice(0, 1), clock, onCommit: () => {} })).toThrow(
+      'newer than this program',
+    );
+    store = open();
+  });
+
+  test('takes hostile text as text', async () => {
+    const hostile = `'; DROP TABLE functions; -- " \\ \u0000 \u{1f600}`;
+    await store.functions.create({
+      id: 'fn_a',
+      project_id: 'default',
+      name: 'a',
+      pop_selector: hostile,
+      version: '1.0.0',
+      settings: { ...defaultVersionSettings, env: { A: hostile } },
+      actor,
+    });
+    expect((await store.functions.get('fn_a')).pop_selector).toBe(hostile);
+    expect((await store.versions.get({ function_id: 'fn_a', version: '1.0.0' })).settings.env).toEqual({
+      A: hostile,
+    });
+  });
+});
+
+test('A function has a bounded number of versions', async () => {
+  store.close();
+  path = ':memory:';
+  store = open();
+  await create('a');
+  const add = () => store.versions.create({ function_id: 'fn_a', version: undefined, settings: {}, actor });
+  for (let count = 1; count < LIMITS.versionsPerFunctionMax; count += 1) await add();
+  await expect(add()).rejects.toMatchObject({ code: 'limit_reached' });
+}, 30_000);
+
+describe('Stored answers', () => {
+  const answer = { id: 'k', request_digest: 'd', status: 201, sealed_body: 's', expires_at_ms: 5_000 };
+
+  test('are found until they expire, and swept afterwards', async () => {
+    await store.answers.put(answer);
+    expect(await store.answers.get('k')).toEqual(answer);
+    await clock.advance(5_000);
+    expect(await store.answers.get('k')).toBeNull();
+    await store.answers.sweep();
+    const other = new Database(path);
+    expect(other.query('SELECT count(*) AS count FROM idempotency').get()).toEqual({ count: 0 });
+    other.close();
+  });
+});

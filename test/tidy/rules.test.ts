@@ -1,0 +1,370 @@
+// Each tidy rule finds the fault that it is for, and leaves alone what only looks like it.
+import { describe, expect, test } from 'bun:test';
+import { cyclesRule, exportsRule, floorsRule, packagesRule } from './floors.ts';
+import { errorTableFindings, hostsRule, topLevelFindings, untestedCodes } from './layout.ts';
+import type { Rule, SourceFile } from './repository.ts';
+import { functionsRule, sizesRule } from './sizes.ts';
+import { bansRule, captionsRule, commentsRule, namesRule, plainRule, purityRule } from './style.ts';
+import { createScans } from './tokens.ts';
+
+const scan = createScans();
+const packages = packagesRule(scan, { dependencies: ['elysia'], devDependencies: ['fast-check'] });
+const file = (path: string, text: string): SourceFile => ({ path, text });
+const found = (rule: Rule, ...files: SourceFile[]): string[] => rule(files).map(({ sentence }) => sentence);
+const body = (lines: number): string => '  step();\n'.repeat(lines);
+
+/** One text with the fault, the words that the finding has, and a text that is right. */
+const CASES: [name: string, rule: Rule, path: string, wrong: string, words: string, right: string][] = [
+  [
+    'up',
+    floorsRule(scan),
+    'src/model/a.ts',
+    "import { x } from '../store/b.ts';",
+    'model/ imports src/store/b.ts',
+    "import { x } from '../base/b.ts';",
+  ],
+  [
+    'sideways',
+    floorsRule(scan),
+    'src/edge/a.ts',
+    "import type { X } from '../control/b.ts';",
+    'edge/ imports',
+    "import type { X } from '../engine/b.ts';",
+  ],
+  [
+    'later',
+    floorsRule(scan),
+    'src/cli/a.ts',
+    "const x = await import('../edge/b.ts');",
+    'cli/ imports',
+    "const x = await import('./b.ts');",
+  ],
+  [
+    'out of src',
+    floorsRule(scan),
+    'src/base/a.ts',
+    "import '../../test/b.ts';",
+    'src/ imports test/b.ts',
+    "const text = `import '../../test/b.ts'`;",
+  ],
+  [
+    'a cycle',
+    cyclesRule(scan),
+    'src/base/a.ts',
+    "import type { A } from './a.ts';",
+    'import cycle',
+    "import type { A } from './b.ts';",
+  ],
+  [
+    'far from home',
+    packages,
+    'src/cli/a.ts',
+    "import { dlopen } from 'bun:ffi'; import { Elysia } from 'elysia';",
+    'bun:ffi belongs',
+    "// import { dlopen } from 'bun:ffi';",
+  ],
+  [
+    'an unknown package',
+    packages,
+    'test/a.ts',
+    "import x from 'left-pad/y';",
+    'left-pad is not among',
+    "import x from 'fast-check';",
+  ],
+  [
+    'a test package in src',
+    packages,
+    'src/base/a.ts',
+    "import x from 'fast-check';",
+    'fast-check is not among',
+    "import x from 'node:fs';",
+  ],
+  [
+    'a lonely export',
+    exportsRule(scan),
+    'src/base/a.ts',
+    'export const lonely = 1;',
+    'nobody imports lonely',
+    'const lonely = 1;',
+  ],
+  [
+    'a default',
+    exportsRule(scan),
+    'src/base/a.ts',
+    'export default 1;',
+    'default export',
+    "const text = 'export default 1';",
+  ],
+  [
+    'a barrel',
+    exportsRule(scan),
+    'src/base/a.ts',
+    "export * from './b.ts';",
+    'an export of an import',
+    'const all = [...b];',
+  ],
+  ['a wide line', sizesRule, 'src/base/a.ts', 'x'.repeat(111), '111 columns', '🙂'.repeat(110)],
+  ['a long file', sizesRule, 'src/base/a.ts', 'x\n'.repeat(401), '401 lines', 'x\n'.repeat(400)],
+  [
+    'a long function',
+    functionsRule(scan),
+    'src/base/a.ts',
+    `export function f(a: { b: 1 }): { c: 2 } {\n${body(69)}}`,
+    'f has 71',
+    `function f(): void {\n${body(68)}}`,
+  ],
+  [
+    'a long method',
+    functionsRule(scan),
+    'src/base/a.ts',
+    `const o = { m(a) {\n${body(69)}} };`,
+    'm has 71',
+    `const o = {\n${body(80)}};`,
+  ],
+  [
+    'a long arrow',
+    functionsRule(scan),
+    'src/base/a.ts',
+    `const go = async () => {\n${body(69)}};`,
+    'go has 71',
+    `if (go()) {\n${body(80)}}`,
+  ],
+  [
+    'a long test',
+    functionsRule(scan),
+    'test/a.test.ts',
+    `test('x', () => {\n${body(69)}});`,
+    'has 71',
+    `describe.each([1])('x', () => {\n${body(80)}});`,
+  ],
+  [
+    'a long C function',
+    functionsRule(scan),
+    'native/a.c',
+    `static int f(int a) {\n${body(69)}}\n`,
+    'f has 71',
+    `static const int t[] = {\n${body(80)}};\n`,
+  ],
+  [
+    'the clock',
+    bansRule(scan),
+    'src/edge/a.ts',
+    'const now = Date.now();',
+    'Date.now(',
+    'const now = clock.Date.now();',
+  ],
+  [
+    'a new date',
+    bansRule(scan),
+    'src/edge/a.ts',
+    'const now = new Date();',
+    'new Date()',
+    'const then = new Date(ms);',
+  ],
+  [
+    'chance',
+    bansRule(scan),
+    'test/a.ts',
+    'const x = Math.random();',
+    'Math.random',
+    "const x = 'Math.random()';",
+  ],
+  [
+    'the environment',
+    bansRule(scan),
+    'src/edge/a.ts',
+    "const home = process.env['HOME'];",
+    'process.env',
+    'const home = options.process.env;',
+  ],
+  [
+    'arguments',
+    bansRule(scan),
+    'src/main.ts',
+    'const [a] = process.argv;',
+    'process.argv',
+    'const { argv } = inputsOfProcess();',
+  ],
+  ['the console', bansRule(scan), 'build.ts', "console.log('x');", 'console.', "// console.log('x');"],
+  [
+    'output',
+    bansRule(scan),
+    'src/edge/a.ts',
+    "process.stdout.write('x');",
+    'process.stdout',
+    "terminal.write('x');",
+  ],
+  [
+    'waiting in model/',
+    purityRule(scan),
+    'src/model/a.ts',
+    'const f = async () => 1;',
+    'async in model/',
+    'const o = { async: 1 };',
+  ],
+  [
+    'files in model/',
+    purityRule(scan),
+    'src/model/a.ts',
+    "import fs from 'node:fs';",
+    'node:fs',
+    "import { createHash } from 'node:crypto';",
+  ],
+  [
+    'no caption',
+    captionsRule,
+    'src/base/a.ts',
+    "import 'x';\n",
+    'no caption',
+    '// One sentence,\n// in two lines.\n',
+  ],
+  ['no caption in C', captionsRule, 'native/a.h', '#ifndef A\n', 'no caption', '/*\n * The ring.\n */\n'],
+  ['an empty name', namesRule, 'src/base/utils.ts', '', 'says nothing', ''],
+  ['a note', commentsRule(scan), 'src/base/a.ts', '// TODO: later\n', 'TODO', "const word = 'TODO';"],
+  ['an enum', plainRule(scan), 'src/base/a.ts', 'enum A { b }', 'enum', 'const o = { enum: 1 };'],
+  ['any', plainRule(scan), 'src/base/a.ts', 'const a: any = 1;', 'any', 'const a = AbortSignal.any([b]);'],
+  [
+    'any inside',
+    plainRule(scan),
+    'test/a.ts',
+    'const a = b as Map<string, any>;',
+    'any',
+    'const a = `any ${c}`;',
+  ],
+  [
+    'a bang',
+    plainRule(scan),
+    'src/base/a.ts',
+    'const a = b!.c;',
+    '`!` after a value',
+    'const a = !b.c && d !== e;',
+  ],
+  [
+    'a bang on a call',
+    plainRule(scan),
+    'test/a.ts',
+    'f(a()!, b[0]!);',
+    '`!` after a value',
+    'if (!a) return !b;',
+  ],
+  [
+    'private',
+    plainRule(scan),
+    'src/base/a.ts',
+    'class A { private b = 1; }',
+    'private',
+    'class A { #b = 1; }',
+  ],
+  [
+    'state',
+    plainRule(scan),
+    'src/base/a.ts',
+    'let count = 0;',
+    'let at module level',
+    'function f() { let count = 0; }',
+  ],
+  [
+    'no return type',
+    plainRule(scan),
+    'src/base/a.ts',
+    'export function f(a = (1)) {}',
+    'without a return type',
+    'export function f(a = (1)): void {}',
+  ],
+  [
+    'a path of one machine',
+    hostsRule,
+    'README.md',
+    `see ${['', 'work', 'shared', 'x'].join('/')}`,
+    'one machine',
+    'see work/shared',
+  ],
+  [
+    'a package host',
+    hostsRule,
+    'build.ts',
+    `fetch('https://${['registry', 'npmjs', 'org'].join('.')}/x')`,
+    'is named',
+    'the registry of npm',
+  ],
+];
+
+describe('A tidy rule', () => {
+  test.each(CASES)('finds %s and nothing else', (_, rule, path, wrong, words, right) => {
+    expect(found(rule, file(path, wrong)).join('\n')).toContain(words);
+    const after = found(rule, file(path.replace('utils', 'clock'), right));
+    expect(after.filter((sentence) => !sentence.includes('imported nowhere'))).toEqual([]);
+  });
+
+  test('finds a cycle of three files', () => {
+    const files = ['a', 'b', 'c'].map((name, at) =>
+      file(`src/base/${name}.ts`, `import './${'bca'[at]}.ts';`),
+    );
+    expect(found(cyclesRule(scan), ...files)).toHaveLength(1);
+  });
+
+  test('takes an export as used when one name of it is imported, in code or in a type', () => {
+    const made = file(
+      'src/base/a.ts',
+      'export const one = 1; export type Two = 2; export const three = 3; export function* four() {}',
+    );
+    const one = file(
+      'src/base/b.ts',
+      "import { type Two, one as first } from './a.ts'; type T = typeof import('./a.ts').three;",
+    );
+    expect(found(exportsRule(scan), made, one)).toEqual([
+      'nobody imports four: drop the word export, or the code.',
+    ]);
+  });
+
+  test('finds a dependency that nobody imports', () => {
+    expect(found(packages, file('src/base/a.ts', ''))).toEqual([
+      'the dependency elysia is imported nowhere in src/: remove it.',
+    ]);
+  });
+
+  test('finds strangers at the top and in src/', () => {
+    const findings = topLevelFindings([
+      'README.md',
+      '.ci/run',
+      'docs/a.md',
+      'src/utils/a.ts',
+      'src/base/id.ts',
+    ]);
+    expect(findings.map(({ path }) => path)).toEqual(['docs', 'src/utils']);
+  });
+
+  test('finds codes without a test', () => {
+    const files = [
+      file('test/a.test.ts', "expect(code).toBe('queue_full')"),
+      file('src/a.ts', "'not_ready'"),
+    ];
+    expect(untestedCodes(['queue_full', 'not_ready'], files).map(({ sentence }) => sentence)).toEqual([
+      'no test names the code not_ready: write the test in which it is the answer.',
+    ]);
+  });
+
+  test('finds a code with a status, a name or a message out of line, or one that stands twice', () => {
+    const entries = { Bad_code: { status: 418, message: 'half a sentence', retryable: false } };
+    const part = { name: 'an edge', statuses: [503], entries };
+    expect(errorTableFindings([part, part]).length).toBe(7);
+  });
+});
+
+describe('The scan', () => {
+  test('tells code from strings, templates, expressions in templates, comments and patterns', () => {
+    const { tokens, comments } = scan(
+      file('a.ts', "const a = `x ${b ? `y ${{ c }.c}` : '}'} z` / 2; // end\nconst d = /`'\"[/]/g;"),
+    );
+    expect(tokens.filter(({ kind }) => kind === 'name').map(({ text }) => text)).toEqual([
+      'a',
+      'b',
+      'c',
+      'c',
+      'd',
+    ]);
+    expect(tokens.filter(({ kind }) => kind === 'regex')).toHaveLength(1);
+    expect(comments).toEqual([{ text: '// end', line: 1 }]);
+    expect(tokens.at(-1)).toMatchObject({ text: ';', line: 2, depth: 0 });
+  });
+});

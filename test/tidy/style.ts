@@ -1,0 +1,239 @@
+// Rules about what a file says: banned calls and words, the caption, and plain TypeScript.
+import { exportsOf } from './modules.ts';
+import { type Finding, type Rule, type SourceFile, isNative, isProduct, isTypeScript } from './repository.ts';
+import { type Scanned, type Token, endsExpression } from './tokens.ts';
+
+type Scan = (file: SourceFile) => Scanned;
+
+const ENTRY = ['src/main.ts', 'src/modes.ts', 'src/modes/'];
+
+/** `spell` is a run of tokens; `homes` are the only places in src/; `within` says where else it is banned. */
+type Ban = { spell: string; homes: readonly string[]; within: 'product' | 'everywhere'; instead: string };
+
+const BANS: readonly Ban[] = [
+  { spell: 'Date . now (', homes: ['src/base/'], within: 'product', instead: 'take a Clock as an option' },
+  { spell: 'new Date ( )', homes: ['src/base/'], within: 'product', instead: 'take a Clock as an option' },
+  {
+    spell: 'performance . now (',
+    homes: ['src/base/'],
+    within: 'product',
+    instead: 'take a Clock as an option',
+  },
+  {
+    spell: 'Math . random',
+    homes: ['src/base/'],
+    within: 'everywhere',
+    instead: 'take the randomness as an option',
+  },
+  {
+    spell: 'console .',
+    homes: [],
+    within: 'everywhere',
+    instead: "use base/log, the CLI's terminal or process.stdout",
+  },
+  {
+    spell: 'process . env',
+    homes: ['src/config.ts'],
+    within: 'product',
+    instead: 'add a setting to src/config/',
+  },
+  {
+    spell: 'process . argv',
+    homes: ['src/config.ts'],
+    within: 'product',
+    instead: 'add a setting to src/config/',
+  },
+  { spell: 'Bun . env', homes: [], within: 'product', instead: 'add a setting to src/config/' },
+  { spell: 'Bun . argv', homes: [], within: 'product', instead: 'add a setting to src/config/' },
+  { spell: 'import . meta . env', homes: [], within: 'product', instead: 'add a setting to src/config/' },
+  {
+    spell: 'process . stdout',
+    homes: ['src/base/', ...ENTRY],
+    within: 'product',
+    instead: 'take a log or a terminal as an option',
+  },
+  {
+    spell: 'process . stderr',
+    homes: ['src/base/', ...ENTRY],
+    within: 'product',
+    instead: 'take a log or a terminal as an option',
+  },
+];
+
+export function bansRule(scan: Scan): Rule {
+  return (files) =>
+    files.filter(isTypeScript).flatMap((file) => {
+      const { tokens } = scan(file);
+      return BANS.flatMap(({ spell, homes, within, instead }): Finding[] => {
+        const isFree = isProduct(file)
+          ? homes.some((home) => file.path.startsWith(home))
+          : within === 'product';
+        if (isFree) return [];
+        const words = spell.split(' ');
+        const sentence = `${words.join('').replace('new', 'new ')} outside its home: ${instead}.`;
+        return placesOf(tokens, words).map((line) => ({ path: file.path, line, sentence }));
+      });
+    });
+}
+
+function placesOf(tokens: readonly Token[], words: readonly string[]): number[] {
+  const starts = tokens.flatMap((token, at) =>
+    words.every((word, more) => tokens[at + more]?.text === word) ? [at] : [],
+  );
+  return starts
+    .filter((at) => !['.', '?.'].includes(tokens[at - 1]?.text ?? ''))
+    .map((at) => tokens[at]?.line ?? 0);
+}
+
+const IMPURE = new Set([
+  'await',
+  'async',
+  'process',
+  'Bun',
+  'fetch',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+]);
+
+/** model/ holds rules: no waiting, no I/O, no timers. */
+export function purityRule(scan: Scan): Rule {
+  return (files) =>
+    files
+      .filter((file) => file.path.startsWith('src/model/') && isTypeScript(file))
+      .flatMap((file) => {
+        const { tokens } = scan(file);
+        const impure = tokens.filter((token, at) => {
+          if (token.kind === 'string')
+            return token.value.startsWith('node:') && token.value !== 'node:crypto';
+          const isMember = ['.', '?.'].includes(tokens[at - 1]?.text ?? '') || tokens[at + 1]?.text === ':';
+          const isDigest = token.text === 'Bun' && tokens[at + 2]?.text === 'CryptoHasher';
+          return (
+            !isDigest &&
+            IMPURE.has(token.text) &&
+            (token.kind === 'name' || token.kind === 'keyword') &&
+            !isMember
+          );
+        });
+        return impure.map(({ line, text }) => ({
+          path: file.path,
+          line,
+          sentence: `${text} in model/: rules are pure; let the caller do it and hand in what comes out.`,
+        }));
+      });
+}
+
+/** A sentence; a file name may be its first word. */
+const CAPTION = /^([A-Z`'"]|\w+[._]\w).*[.?!:]$/s;
+
+/** The first comment of a file says what the file is for. */
+export const captionsRule: Rule = (files) =>
+  files
+    .filter((file) => isTypeScript(file) || isNative(file))
+    .flatMap((file) => {
+      const text = file.text.replace(/^#!.*\n/, '');
+      const lines = /^((\/\/ .*\n)+)/.exec(text)?.[1] ?? '';
+      const block = /^\/\*+([\s\S]*?)\*\//.exec(text)?.[1] ?? '';
+      const caption = (lines === '' ? block : lines).replaceAll(/^ *(\/\/|\*) ?/gm, '').trim();
+      if (CAPTION.test(caption)) return [];
+      const sentence = 'no caption: open the file with one sentence that says what it is for.';
+      return [{ path: file.path, line: 1, sentence }];
+    });
+
+const FILE_NAMES = /(^|\/)(utils?|helpers?|types|common|misc|index|shared)\.ts$/;
+
+export const namesRule: Rule = (files) =>
+  files.filter(isTypeScript).flatMap((file) => {
+    if (!FILE_NAMES.test(file.path)) return [];
+    return [
+      { path: file.path, line: 1, sentence: 'this name says nothing: name the file after its one noun.' },
+    ];
+  });
+
+const NOTES = /\b(TODO|FIXME|XXX|HACK|for now)\b|@ts-(ignore|nocheck|expect-error)/;
+
+export function commentsRule(scan: Scan): Rule {
+  return (files) =>
+    files.filter(isTypeScript).flatMap((file) =>
+      scan(file).comments.flatMap(({ text, line }): Finding[] => {
+        const note = NOTES.exec(text)?.[0];
+        if (note === undefined) return [];
+        return [
+          { path: file.path, line, sentence: `"${note}" in a comment: state how it is, or make it so.` },
+        ];
+      }),
+    );
+}
+
+/**
+ * No enum, no `any`, no `!`, no `private`, no state at module level, a return type on every exported
+ * function.
+ */
+export function plainRule(scan: Scan): Rule {
+  return (files) =>
+    files.filter(isTypeScript).flatMap((file) => {
+      const { tokens } = scan(file);
+      const found = tokens.flatMap((token, at) => {
+        const sentence = notPlain(tokens, at) ?? (isProduct(file) ? moduleState(tokens, at) : null);
+        return sentence === null ? [] : [{ path: file.path, line: token.line, sentence }];
+      });
+      const untyped = exportsOf(tokens).filter(
+        (one) => one.what === 'function' && !hasReturnType(tokens, one.name),
+      );
+      const sentence = (name: string): string => `${name} is exported without a return type: write it down.`;
+      return [
+        ...found,
+        ...untyped.map(({ name, line }) => ({ path: file.path, line, sentence: sentence(name) })),
+      ];
+    });
+}
+
+const BEFORE_TYPE = new Set([':', '<', ',', '|', '&', '=>', '(', '=', 'as', 'is', 'extends', 'satisfies']);
+
+function notPlain(tokens: readonly Token[], at: number): string | null {
+  const token = tokens[at];
+  const before = tokens[at - 1];
+  const after = tokens[at + 1];
+  if (token === undefined) return null;
+  if (token.text === 'enum' && token.kind === 'keyword' && after?.kind === 'name')
+    return 'enum: use a table `as const`.';
+  const isType = BEFORE_TYPE.has(before?.text ?? '') && ![':', '(', '?', '.'].includes(after?.text ?? '');
+  if (token.text === 'any' && token.kind === 'keyword' && isType)
+    return 'any: name the type, or take unknown and check it.';
+  if (token.text === '!' && token.kind === 'mark' && endsExpression(before) && before?.text !== '}') {
+    const isOperand = after !== undefined && ['name', 'string', 'number', 'template'].includes(after.kind);
+    const isSameLine = before?.line === token.line;
+    if (isSameLine && !isOperand) return '`!` after a value: check for undefined, so that the types know.';
+  }
+  if (
+    ['private', 'protected', 'public'].includes(token.text) &&
+    token.kind === 'keyword' &&
+    after?.kind === 'name'
+  ) {
+    return `${token.text}: use a #name, or nothing.`;
+  }
+  if (token.text === 'var' && token.kind === 'keyword' && after?.text !== ':')
+    return 'var: use const or let.';
+  return null;
+}
+
+function moduleState(tokens: readonly Token[], at: number): string | null {
+  const token = tokens[at];
+  const isState = token?.text === 'let' && token.kind === 'keyword' && token.depth === 0;
+  return isState ? 'let at module level: hold the state in what a createX returns.' : null;
+}
+
+function hasReturnType(tokens: readonly Token[], name: string): boolean {
+  const at = tokens.findIndex((token, index) => {
+    const before = tokens[index - 1]?.text;
+    return token.text === name && token.depth === 0 && (before === 'function' || before === '*');
+  });
+  const open = tokens.findIndex((token, index) => index > at && token.text === '(' && token.depth === 0);
+  const close = tokens.findIndex((token, index) => index > open && token.text === ')' && token.depth === 0);
+  return tokens[close + 1]?.text === ':' || isNamedByType(tokens, name);
+}
+
+/** `export type X = ReturnType<typeof name>`: the type is written down once, from the function. */
+function isNamedByType(tokens: readonly Token[], name: string): boolean {
+  return placesOf(tokens, ['ReturnType', '<', 'typeof', name, '>']).length > 0;
+}
