@@ -67,18 +67,18 @@ const BASE_ENVIRONMENT = (): Record<string, string> => ({
   ...(process.env['XDG_CACHE_HOME'] === undefined ? {} : { XDG_CACHE_HOME: process.env['XDG_CACHE_HOME'] }),
 });
 
+type Place = { cwd?: string; env?: Record<string, string>; program?: string };
+
+function spawn(args: string[], { program = executable(), cwd = tmpdir(), env = {} }: Place): Spawned {
+  const all = { ...BASE_ENVIRONMENT(), ...env };
+  return Bun.spawn([program, ...args], { cwd, env: all, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' });
+}
+
+type Spawned = Bun.Subprocess<'ignore', 'pipe', 'pipe'>;
+
 /** Runs the executable to its end. */
-export async function run(
-  args: string[],
-  options: { cwd?: string; env?: Record<string, string>; program?: string } = {},
-): Promise<Finished> {
-  const child = Bun.spawn([options.program ?? executable(), ...args], {
-    cwd: options.cwd ?? tmpdir(),
-    env: { ...BASE_ENVIRONMENT(), ...options.env },
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-  });
+export async function run(args: string[], options: Place = {}): Promise<Finished> {
+  const child = spawn(args, options);
   const [out, err] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
@@ -96,17 +96,8 @@ export type Running = {
 };
 
 /** Starts the executable and keeps it running until it is closed. */
-export function start(
-  args: string[],
-  options: { cwd?: string; env?: Record<string, string>; program?: string } = {},
-): Running {
-  const child = Bun.spawn([options.program ?? executable(), ...args], {
-    cwd: options.cwd ?? tmpdir(),
-    env: { ...BASE_ENVIRONMENT(), ...options.env },
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-  });
+export function start(args: string[], options: Place = {}): Running {
+  const child = spawn(args, options);
   let written = '';
   const collect = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
     const decoder = new TextDecoder();
