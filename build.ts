@@ -185,7 +185,11 @@ function megabytes(bytes: number): string {
 
 async function printSummary({ stage, steps }: Build, library: Library, startedMs: number): Promise<void> {
   const write = (text: string): void => void process.stdout.write(text);
-  write(`\n${library.origin}\n\n`);
+  if (steps.times().every(({ isSkipped }) => isSkipped)) {
+    write(`  unchanged: nothing was to be done\n\n`);
+    return;
+  }
+  write(`\n${folded(library.origin)}\n\n`);
   for (const { name, ms, note } of steps.times()) {
     write(`  ${name.padEnd(28)} ${(ms / 1_000).toFixed(2).padStart(7)} s  ${note}\n`);
   }
@@ -201,6 +205,12 @@ async function printSummary({ stage, steps }: Build, library: Library, startedMs
     const bytes = await Promise.all(paths.map(async (path) => (await stat(path)).size));
     write(`  ${name.padEnd(30)} ${megabytes(bytes.reduce((sum, size) => sum + size, 0)).padStart(10)}\n`);
   }
+  write('\n');
+}
+
+/** The same words in lines of at most 100 columns. */
+function folded(text: string): string {
+  return text.replace(/(.{1,100})(?: |$)/g, '$1\n').trimEnd();
 }
 
 async function main(): Promise<void> {

@@ -1,4 +1,5 @@
 // Compiles C into shared libraries with warnings as errors, and a program that proves that a library loads.
+import { dirname, join, relative, resolve } from 'node:path';
 import { BuildError, mustRun, run } from './shell.ts';
 
 export const COMPILE_FLAGS: readonly string[] = [
@@ -19,18 +20,18 @@ export const COMPILE_FLAGS: readonly string[] = [
 
 const LINK_FLAGS: readonly string[] = ['-shared', '-s', '-Wl,-z,relro,-z,now,-z,noexecstack,--no-undefined'];
 
-/** DT_RPATH (not RUNPATH) also serves what the needed libraries need themselves. */
-const RPATH_ORIGIN = '-Wl,--disable-new-dtags,-rpath,$ORIGIN';
+/** DT_RPATH (not RUNPATH) also serves what the needed libraries need themselves, if they have no RUNPATH. */
+const rpath = (dir: string): string => `-Wl,--disable-new-dtags,-rpath,${dir}`;
 
 export type Compiler = { command: string; version: string };
 
 /** `CC`, else cc, else gcc. Throws a sentence that names the package when there is none that can compile. */
 export async function findCompiler(preferred: string | undefined): Promise<Compiler> {
   for (const command of [preferred, 'cc', 'gcc']) {
-    if (command === undefined || command === '' || Bun.which(command) === null) continue;
-    const version =
-      (await mustRun(`${command} does not start.`, [command, '--version'])).split('\n')[0] ?? '';
-    return { command, version };
+    const path = command === undefined || command === '' ? null : Bun.which(command);
+    if (path === null) continue;
+    const output = await mustRun(`${command} does not start.`, [path, '--version']);
+    return { command: resolve(path), version: output.split('\n')[0] ?? '' };
   }
   throw new BuildError('There is no C compiler: install the package gcc (with libc6-dev).');
 }
@@ -48,50 +49,36 @@ export async function compileLibrary(options: {
   const { compiler, sources, output, engine } = options;
   const name = output.split('/').at(-1) ?? output;
   const engineFlags =
-    engine === undefined
-      ? []
-      : [
-          `-L${engine.libraryDir}`,
-          `-l:${engine.soname}`,
-          `-Wl,-rpath-link,${engine.libraryDir}`,
-          RPATH_ORIGIN,
-        ];
+    engine === undefined ? [] : ['-L.', `-l:${engine.soname}`, '-Wl,-rpath-link,.', rpath('$ORIGIN')];
   const includes = engine === undefined ? [] : ['-isystem', engine.includeDir];
-  await mustRun(`The C sources of ${name} do not compile.`, [
-    compiler.command,
-    ...COMPILE_FLAGS,
-    ...includes,
-    ...LINK_FLAGS,
-    `-Wl,-soname,${name}`,
-    '-o',
-    output,
-    ...sources,
-    ...engineFlags,
-  ]);
+  const command = [compiler.command, ...COMPILE_FLAGS, ...includes, ...LINK_FLAGS, `-Wl,-soname,${name}`];
+  await mustRun(
+    `The C sources of ${name} do not compile.`,
+    [...command, '-o', output, ...sources, ...engineFlags],
+    engine === undefined ? {} : { cwd: engine.libraryDir },
+  );
 }
 
-/** Compiles and runs `source` against the engine's library; returns what it prints. */
+/** Compiles and runs `source` against the engine's library; returns the lines that it prints. */
 export async function probeLibrary(options: {
   compiler: Compiler;
   source: string;
   output: string;
   engine: { includeDir: string; libraryDir: string; soname: string };
-}): Promise<string> {
+}): Promise<string[]> {
   const { compiler, source, output, engine } = options;
-  await mustRun('A program cannot be linked with libwasmedge.', [
-    compiler.command,
-    '-std=c11',
-    '-isystem',
-    engine.includeDir,
-    '-o',
-    output,
-    source,
-    `-L${engine.libraryDir}`,
+  const link = [
+    '-L.',
     `-l:${engine.soname}`,
-    `-Wl,--disable-new-dtags,-rpath,${engine.libraryDir}`,
+    rpath(join('$ORIGIN', relative(dirname(output), engine.libraryDir))),
     '-Wl,--allow-shlib-undefined',
-  ]);
-  return (await mustRun('libwasmedge does not load on this machine.', [output])).trim();
+  ];
+  await mustRun(
+    'A program cannot be linked with libwasmedge.',
+    [compiler.command, '-std=c11', '-isystem', engine.includeDir, '-o', output, source, ...link],
+    { cwd: engine.libraryDir },
+  );
+  return (await mustRun('libwasmedge does not load on this machine.', [output])).trim().split('\n');
 }
 
 /** Where the compiler would take the shared library `name` from, for a library that came without it. */

@@ -1,9 +1,11 @@
-// Reads what a shared library needs and rewrites its version needs, so that it loads with glibc 2.36.
+// Reads what a shared library needs, and rewrites it: for glibc 2.36, and to be found in whatever directory.
 
-/** What the dynamic loader looks at: its own name, the names it needs, and the versions per needed name. */
+/** What the dynamic loader looks at: its own name, what it needs, where it looks for that, which versions. */
 export type ElfFacts = {
   soname: string | undefined;
   needed: string[];
+  /** DT_RPATH and DT_RUNPATH: directories that the library itself names for what it needs. */
+  searchPaths: string[];
   versions: { file: string; version: string }[];
 };
 
@@ -11,8 +13,9 @@ export type ElfFacts = {
 export const GLIBC_MAX = '2.36';
 
 const SHT = { dynamic: 6, dynsym: 11, verneed: 0x6ffffffe, versym: 0x6fffffff } as const;
-const DT = { needed: 1n, soname: 14n } as const;
+const DT = { null: 0n, needed: 1n, soname: 14n, rpath: 15n, runpath: 29n } as const;
 const MACHINES: Record<number, string> = { 62: 'GLIBC_2.2.5', 183: 'GLIBC_2.17' };
+const DYNAMIC_BYTES = 16;
 const SECTIONS_MAX = 1_000;
 const ENTRIES_MAX = 100_000;
 const NAME_BYTES_MAX = 4_096;
@@ -22,24 +25,22 @@ const SAME_IN_OLDER = new Set(['fmod', 'fmodf']);
 
 type Section = { type: number; offset: number; size: number; link: number; entries: number };
 type Need = { file: string; version: string; index: number; at: number };
+/** An entry of the dynamic section before its end mark; `name` is empty where the value is no name. */
+type DynamicEntry = { tag: bigint; name: string; at: number };
 type DynamicSymbol = { name: string; at: number; version: number; isUndefined: boolean };
 
 /** Throws with a sentence when the bytes are not a little-endian ELF64 shared library. */
 export function readElf(bytes: Uint8Array): ElfFacts {
   const reader = createReader(bytes);
-  const names: { tag: bigint; name: string }[] = [];
-  const dynamic = reader.section(SHT.dynamic);
-  if (dynamic !== undefined) {
-    for (let i = 0; i < Math.min(dynamic.size / 16, ENTRIES_MAX); i += 1) {
-      const tag = reader.u64(dynamic.offset + i * 16);
-      if (tag === 0n) break;
-      if (tag !== DT.needed && tag !== DT.soname) continue;
-      names.push({ tag, name: reader.name(dynamic, Number(reader.u64(dynamic.offset + i * 16 + 8))) });
-    }
-  }
+  const namesOf = (...tags: readonly bigint[]): string[] =>
+    reader
+      .dynamic()
+      .filter((entry) => tags.includes(entry.tag))
+      .map((entry) => entry.name);
   return {
-    soname: names.find((entry) => entry.tag === DT.soname)?.name,
-    needed: names.filter((entry) => entry.tag === DT.needed).map((entry) => entry.name),
+    soname: namesOf(DT.soname)[0],
+    needed: namesOf(DT.needed),
+    searchPaths: namesOf(DT.rpath, DT.runpath),
     versions: reader.needs().map(({ file, version }) => ({ file, version })),
   };
 }
@@ -88,6 +89,22 @@ export function rewriteVersions(bytes: Uint8Array): { bytes: Uint8Array; changed
   return { bytes: copy, changed };
 }
 
+/**
+ * A copy without DT_RPATH and DT_RUNPATH, so that the path of whatever loads the library applies to what it
+ * needs too: a library with a DT_RUNPATH of its own is cut off from that (ld.so(8)). Without such an entry,
+ * the same bytes.
+ */
+export function dropSearchPaths(bytes: Uint8Array): Uint8Array {
+  const entries = createReader(bytes).dynamic();
+  const kept = entries.filter((entry) => entry.tag !== DT.rpath && entry.tag !== DT.runpath);
+  const start = entries[0]?.at;
+  if (start === undefined || kept.length === entries.length) return bytes;
+  const copy = Uint8Array.from(bytes);
+  kept.forEach(({ at }, i) => copy.set(bytes.subarray(at, at + DYNAMIC_BYTES), start + i * DYNAMIC_BYTES));
+  copy.fill(0, start + kept.length * DYNAMIC_BYTES, start + entries.length * DYNAMIC_BYTES);
+  return copy;
+}
+
 /** The System V hash of a symbol version name (gABI, "Hash Table"). */
 export function elfHash(name: string): number {
   let hash = 0;
@@ -107,10 +124,9 @@ function isAbove(version: string): boolean {
 }
 
 type Reader = {
-  u64(at: number): bigint;
-  section(type: number): Section | undefined;
   /** The string at `index` of the string table that `of` links to. */
   name(of: Section, index: number): string;
+  dynamic(): DynamicEntry[];
   /** Where the whole string `name` stands in the dynamic string table. */
   findName(name: string): number;
   needs(): Need[];
@@ -153,9 +169,8 @@ function createReader(bytes: Uint8Array): Reader {
     return data.toString('latin1', start, end);
   };
   return {
-    u64,
-    section,
     name,
+    dynamic: () => readDynamic(section(SHT.dynamic), { u64, name }),
     findName(wanted) {
       const symbols = section(SHT.dynsym);
       if (symbols === undefined) throw new Error('the ELF file has no dynamic symbols');
@@ -204,6 +219,22 @@ function readSections({ u16, u32, u64, guard }: Words): Section[] {
     if (hasBytes) guard(offset, size);
     return { type, offset, size, link: u32(from + 40), entries: u32(from + 44) };
   });
+}
+
+function readDynamic(
+  section: Section | undefined,
+  { u64, name }: Pick<Words, 'u64'> & Pick<Reader, 'name'>,
+): DynamicEntry[] {
+  if (section === undefined) return [];
+  const named: readonly bigint[] = [DT.needed, DT.soname, DT.rpath, DT.runpath];
+  const entries: DynamicEntry[] = [];
+  for (let i = 0; i < Math.min(Math.floor(section.size / DYNAMIC_BYTES), ENTRIES_MAX); i += 1) {
+    const at = section.offset + i * DYNAMIC_BYTES;
+    const tag = u64(at);
+    if (tag === DT.null) break;
+    entries.push({ tag, name: named.includes(tag) ? name(section, Number(u64(at + 8))) : '', at });
+  }
+  return entries;
 }
 
 function readNeeds(

@@ -1,10 +1,21 @@
 // Brings libwasmedge and everything it needs into the stage: from Debian's packages, or from WASMEDGE_LIB.
 import { existsSync } from 'node:fs';
-import { chmod, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { obtainPackages, unpackPackages, type Package } from './apt.ts';
 import { findSystemLibrary, probeLibrary, type Compiler } from './cc.ts';
-import { GLIBC_MAX, glibcAbove, readElf, rewriteVersions } from './elf.ts';
+import { dropSearchPaths, GLIBC_MAX, glibcAbove, readElf, rewriteVersions } from './elf.ts';
 import { BuildError, sha256, stampOf, type Steps } from './shell.ts';
 import type { Stage } from './stage.ts';
 
@@ -178,19 +189,31 @@ async function stageLibrary(
       return kept;
     }
     const source = await open();
-    await emptyDir(stage.libraryDir);
     await emptyDir(stage.includeDir);
     await cp(join(source.headers, 'wasmedge'), join(stage.includeDir, 'wasmedge'), { recursive: true });
-    const { soname, files, rewritten } = await copyClosure(source, stage.libraryDir);
-    const versions = await probeLibrary({
+    // Proven in a directory of another name: what is found at "../lib" here is not where the set is unpacked.
+    const libraryDir = join(about.work, 'engine');
+    await mkdir(libraryDir);
+    const { soname, files, rewritten } = await copyClosure(source, libraryDir);
+    const [versions = '', ...mapped] = await probeLibrary({
       compiler,
       source: join(import.meta.dir, 'probe.c'),
       output: join(about.work, 'probe'),
-      engine: { includeDir: stage.includeDir, libraryDir: stage.libraryDir, soname },
+      engine: { includeDir: stage.includeDir, libraryDir, soname },
     });
     const [loaded, headers] = versions.split(' ');
     if (loaded !== headers)
       throw new BuildError(`The library is WasmEdge ${loaded}, but the headers are of ${headers}.`);
+    const canonicalDir = await realpath(libraryDir);
+    const strays = mapped.filter((path) => files.includes(basename(path)) && dirname(path) !== canonicalDir);
+    const absent = files.filter((name) => !mapped.includes(join(canonicalDir, name)));
+    if (strays.length + absent.length > 0) {
+      throw new BuildError(
+        `libwasmedge takes what it needs from outside its directory: ${[...strays, ...absent].join(', ')}.`,
+      );
+    }
+    await rm(stage.libraryDir, { recursive: true });
+    await rename(libraryDir, stage.libraryDir);
     const library = { soname, files, origin: about.origin, stamp };
     await writeFile(record, JSON.stringify(library, null, 1));
     await stage.keep('library', stamp);
@@ -212,7 +235,8 @@ async function copyClosure(
     const facts = readElf(original);
     const name = next.name ?? facts.soname ?? 'libwasmedge.so.0';
     if (files.includes(name)) continue;
-    const { bytes, changed } = rewriteVersions(original);
+    const { bytes: fitting, changed } = rewriteVersions(original);
+    const bytes = dropSearchPaths(fitting);
     const above = glibcAbove(readElf(bytes));
     if (above.length > 0)
       throw new BuildError(`${name} needs ${above.join(', ')}, above glibc ${GLIBC_MAX}.`);

@@ -53,19 +53,20 @@ export function stampOf(parts: Record<string, Uint8Array | string>): string {
 }
 
 export type Steps = {
-  /** Runs one step and reports its time; `skip` says why nothing was to be done. */
+  /** Runs one step and reports its time; `skip` says that nothing was to be done. */
   step<T>(name: string, work: (step: { note(text: string): void; skip(): void }) => Promise<T>): Promise<T>;
-  times(): { name: string; ms: number; note: string }[];
+  times(): { name: string; ms: number; note: string; isSkipped: boolean }[];
 };
 
 /** Writes a line when a step begins to take longer than half a second, and one when it is done. */
 export function createSteps(write: (text: string) => void): Steps {
-  const done: { name: string; ms: number; note: string }[] = [];
+  const done: ReturnType<Steps['times']> = [];
   return {
     async step(name, work) {
       const started = performance.now();
       let note = '';
       let isShown = false;
+      let isSkipped = false;
       const show = (): void => {
         isShown = true;
         write(`  ${name} …\n`);
@@ -77,12 +78,15 @@ export function createSteps(write: (text: string) => void): Steps {
       try {
         return await work({
           note: (text) => void (note = text),
-          skip: () => void (note = 'unchanged'),
+          skip() {
+            note = 'unchanged';
+            isSkipped = true;
+          },
         });
       } finally {
         clearTimeout(timer);
         clearInterval(waiting);
-        done.push({ name, ms: performance.now() - started, note });
+        done.push({ name, ms: performance.now() - started, note, isSkipped });
         if (isShown) write(`  ${name}: ${seconds().toFixed(1)} s${suffix()}\n`);
       }
     },

@@ -1,15 +1,22 @@
-// The ELF reader and the rewrite of version needs, on a small library that is put together here byte by byte.
+// The ELF reader and its rewrites, on a small library that is put together here byte by byte.
 import { describe, expect, test } from 'bun:test';
-import { elfHash, glibcAbove, readElf, rewriteVersions } from '../../native/build/elf.ts';
+import { dropSearchPaths, elfHash, glibcAbove, readElf, rewriteVersions } from '../../native/build/elf.ts';
 
 type Import = { name: string; version: string };
 
 const BASE = 'GLIBC_2.2.5';
 
-/** A shared library named libsample.so.1 that needs libc.so.6 and imports these symbols from it. */
-function sampleLibrary(imports: readonly Import[]): Uint8Array {
+const PATH_TAGS = { rpath: 15n, runpath: 29n };
+const SEARCH_PATH = '$ORIGIN/../lib';
+
+/**
+ * A shared library named libsample.so.1 that needs libc.so.6 and imports these symbols from it; `path` names
+ * the search path that it has of its own.
+ */
+function sampleLibrary(imports: readonly Import[], path?: keyof typeof PATH_TAGS): Uint8Array {
   const versions = [...new Set([BASE, ...imports.map((entry) => entry.version)])];
-  const strings = ['', 'libsample.so.1', 'libc.so.6', ...versions, ...imports.map((entry) => entry.name)];
+  const names = ['libsample.so.1', 'libc.so.6', SEARCH_PATH];
+  const strings = ['', ...names, ...versions, ...imports.map((entry) => entry.name)];
   const at = (text: string): number =>
     strings.slice(0, strings.indexOf(text)).join('\0').length + (text === '' ? 0 : 1);
   const dynstr = Buffer.from(`${strings.join('\0')}\0`);
@@ -31,10 +38,14 @@ function sampleLibrary(imports: readonly Import[]): Uint8Array {
     verneed.writeUInt32LE(at(version), from + 8);
     verneed.writeUInt32LE(i + 1 < versions.length ? 16 : 0, from + 12);
   });
-  const dynamic = Buffer.alloc(48);
-  [14n, BigInt(at('libsample.so.1')), 1n, BigInt(at('libc.so.6'))].forEach((word, i) => {
-    dynamic.writeBigUInt64LE(word, i * 8);
-  });
+  const entries = [
+    [14n, BigInt(at('libsample.so.1'))],
+    ...(path === undefined ? [] : [[PATH_TAGS[path], BigInt(at(SEARCH_PATH))]]),
+    [1n, BigInt(at('libc.so.6'))],
+    [0n, 0n],
+  ];
+  const dynamic = Buffer.alloc(16 * entries.length);
+  entries.flat().forEach((word, i) => dynamic.writeBigUInt64LE(word, i * 8));
   return layOut([
     { type: 3, link: 0, bytes: dynstr },
     { type: 11, link: 1, bytes: dynsym },
@@ -75,6 +86,7 @@ describe('A shared library', () => {
     expect(facts).toEqual({
       soname: 'libsample.so.1',
       needed: ['libc.so.6'],
+      searchPaths: [],
       versions: [{ file: 'libc.so.6', version: BASE }],
     });
   });
@@ -152,6 +164,30 @@ describe('The rewrite for glibc 2.36', () => {
     const library = sampleLibrary([{ name: '_ZSt', version: 'GLIBCXX_3.4.99' }]);
     expect(rewriteVersions(library).changed).toEqual([]);
   });
+});
+
+describe.each(['rpath', 'runpath'] as const)('A library that has a %s', (path) => {
+  const library = sampleLibrary([{ name: 'malloc', version: BASE }], path);
+
+  test('needs the same afterwards, but no longer says where to look for it', () => {
+    const before = readElf(library);
+    expect(before.searchPaths).toEqual([SEARCH_PATH]);
+    expect(readElf(dropSearchPaths(library))).toEqual({ ...before, searchPaths: [] });
+  });
+
+  test('changes in its dynamic section only, which ends earlier', () => {
+    const after = Buffer.from(dropSearchPaths(library));
+    const start = library.length - 16 * 4;
+    expect(after.subarray(0, start)).toEqual(Buffer.from(library.subarray(0, start)));
+    const words = Array.from({ length: 8 }, (_, i) => after.readBigUInt64LE(start + 8 * i));
+    expect(words.filter((_, i) => i % 2 === 0)).toEqual([14n, 1n, 0n, 0n]);
+    expect(words.slice(4)).toEqual([0n, 0n, 0n, 0n]);
+  });
+});
+
+test('A library without a search path keeps every byte', () => {
+  const library = sampleLibrary([{ name: 'malloc', version: BASE }]);
+  expect(dropSearchPaths(library)).toBe(library);
 });
 
 test('The hash of a version name is that of the System V ABI', () => {
