@@ -136,8 +136,9 @@ async function runUnpacker(
   const show = (done: number): void => {
     if (clock.monotonicMs() - startedMs < PROGRESS_AFTER_MS || (isShown && !terminal.isInteractive)) return;
     isShown = true;
-    const text = `Unpacking the engine (once): ${megabytes(done)} of ${megabytes(total)} MB`;
-    terminal.write(terminal.isInteractive ? `\r${text}` : `${text}\n`);
+    const what = 'Unpacking the engine (once)';
+    if (terminal.isInteractive) terminal.write(`\r${what}: ${megabytes(done)} of ${megabytes(total)} MB`);
+    else terminal.write(`${what}: ${megabytes(total)} MB …\n`);
   };
   const follow = async (): Promise<void> => {
     let tail = '';
@@ -149,6 +150,7 @@ async function runUnpacker(
     }
   };
   const [, stderr, exitCode] = await Promise.all([follow(), child.stderr.text(), child.exited]);
+  if (exitCode === 0) show(total);
   if (isShown && terminal.isInteractive) terminal.write('\n');
   if (exitCode === 0) return undefined;
   return (

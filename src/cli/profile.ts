@@ -1,6 +1,6 @@
 // The CLI's profile: where the control plane is and which file holds the token, as a first start leaves it
 // behind.
-import { lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { lstatSync, type Stats, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
@@ -53,10 +53,8 @@ export function resolveTarget(options: {
   edgeUrl: string | null;
   paths: readonly string[];
 }): Target {
-  const found =
-    options.url !== null && options.token !== null && options.edgeUrl !== null
-      ? null
-      : findProfile(options.paths);
+  const isGiven = options.url !== null && options.token !== null;
+  const found = isGiven ? findUsable(options.paths) : findProfile(options.paths);
   const url = options.url ?? found?.profile.url ?? null;
   if (url === null)
     throw new CliFailure('profile_missing', 'There is no profile that says where the control plane is.');
@@ -64,6 +62,16 @@ export function resolveTarget(options: {
   const token = options.token ?? (isOwn ? readToken(found.path, found.profile) : null);
   if (token === null) throw new CliFailure('profile_missing', `There is no token for ${url}.`);
   return { url: trimmed(url), token, edgeUrl: options.edgeUrl ?? (isOwn ? found.profile.edge_url : null) };
+}
+
+/** For one who needs no profile, an unusable one is none. */
+function findUsable(paths: readonly string[]): { path: string; profile: Profile } | null {
+  try {
+    return findProfile(paths);
+  } catch (failure) {
+    if (failure instanceof CliFailure) return null;
+    throw failure;
+  }
 }
 
 function findProfile(paths: readonly string[]): { path: string; profile: Profile } | null {
@@ -87,7 +95,7 @@ function readToken(path: string, profile: Profile): string {
 
 /** The text of a plain file of this user that nobody else can write; null when there is none. */
 function readOwn(path: string, bytesMax: number): string | null {
-  const entry = lstatSync(path, { throwIfNoEntry: false });
+  const entry = entryAt(path);
   if (entry === undefined) return null;
   const isOwn =
     entry.isFile() && (entry.uid === process.geteuid?.() || entry.uid === 0) && (entry.mode & 0o022) === 0;
@@ -101,6 +109,14 @@ function readOwn(path: string, bytesMax: number): string | null {
       'profile_invalid',
       `${path} cannot be read: ${failure instanceof Error ? failure.message : ''}`,
     );
+  }
+}
+
+function entryAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch {
+    throw new CliFailure('profile_invalid', `${path} may not be read by this user.`);
   }
 }
 

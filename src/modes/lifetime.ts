@@ -4,14 +4,19 @@ import { CliFailure } from '../cli/failure.ts';
 import { type Address, formatAddress } from '../config/kinds.ts';
 import type { Context } from './context.ts';
 
-/** Resolves with the first SIGTERM or SIGINT; the second one ends the process with code 1 at once. */
+/** One Ctrl-C may arrive twice: from the terminal, and from a parent such as npm that passes it on. */
+const SAME_SIGNAL_MS = 500;
+
+/** Resolves with the first SIGTERM or SIGINT; a later one ends the process with code 1 at once. */
 export function stopSignal(): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
-  let isStopping = false;
+  let phase: 'running' | 'stopping' | 'impatient' = 'running';
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.on(name, () => {
-      if (isStopping) process.exit(1);
-      isStopping = true;
+      if (phase === 'impatient') process.exit(1);
+      if (phase === 'stopping') return;
+      phase = 'stopping';
+      setTimeout(() => (phase = 'impatient'), SAME_SIGNAL_MS).unref();
       resolve(name);
     });
   }

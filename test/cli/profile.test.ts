@@ -82,4 +82,10 @@ describe('A profile that is not believed', () => {
     spoil();
     expect(() => resolve()).toThrow(expect.objectContaining({ code: 'profile_invalid' }));
   });
+
+  test('does not hinder who gives the URL and the token', () => {
+    writeFileSync(profilePath(dir), 'no profile');
+    const given = { url: 'http://own:8080', token: 'given' };
+    expect(resolve(given)).toEqual({ ...given, edgeUrl: null });
+  });
 });

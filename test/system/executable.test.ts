@@ -129,6 +129,14 @@ describe('SIGTERM', () => {
     await until('every process of it is gone', () => family.every((pid) => !isRunning(pid)));
   }, 60_000);
 
+  test('and an interrupt that arrives twice at once end the same way', async () => {
+    using directory = temporaryDirectory();
+    const up = await startUp(directory.path);
+    up.signal('SIGINT');
+    up.signal('SIGINT');
+    expect(await up.exited).toBe(0);
+  }, 60_000);
+
   test('and SIGKILL leave no worker behind either', async () => {
     using directory = temporaryDirectory();
     const up = await startUp(directory.path);

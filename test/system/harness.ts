@@ -67,9 +67,21 @@ const BASE_ENVIRONMENT = (): Record<string, string> => ({
   ...(process.env['XDG_CACHE_HOME'] === undefined ? {} : { XDG_CACHE_HOME: process.env['XDG_CACHE_HOME'] }),
 });
 
+/** An empty directory of this process, so that no profile of another is found. */
+const workplace = (() => {
+  let path: string | null = null;
+  return (): string => {
+    if (path !== null) return path;
+    const made = mkdtempSync(join(tmpdir(), 'edge-system-'));
+    process.on('exit', () => rmSync(made, { recursive: true, force: true }));
+    path = made;
+    return made;
+  };
+})();
+
 type Place = { cwd?: string; env?: Record<string, string>; program?: string };
 
-function spawn(args: string[], { program = executable(), cwd = tmpdir(), env = {} }: Place): Spawned {
+function spawn(args: string[], { program = executable(), cwd = workplace(), env = {} }: Place): Spawned {
   const all = { ...BASE_ENVIRONMENT(), ...env };
   return Bun.spawn([program, ...args], { cwd, env: all, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' });
 }
