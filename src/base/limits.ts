@@ -116,6 +116,7 @@ export const LIMITS = {
   versionsPerFunctionMax: 1_000,
   heartbeatBytesMax: 8 * MIB,
   uploadsMax: 8,
+  uploadBodyMs: 300_000,
   idempotentInFlightMax: 256,
   idempotencyKeyLengthMax: 255,
   joinTokenTtlMsMax: 604_800_000,
@@ -150,4 +151,12 @@ export const LIMITS = {
   controlRequestMs: 30_000,
   pullMs: 60_000,
   quarantineFilesMax: 16,
+
+  // memory of a server
+  heapLookMs: 1_000,
+  heapWorkMs: 100,
+  heapCollections: 2,
+  heapBusyLooks: 5,
+  heapSmallBytes: 100 * MIB,
+  heapResidentBytes: 112 * MIB,
 } as const;

@@ -64,6 +64,9 @@ const DEFAULTS: EngineLimits = {
   compiledBytesMax: LIMITS.compiledBytesMax,
 };
 
+/** While some of the workers run, the others have answered and wait for the edge. */
+const WORKERS_PER_PROCESSOR = 3;
+
 type Core = {
   roster: Roster;
   pools: Set<VersionPool>;
@@ -174,6 +177,6 @@ function poolLimitsOf(limits: EngineLimits): PoolLimits {
     workersMin: limits.poolWorkersMin,
     workersMax: Math.min(limits.poolWorkersMax, limits.slots),
     queueLengthMax: limits.queueLengthMax,
-    processors: availableParallelism(),
+    workersBusy: availableParallelism() * WORKERS_PER_PROCESSOR,
   };
 }

@@ -11,12 +11,12 @@ import type { ExitFault, Fault } from './results.ts';
 import type { Roster } from './roster.ts';
 import type { Worker, WorkerOwner } from './worker.ts';
 
-/** `processors` is how many workers of a pool can run at the same time. */
+/** A slow queue gets up to `workersBusy` workers at once, and more of them only when it stands. */
 export type PoolLimits = {
   workersMin: number;
   workersMax: number;
   queueLengthMax: number;
-  processors: number;
+  workersBusy: number;
 };
 
 export type PoolOptions = {
@@ -39,6 +39,8 @@ type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutco
 
 const BACKOFF = { delayMsMin: LIMITS.workerRetryMsMin, delayMsMax: LIMITS.workerRetryMsMax };
 const RECYCLING_MS_MIN = 100;
+/** Looks of the sweep after which a queue stands. */
+const STANDING_LOOKS = 5;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
 
@@ -57,6 +59,9 @@ export class VersionPool implements Pool, WorkerOwner {
   #failures = 0;
   #lastFault: Fault = { code: 'guest_start_failed', detail: null };
   #retryAtMs = 0;
+  /** Since the workers last answered one request each: how many answers, and how many looks of the sweep. */
+  #answers = 0;
+  #looks = 0;
   #phase: 'open' | 'closing' | 'closed' = 'open';
   #settled: (() => void) | null = null;
 
@@ -128,6 +133,7 @@ export class VersionPool implements Pool, WorkerOwner {
       const outcome = { ok: false, code: 'worker_lost', detail: 'no worker became ready in time' } as const;
       for (const warming of lateWarmings) warming.resolve(outcome);
     }
+    this.#look();
     this.#grow();
     this.#checkSettled();
     return this.#queue.length > 0 || this.#warmings.length > 0;
@@ -157,6 +163,7 @@ export class VersionPool implements Pool, WorkerOwner {
     const { resolve } = worker;
     worker.resolve = null;
     this.#busy -= 1;
+    this.#answers += 1;
     this.#reuse(worker);
     resolve?.(outcome);
   }
@@ -268,21 +275,31 @@ export class VersionPool implements Pool, WorkerOwner {
       if (this.#members.size === 0) this.#fail(this.#lastFault);
       return;
     }
+    this.#looks = 0;
     for (let started = 0; started < count; started += 1) if (!this.#start()) return;
+  }
+
+  /** Counts looks and not time: while this process itself has to wait, nobody is answered. */
+  #look(): void {
+    const isMoving = this.#queue.length === 0 || this.#answers >= this.#members.size;
+    if (isMoving) this.#answers = 0;
+    this.#looks = isMoving ? 0 : this.#looks + 1;
   }
 
   /**
    * A queue that moves needs no more workers: they would only take the processors from each other. A slow one
-   * gets as many as there are processors; one that stands doubles them, since its guests wait for something.
+   * gets as many as keep the processors busy; one that stands doubles them, since its guests wait for
+   * something.
    */
   #missingForQueue(nowMs: number): number {
     const oldestMs = this.#queue.oldestMs();
     if (oldestMs === null) return 0;
     const unserved = this.#queue.length - this.#starting;
     if (this.#members.size === 0) return Math.min(unserved, 1);
-    const isParallel = this.#members.size < this.#options.limits.processors;
+    const isParallel = this.#members.size < this.#options.limits.workersBusy;
     const patienceMs = isParallel ? LIMITS.queueMovesMs : LIMITS.queueStandsMs;
-    return nowMs - oldestMs < patienceMs ? 0 : Math.min(unserved, this.#members.size);
+    const isPatient = nowMs - oldestMs < patienceMs || (!isParallel && this.#looks < STANDING_LOOKS);
+    return isPatient ? 0 : Math.min(unserved, this.#members.size);
   }
 
   #start(): boolean {

@@ -1,6 +1,7 @@
 // `edge up`: a control plane and one edge in one process tree; they meet in the control plane's own handler.
 import { join, resolve } from 'node:path';
 import { openAssets } from '../assets.ts';
+import { openHeapKeeper } from '../base/heap.ts';
 import { createId, randomFraction } from '../base/id.ts';
 import { createMetrics } from '../base/metrics.ts';
 import { type Api, createApi } from '../cli/api.ts';
@@ -27,6 +28,7 @@ export async function runUp(settings: SettingsOf<'up'>, context: Context): Promi
   const nodeDir = join(dataDir, 'node');
   const cacheDir = resolve(settings.cacheDir ?? join(dataDir, 'cache'));
   await using closing = new AsyncDisposableStack();
+  closing.use(openHeapKeeper());
   const control = { settings: { ...settings, dataDir }, context, log, metrics: controlMetrics, closing };
   const plane = await openControlPlane(control);
   const engine = await openEngine({ settings, dataDir: nodeDir, cacheDir, context, log, closing });
@@ -47,11 +49,14 @@ export async function runUp(settings: SettingsOf<'up'>, context: Context): Promi
   return 0;
 }
 
-/** The API of the own control plane, with the admin token, without a socket. */
+/** The API of the own control plane, with the admin token; neither its socket nor its public URL is used. */
 function openApi(plane: ControlPlane, { clock, random }: Context): Api {
   return createApi({
     target: { url: plane.url, token: plane.adminToken(), edgeUrl: null },
-    fetch: (url, init) => plane.control.handle(new Request(url, init)),
+    fetch(url, init) {
+      const { pathname, search } = new URL(url);
+      return plane.control.handle(new Request(`${plane.url}${pathname}${search}`, init));
+    },
     clock,
     random: () => randomFraction(random),
     createKey: () => createId('up', clock.nowMs(), random),

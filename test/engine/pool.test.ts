@@ -59,7 +59,7 @@ describe('An invocation', () => {
     expect(host.ring.calls.slice(1)).toEqual(['post 0:1 /1', 'post 0:1 /2', 'post 0:1 /3']);
   });
 
-  test('gets one worker per processor when the queue is slow, and more only when it stands', async () => {
+  test('gets enough workers for the processors when the queue is slow, and more when it stands', async () => {
     const pool = host.openPool({ workersMax: 3, queueLengthMax: 9 });
     void pool.warm(1);
     host.ring.ready(0);
@@ -73,10 +73,26 @@ describe('An invocation', () => {
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 2, starting: 1 });
     await host.clock.advance(LIMITS.queueStandsMs - LIMITS.queueMovesMs);
+    for (let look = 0; look < 3; look += 1) host.sweep();
+    expect(pool.stats()).toMatchObject({ workers: 2, starting: 1 });
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 3, starting: 2 });
     host.sweep();
     expect(pool.stats().workers).toBe(3);
+  });
+
+  test('gets no further worker while each answers, however long the queue has waited', async () => {
+    const pool = host.openPool({ workersMax: 3, queueLengthMax: 40, workersBusy: 1 });
+    void pool.warm(1);
+    host.ring.ready(0);
+    host.roster.drain();
+    for (let count = 0; count < 40; count += 1) host.invoke(pool, `/${count}`, 10_000);
+    for (let look = 0; look < 20; look += 1) {
+      await host.clock.advance(LIMITS.queueStandsMs);
+      host.ring.answer(0);
+      host.sweep();
+    }
+    expect(pool.stats()).toMatchObject({ workers: 1, queued: 19 });
   });
 
   test('is a timeout when its deadline passes in the queue', async () => {

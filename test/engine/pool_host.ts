@@ -44,7 +44,7 @@ export function createPoolHost(): PoolHost {
         settings: { ...defaultVersionSettings, max_execution_ms: 500 },
         codeFd: 9,
         startBlock: new Uint8Array(4),
-        limits: { workersMin: 1, workersMax: 2, queueLengthMax: 2, processors: 2, ...limits },
+        limits: { workersMin: 1, workersMax: 2, queueLengthMax: 2, workersBusy: 2, ...limits },
         ...{ roster, clock, log },
         random: () => 1,
         stir: () => undefined,
