@@ -105,6 +105,7 @@ export const LIMITS = {
   cacheBytesMax: 10 * 1_024 * MIB,
   cacheEntriesMax: 10_000,
   drainMs: 10_000,
+  drainLookMs: 20,
 
   // control plane
   uploadUrlTtlMs: 900_000,

@@ -14,7 +14,7 @@ import type { ApiParts } from './api/resource.ts';
 import { routesApi } from './api/routes.ts';
 import { systemApi } from './api/system.ts';
 import { versionsApi } from './api/versions.ts';
-import { pathOf, requestIdOf } from './calls.ts';
+import { hasPlainPath, pathOf, requestIdOf } from './calls.ts';
 import { failureResponse } from './failures.ts';
 import { hasIdempotencyKey, type Idempotency } from './idempotency.ts';
 import { openapiDocument } from './openapi.ts';
@@ -40,6 +40,7 @@ export function createControlApp(options: {
   const answer = async (request: Request, requestId: string): Promise<Response> => {
     const path = pathOf(request);
     if (request.url.length > LIMITS.targetBytesMax) throw new EdgeError('uri_too_long');
+    if (!hasPlainPath(request)) throw new EdgeError('bad_request');
     const caller = await authenticate(request, {
       access: accessOf(request.method, path),
       holderOf: store.tokens.holderOf,

@@ -1,4 +1,5 @@
 // Request bodies, read with a bound while they arrive.
+import type { Clock } from '../base/clock.ts';
 import { EdgeError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 
@@ -35,6 +36,47 @@ export function boundedBody(request: Request, bytesMax: number): ReadableStream<
     },
   });
   return request.body?.pipeThrough(bound) ?? null;
+}
+
+/**
+ * `body` as a stream that fails with `request_timeout` where its end has not come `ms` after the first read,
+ * however steadily bytes trickle in; null where there is none.
+ */
+export function timedBody(
+  body: ReadableStream<Uint8Array> | null,
+  { clock, ms }: { clock: Clock; ms: number },
+): ReadableStream<Uint8Array> | null {
+  if (body === null) return null;
+  const over = new AbortController();
+  const reader = body.getReader();
+  let isLate = false;
+  const watch = async (): Promise<void> => {
+    await clock.sleep(ms, over.signal);
+    if (over.signal.aborted) return;
+    isLate = true;
+    await reader.cancel();
+  };
+  let watching: Promise<void> | null = null;
+  const source = {
+    async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+      watching ??= watch().catch(() => undefined);
+      try {
+        const { done, value } = await reader.read();
+        if (isLate) throw new EdgeError('request_timeout');
+        if (!done) return controller.enqueue(value);
+        over.abort();
+        controller.close();
+      } catch (failure) {
+        over.abort();
+        throw isLate ? new EdgeError('request_timeout') : failure;
+      }
+    },
+    async cancel(): Promise<void> {
+      over.abort();
+      await reader.cancel();
+    },
+  };
+  return new ReadableStream<Uint8Array>(source, { highWaterMark: 0 });
 }
 
 const JSON_TYPE = /^application\/([\w.-]+\+)?json\s*(;|$)/i;

@@ -42,10 +42,21 @@ export function requestIdOf(request: Request, options: { nowMs: number; random: 
   return createId('req', options.nowMs, options.random);
 }
 
+/** `http://`; the router looks for the path behind it. */
+const ROUTER_START = 7;
+
 /** The path as the router reads it: neither decoded nor normalised. */
 export function pathOf(request: Request): string {
   const { url } = request;
-  const start = url.indexOf('/', url.indexOf('://') + 3);
+  const start = url.indexOf('/', ROUTER_START);
   const end = url.indexOf('?', start);
   return end === -1 ? url.slice(start) : url.slice(start, end);
+}
+
+/**
+ * Whether everyone reads the same path from this request. Where a server can make no URL of host and target
+ * it gives them as they came, and the router could see another path than the table of who may call what.
+ */
+export function hasPlainPath(request: Request): boolean {
+  return URL.parse(request.url)?.pathname === pathOf(request);
 }

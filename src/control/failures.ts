@@ -31,8 +31,10 @@ export function failureResponse(
   return errorResponse('internal', requestId);
 }
 
+/** An `AbortError` is a caller who left; nobody reads that answer, and no log line is for it. */
 function refusalOf(failure: unknown): EdgeError | null {
   if (failure instanceof EdgeError) return failure;
+  if (failure instanceof Error && failure.name === 'AbortError') return new EdgeError('bad_request');
   if (failure instanceof ParseError) {
     return failure.cause instanceof EdgeError ? failure.cause : new EdgeError('bad_request');
   }

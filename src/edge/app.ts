@@ -1,4 +1,5 @@
 // The public listener: every path of it belongs to functions.
+import type { Clock } from '../base/clock.ts';
 import { errorResponse } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
@@ -8,7 +9,7 @@ export type Address = { host: string; port: number };
 
 export type Listener = {
   readonly port: number;
-  /** Takes no new connections; resolves when the last running request has been answered. */
+  /** Takes no new connections; resolves when the last request that came in whole has been answered. */
   drain(): Promise<void>;
   /** Ends what is still open. */
   close(): Promise<void>;
@@ -23,10 +24,11 @@ export type Listener = {
 export function openPublicListener(options: {
   listen: Address;
   ingress: Ingress;
+  clock: Clock;
   log: Log;
   requestBytesMax: number;
 }): Listener {
-  const { listen, ingress, log, requestBytesMax } = options;
+  const { listen, ingress, clock, log, requestBytesMax } = options;
   const server = Bun.serve({
     hostname: listen.host,
     port: listen.port,
@@ -40,9 +42,17 @@ export function openPublicListener(options: {
       return errorResponse('internal', 'unknown');
     },
   });
+  let isClosed = false;
+  /** Bun would also wait for connections on which half a head has come. */
+  const answered = async (): Promise<void> => {
+    while (!isClosed && server.pendingRequests > 0) await clock.sleep(LIMITS.drainLookMs);
+  };
   return {
     port: server.port ?? listen.port,
-    drain: () => server.stop(),
-    close: () => server.stop(true),
+    drain: () => Promise.race([server.stop(), answered()]),
+    close() {
+      isClosed = true;
+      return server.stop(true);
+    },
   };
 }

@@ -204,7 +204,7 @@ class Node implements Edge {
     this.#reconciler = reconciler;
     if (accepted !== null) reconciler.apply(accepted.desired);
     const { requestBytesMax, listen, metricsListen } = config;
-    this.#public = openPublicListener({ listen, ingress: this.#ingress, log, requestBytesMax });
+    this.#public = openPublicListener({ listen, ingress: this.#ingress, clock, log, requestBytesMax });
     this.#metrics = openMetricsListener({ listen: metricsListen, metrics, isReady: () => this.isReady() });
     this.#agent = startAgent({
       identity: config,

@@ -15,7 +15,8 @@ export type IngressLimits = { targetBytesMax: number; headersBytesMax: number; h
  * segments and `/` for `\`; characters that a URL may not hold are percent-encoded; repeated fields are one
  * line joined with `, ` (`cookie` with `; `), except `set-cookie`; a body of GET and HEAD is dropped. Bun
  * itself refuses heads above 16 KiB and 200 fields (431), folded lines, and `content-length` beside
- * `transfer-encoding` (400), and it closes the connection on a method that HTTP does not know.
+ * `transfer-encoding` (400), and it closes the connection on a method that HTTP does not know, on a request
+ * that comes before the one ahead of it is answered, and when the client closes its half.
  */
 export type Ingress = {
   /** Never rejects for anything that a client or a guest did. */
@@ -35,6 +36,13 @@ type Options = {
 
 const DRAINING_RETRY_MS = 1_000;
 
+/** The path of a request without a host is as it came: it is brought into the form that others have. */
+function plainUrl(url: string): string {
+  if (!url.startsWith('/')) return url;
+  const plain = URL.parse(`http://host${url}`);
+  return plain === null ? url : `${plain.pathname}${plain.search}`;
+}
+
 /** A prefix of this process and a counter: unique without randomness per request. */
 function createRequestIds(random: RandomBytes): () => string {
   const prefix = Buffer.from(random(9)).toString('base64url');
@@ -50,7 +58,8 @@ export function createIngress(options: Options): Ingress {
 
   const handle = (request: Request): Response | Promise<Response> => {
     const receivedMs = clock.monotonicMs();
-    const { url, method, headers } = request;
+    const { method, headers } = request;
+    const url = plainUrl(request.url);
     const fragment = url.indexOf('#');
     const whole = fragment === -1 ? url : url.slice(0, fragment);
     const start = pathStart(whole);
@@ -71,6 +80,7 @@ export function createIngress(options: Options): Ingress {
     const query = whole.indexOf('?');
     const address = query === -1 ? whole : whole.slice(0, query);
     const match = routing.match(address, method);
+    if (match.kind === 'unreadable') return responder.refuse('bad_request', requestId);
     if (match.kind === 'not_found') return responder.refuse('route_not_found', requestId);
     if (match.kind === 'method_not_allowed') {
       return responder.refuse('method_not_allowed', requestId, { allow: match.allow });

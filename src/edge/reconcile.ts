@@ -55,7 +55,7 @@ export type Reconciler = {
   /** Every function of the first desired state has come up or failed at least once. */
   isSettled(): boolean;
   pools(): Iterable<{ functionId: string; stats: PoolStats }>;
-  /** Ends the running steps, then every pool; each within `graceMs`. */
+  /** Ends the running steps, then every pool; each within `graceMs`, a step within `engineCloseMs` too. */
   close(options: { graceMs: number }): Promise<void>;
 };
 
@@ -126,8 +126,11 @@ class StepwiseReconciler implements Reconciler {
     this.#closing.abort();
     this.#line = [];
     for (const unit of this.#units.values()) settleWaiting(unit, notReady(NOT_READY_RETRY_MS));
+    // Else a guest whose start function waits would hold up the end of the node.
+    for (const unit of this.#units.values()) if (unit.candidate?.pool) void steps.discard(unit);
     const ended = new AbortController();
-    await Promise.race([Promise.all(this.#runs), clock.sleep(graceMs, ended.signal)]);
+    const late = clock.sleep(Math.min(graceMs, LIMITS.engineCloseMs), ended.signal);
+    await Promise.race([Promise.all(this.#runs), late]);
     ended.abort();
     for (const unit of this.#units.values()) {
       await steps.discard(unit);

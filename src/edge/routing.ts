@@ -34,13 +34,18 @@ export type Target = ReadyTarget | PendingTarget;
 /** What a route points at; a new version takes the place of the one before by a single assignment. */
 export type Slot = { current: Target };
 
+/** `unreadable`: host and path make no URL, so that the path is not in its plain form. */
+export type AddressMatch = RouteMatch<Slot> | { kind: 'unreadable' };
+
 export type Routing = {
   /** `url` is as the server gives it, without query and fragment. */
-  match(url: string, method: string): RouteMatch<Slot>;
+  match(url: string, method: string): AddressMatch;
   /** Puts other routes in place, all at once. */
   replace(entries: readonly RouteEntry<Slot>[]): void;
   routeCount(): number;
 };
+
+const UNREADABLE = { kind: 'unreadable' } as const;
 
 /** Where the path begins in an absolute URL; 0 when the URL is only a path. */
 export function pathStart(url: string): number {
@@ -62,7 +67,7 @@ function hostOf(url: string, start: number): string {
 export function createRouting(): Routing {
   const open = (entries: readonly RouteEntry<Slot>[]) => ({
     table: compileRoutes(entries),
-    seen: new LRUCache<string, RouteMatch<Slot>>({ max: LIMITS.routeCacheEntriesMax }),
+    seen: new LRUCache<string, AddressMatch>({ max: LIMITS.routeCacheEntriesMax }),
   });
   let current = open([]);
   return {
@@ -72,7 +77,10 @@ export function createRouting(): Routing {
       const known = seen.get(key);
       if (known !== undefined) return known;
       const start = pathStart(url);
-      const found = matchRoute(table, { host: hostOf(url, start), path: url.slice(start), method });
+      const found =
+        start > 0 && !URL.canParse(url)
+          ? UNREADABLE
+          : matchRoute(table, { host: hostOf(url, start), path: url.slice(start), method });
       if (key.length <= LIMITS.routeCacheKeyLengthMax) seen.set(key, found);
       return found;
     },

@@ -97,7 +97,7 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
     routing.replace([{ rule, target: { current: target } }]);
     const ingress = createFront({ routing, figures, clock, random, log, limits, accessLog });
     const { listen, metricsListen } = options;
-    const main = openPublicListener({ listen, ingress, log, requestBytesMax: limits.requestBytesMax });
+    const main = openPublicListener({ listen, ingress, clock, log, requestBytesMax: limits.requestBytesMax });
     listeners.push(main);
     if (metricsListen !== null) {
       listeners.push(openMetricsListener({ listen: metricsListen, metrics, isReady: () => true }));

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { LIMITS } from '../../src/base/limits.ts';
 import { accessOf } from '../../src/control/access.ts';
+import { listenControl } from '../../src/control/listen.ts';
 import { type Fleet, openFleet } from './harness.ts';
 
 let fleet: Fleet;
@@ -130,7 +131,52 @@ describe('A request', () => {
     const answer = await fleet.call('GET', `http://control${path}`, { token: null });
     expect([401, 404]).toContain(answer.status);
   });
+
+  test.each([
+    ['', '/livez/../api/v1/functions'],
+    ['a b', '/livez/../api/v1/functions'],
+    ['/livez?', '/livez/../api/v1/functions'],
+    ['', '/api/v1/functions'],
+    ['a:99999', '/livez/../api/v1/functions'],
+    ['x/livez?', '/api/v1/functions'],
+  ])('whose host "%s" makes no URL is refused before the router sees it: %s', async (host, path) => {
+    const listener = listenControl({ control: fleet.control, hostname: '127.0.0.1', port: 0 });
+    try {
+      const answer = await sendRaw(listener.port, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+      expect(answer).toStartWith('HTTP/1.1 400 ');
+      expect(answer).toContain('"code":"bad_request"');
+    } finally {
+      await listener.close();
+    }
+  });
+
+  test('with an encrypted scheme is refused: the router would look into its host', async () => {
+    const answer = await fleet.call('GET', 'https://api/v1/functions', { token: null });
+    expect([answer.status, answer.code]).toEqual([400, 'bad_request']);
+  });
 });
+
+/** The answer to exactly these bytes, up to its end as its length says. */
+async function sendRaw(port: number, bytes: string): Promise<string> {
+  const answered = Promise.withResolvers<string>();
+  let text = '';
+  const take = (more: Buffer): void => {
+    text += more.toString('latin1');
+    const [head = '', body = ''] = text.split('\r\n\r\n');
+    if (body.length >= Number(/content-length: (\d+)/i.exec(head)?.[1] ?? Infinity)) answered.resolve(text);
+  };
+  const handlers = {
+    data: (_: unknown, more: Buffer) => take(more),
+    close: () => answered.resolve(text),
+  };
+  const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: handlers });
+  socket.write(bytes);
+  try {
+    return await answered.promise;
+  } finally {
+    socket.end();
+  }
+}
 
 describe('The access table', () => {
   test.each([

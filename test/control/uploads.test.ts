@@ -1,9 +1,10 @@
 // Artifacts in and out: presigned URLs, the one-call upload, what is refused, and the download.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LIMITS } from '../../src/base/limits.ts';
+import { listenControl } from '../../src/control/listen.ts';
 import { type Fleet, fixture, hello, helloAgain, openFleet, until } from './harness.ts';
 
 let fleet: Fleet;
@@ -14,7 +15,10 @@ afterEach(() => fleet.close());
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const put = (url: string, body: Uint8Array<ArrayBuffer>) => fleet.call('PUT', url, { body, token: null });
-const leftovers = (): string[] => readdirSync(join(fleet.dir, 'artifacts', 'incoming'));
+const incoming = (): string => join(fleet.dir, 'artifacts', 'incoming');
+const leftovers = (): string[] => readdirSync(incoming());
+const leftoverBytes = (): number =>
+  leftovers().reduce((sum, name) => sum + statSync(join(incoming(), name)).size, 0);
 
 describe('A presigned upload', () => {
   test('publishes the version with the digest that the control plane computed', async () => {
@@ -102,6 +106,40 @@ describe('A presigned upload', () => {
     for (const controller of held) controller.close();
     for (const answer of await Promise.all(running)) expect(answer.code).toBe('artifact_empty');
     expect((await put(uploadUrl, hello)).status).toBe(200);
+  });
+
+  test('whose bytes trickle in gives its place away in time', async () => {
+    const { uploadUrl } = await fleet.create('hello');
+    const trickle = new ReadableStream<Uint8Array>({ start: (held) => held.enqueue(hello.slice(0, 9)) });
+    const slow = fleet.call('PUT', uploadUrl, { body: trickle, token: null });
+    await until(() => leftoverBytes() === 9);
+    await fleet.clock.advance(LIMITS.uploadBodyMs - 1);
+    expect(leftovers()).toHaveLength(1);
+    await fleet.clock.advance(1);
+    const refused = await slow;
+    expect([refused.status, refused.code]).toEqual([408, 'request_timeout']);
+    expect(leftovers()).toEqual([]);
+  });
+
+  test('whose caller leaves it leaves no file, no place taken, and no error in the log', async () => {
+    const listener = listenControl({ control: fleet.control, hostname: '127.0.0.1', port: 0 });
+    try {
+      const { uploadUrl } = await fleet.create('hello');
+      const { pathname, search } = new URL(uploadUrl);
+      const head = `PUT ${pathname}${search} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n`;
+      for (let turn = 0; turn <= LIMITS.uploadsMax; turn += 1) {
+        const port = listener.port;
+        const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } });
+        socket.write(`${head}\0asm`);
+        await until(() => leftovers().length === 1);
+        socket.terminate();
+        await until(() => leftovers().length === 0);
+      }
+      expect((await put(uploadUrl, hello)).status).toBe(200);
+      expect(fleet.lines.filter((line) => line.includes('"error"'))).toEqual([]);
+    } finally {
+      await listener.close();
+    }
   });
 });
 

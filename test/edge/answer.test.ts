@@ -107,6 +107,27 @@ describe('A request that a function answers', () => {
     expect(await get('/b', 'api.example.com')).toContain(' 404 ');
   });
 
+  test.each([
+    ['HTTP/1.0\r\n', 'no host'],
+    ['HTTP/1.1\r\nHost:\r\n', 'an empty host'],
+    ['HTTP/1.1\r\nHost: x\r\n', 'a host'],
+  ])('reaches the guest with a plain path: %j', async (rest) => {
+    const paths: string[] = [];
+    await using front = openFront({
+      rules: [{ path: '/a/*' }],
+      handler: ({ path }) => {
+        paths.push(path);
+        return answer('');
+      },
+    });
+    const get = (target: string): Promise<string> => exchangeRaw(front.port, `GET ${target} ${rest}\r\n`);
+    expect(await get('/a/b/../c?q=../x')).toContain(' 200 ');
+    expect(await get('//a/b')).toContain(' 404 ');
+    expect(await get('/a/../b')).toContain(' 404 ');
+    expect(await get('/a/..\\..\\b')).toContain(' 404 ');
+    expect(paths).toEqual(['/a/c?q=../x']);
+  });
+
   test('never has the headers of another answer, nor its id', async () => {
     const kinds: [string, string][][] = [
       [['a', '1']],

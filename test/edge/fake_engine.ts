@@ -15,6 +15,8 @@ export type FakeEngine = Engine & {
   /** By text of the artifact: what `prepare` or `warm` answers instead of success. */
   readonly refusals: Map<string, { code: ModuleErrorCode; message: string }>;
   readonly unstartable: Map<string, { code: GuestErrorCode; detail: string }>;
+  /** Texts of artifacts whose pools are not warm before they are closed. */
+  readonly stuck: Set<string>;
   /** Held calls of `prepare`, by text of the artifact. */
   readonly gates: Map<string, Promise<void>>;
   openPools(): number;
@@ -34,10 +36,15 @@ function openFakePool(engine: FakeEngine, ref: VersionRef, text: string, onClose
   let running = 0;
   let isClosed = false;
   let idle: (() => void) | null = null;
+  const closing = Promise.withResolvers<void>();
   return {
     ref,
     async warm() {
       engine.events.push(`warm ${text}`);
+      if (engine.stuck.has(text)) {
+        await closing.promise;
+        return { ok: false, code: 'worker_lost', detail: null };
+      }
       const failure = engine.unstartable.get(text);
       return failure === undefined ? { ok: true } : { ok: false, ...failure };
     },
@@ -52,6 +59,7 @@ function openFakePool(engine: FakeEngine, ref: VersionRef, text: string, onClose
     stats: () => ({ workers: 1, idle: 1, busy: running, starting: 0, queued: 0 }),
     async close() {
       isClosed = true;
+      closing.resolve();
       if (running > 0) await new Promise<void>((resolve) => (idle = resolve));
       onClose();
       engine.events.push(`close ${text}`);
@@ -71,6 +79,7 @@ export function createFakeEngine(
     handler,
     refusals: new Map(),
     unstartable: new Map(),
+    stuck: new Set(),
     gates: new Map(),
     openPools: () => pools,
     openCodes: () => codes,

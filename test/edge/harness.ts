@@ -138,6 +138,7 @@ export function openFront(
   const listener = openPublicListener({
     listen: { host: '127.0.0.1', port: 0 },
     ingress,
+    clock,
     log,
     requestBytesMax,
   });

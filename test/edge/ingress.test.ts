@@ -61,6 +61,9 @@ describe('A request that no function sees', () => {
   const broken = [
     'GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
     'GET /a HTTP/1.1\r\nHost: a/b?c\r\n\r\n',
+    'GET /a HTTP/1.1\r\nHost: a:99999\r\n\r\n',
+    'GET /a HTTP/1.1\r\nHost: [::1\r\n\r\n',
+    'GET /a HTTP/1.1\r\nHost: a%2fb\r\n\r\n',
     'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n',
     'POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n',
     'GET /a HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n',

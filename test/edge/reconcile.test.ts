@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { LIMITS } from '../../src/base/limits.ts';
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
@@ -205,4 +206,26 @@ test('Only a bounded number of requests waits for one function', async () => {
   settleWaiting(unit, { ready: false, code: 'not_ready', retryAfterMs: 1 });
   expect(await first).toMatchObject({ code: 'not_ready' });
   expect(joinWaiting(unit, 2)).not.toBeNull();
+});
+
+describe('A reconciler that is closed', () => {
+  test('does not wait for a function that is still starting', async () => {
+    engine.stuck.add('f1 1.0.0');
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await until('it is being warmed', () => engine.events.includes('warm f1 1.0.0'));
+    const startMs = clock.monotonicMs();
+    await reconciler.close({ graceMs: 60_000 });
+    expect([clock.monotonicMs() - startMs, engine.openPools(), engine.openCodes()]).toEqual([0, 0, 0]);
+  });
+
+  test('leaves a compile behind that does not end in time', async () => {
+    engine.gates.set('f1 1.0.0', new Promise(() => {}));
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await until('it is being compiled', () => engine.events.includes('prepare f1 1.0.0'));
+    let isClosed = false;
+    const closed = reconciler.close({ graceMs: 60_000 }).then(() => (isClosed = true));
+    const took = await seconds('it is closed', () => isClosed, LIMITS.engineCloseMs);
+    expect(took * 1_000).toBeLessThanOrEqual(LIMITS.engineCloseMs * 2);
+    await closed;
+  });
 });

@@ -1,11 +1,12 @@
 // Artifacts in and out: the presigned PUT, the one-call upload, and the download by version.
 import { Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
+import type { Clock } from '../../base/clock.ts';
 import { EdgeError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { Version } from '../../model/function.ts';
 import { Semver } from '../../model/names.ts';
-import { boundedBody } from '../bodies.ts';
+import { boundedBody, timedBody } from '../bodies.ts';
 import { badFields } from '../failures.ts';
 import { type ApiParts, createResource, FunctionParams } from './resource.ts';
 
@@ -20,7 +21,7 @@ const UploadQuery = Type.Object({ version: Type.Optional(Semver) }, { additional
 const MULTIPART_BYTES = 64 * 1024;
 
 export function artifactsApi(parts: ApiParts): AnyElysia {
-  const { uploadUrls, uploads, publisher, calls } = parts;
+  const { uploadUrls, uploads, publisher, calls, clock } = parts;
   return createResource('/api/v1')
     .put(
       '/uploads/:function_id/:version',
@@ -28,7 +29,8 @@ export function artifactsApi(parts: ApiParts): AnyElysia {
         uploadUrls.verify(params, query);
         requireLength(request);
         const { version } = await uploads.enter(() => {
-          return publisher.publish({ ...params, body: request.body, actor: 'upload-url' });
+          const body = timedBody(request.body, { clock, ms: LIMITS.uploadBodyMs });
+          return publisher.publish({ ...params, body, actor: 'upload-url' });
         });
         return version;
       },
@@ -57,7 +59,7 @@ async function upload(
   const { store, publisher } = parts;
   const { function_id, request, actor } = input;
   await store.functions.get(function_id);
-  const { body, version: named } = await bodyOf(request);
+  const { body, version: named } = await bodyOf(request, parts.clock);
   const wanted = input.version ?? named ?? (await store.versions.newestPending(function_id))?.version;
   const version =
     wanted ?? (await store.versions.create({ function_id, version: undefined, settings: {}, actor })).version;
@@ -74,13 +76,16 @@ function requireLength(request: Request): void {
 /** The raw body, or the field `file` of a multipart one with its field `version`. */
 async function bodyOf(
   request: Request,
+  clock: Clock,
 ): Promise<{ body: ReadableStream<Uint8Array> | null; version: string | undefined }> {
   const type = request.headers.get('content-type') ?? '';
+  const timed = { clock, ms: LIMITS.uploadBodyMs };
   if (!type.startsWith('multipart/form-data')) {
     requireLength(request);
-    return { body: request.body, version: undefined };
+    return { body: timedBody(request.body, timed), version: undefined };
   }
-  const form = await formOf(boundedBody(request, LIMITS.artifactBytesMax + MULTIPART_BYTES), type);
+  const bounded = boundedBody(request, LIMITS.artifactBytesMax + MULTIPART_BYTES);
+  const form = await formOf(timedBody(bounded, timed), type);
   const file = form.get('file');
   const version = form.get('version');
   if (!(file instanceof Blob)) throw badFields({ field: 'file', message: 'must be a file' });
@@ -97,6 +102,7 @@ async function formOf(body: ReadableStream<Uint8Array> | null, type: string): Pr
   try {
     return await new Response(body, { headers: { 'content-type': type } }).formData();
   } catch (failure) {
+    if (failure instanceof EdgeError && failure.code === 'request_timeout') throw failure;
     if (failure instanceof EdgeError) throw new EdgeError('artifact_too_large');
     throw new EdgeError('bad_request', { message: 'The multipart body could not be read.' });
   }
