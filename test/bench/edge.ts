@@ -151,7 +151,9 @@ const medianOf = (loads: readonly Load[], figure: (one: Load) => number): number
   percentile(loads.map(figure), 0.5);
 
 function printLoads(name: string, loads: readonly Load[]): void {
-  const each = loads.map((one) => `${rateOf(one).toFixed(0)}/s p50 ${one.p50Ms} p99 ${p99Of(one)} ms`);
+  const each = loads.map(
+    (one) => `${rateOf(one).toFixed(0)}/s p50 ${one.p50Ms.toFixed(2)} p99 ${p99Of(one).toFixed(2)} ms`,
+  );
   process.stdout.write(`${name.padEnd(6)} ${each.join('; ')}\n`);
 }
 
