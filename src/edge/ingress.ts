@@ -14,9 +14,10 @@ export type IngressLimits = { targetBytesMax: number; headersBytesMax: number; h
  * The bytes of a request as Bun gives them differ from the wire in these ways: the path has no `.` and `..`
  * segments and `/` for `\`; characters that a URL may not hold are percent-encoded; repeated fields are one
  * line joined with `, ` (`cookie` with `; `), except `set-cookie`; a body of GET and HEAD is dropped. Bun
- * itself refuses heads above 16 KiB and 200 fields (431), folded lines, and `content-length` beside
- * `transfer-encoding` (400), and it closes the connection on a method that HTTP does not know, on a request
- * that comes before the one ahead of it is answered, and when the client closes its half.
+ * itself refuses heads above 64 KiB (as the build sets it) and 200 fields (431), folded lines, and
+ * `content-length` beside `transfer-encoding` (400), and it closes the connection on a method that HTTP does
+ * not know, on a request that comes before the one ahead of it is answered, and when the client closes its
+ * half.
  */
 export type Ingress = {
   /** Never rejects for anything that a client or a guest did. */

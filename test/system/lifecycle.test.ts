@@ -134,6 +134,18 @@ describe('The echo guest', () => {
   });
 });
 
+describe('A request with large headers', () => {
+  const send = (bytes: number): Promise<Response> =>
+    fetch(`${up.publicUrl}/echo/x`, { headers: { 'x-large': 'a'.repeat(bytes) } });
+
+  test('is answered up to the limit of 32 KiB, and 431 with our error beyond it', async () => {
+    expect((await send(30_000)).status).toBe(200);
+    const refused = await send(33_000);
+    expect(refused.status).toBe(431);
+    expect(await codeOf(refused)).toBe('headers_too_large');
+  });
+});
+
 describe.each(['hello-assemblyscript', 'hello-c', 'hello-rust'])('The hello guest %s', (name) => {
   test('answers', async () => {
     await deployed(up, fixture(`hello/${name}.wasm`), ['--name', name, '--route', `/${name}`]);
