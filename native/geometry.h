@@ -27,11 +27,14 @@ struct edge_geometry {
   uint32_t bytes[EDGE_PARTS];  /* whole pages */
 };
 
-/* False when a part is empty or a slot would pass 2 GiB; `bytes` holds the wanted size of each part. */
+/*
+ * False when a part is empty, a slot would pass 2 GiB, or the slots do not make whole workers; `bytes` holds
+ * the wanted size of each part.
+ */
 static inline bool edge_geometry_fill(struct edge_geometry *geometry, uint32_t slots,
                                       const uint32_t bytes[EDGE_PARTS]) {
   uint64_t at = EDGE_PAGE;
-  if (slots == 0 || slots > EDGE_SLOTS_MAX) return false;
+  if (slots == 0 || slots > EDGE_SLOTS_MAX || slots % EDGE_WORKER_SLOTS != 0) return false;
   for (unsigned part = 0; part < EDGE_PARTS; part++) {
     uint64_t rounded = ((uint64_t)bytes[part] + EDGE_PAGE - 1) / EDGE_PAGE * EDGE_PAGE;
     if (rounded == 0 || at + rounded > INT32_MAX) return false;

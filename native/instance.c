@@ -12,7 +12,7 @@
 static WasmEdge_String text(const char *name) { return WasmEdge_StringWrap(name, (uint32_t)strlen(name)); }
 
 static void phase_set(struct edge_instance *instance, enum edge_phase phase) {
-  __atomic_store_n(&instance->request->control->phase, (uint32_t)phase, __ATOMIC_RELAXED);
+  __atomic_store_n(instance->request->phase, (uint32_t)phase, __ATOMIC_RELAXED);
 }
 
 /* What WasmEdge's code means; `other` for codes that are no trap. */

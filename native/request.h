@@ -29,11 +29,13 @@ struct edge_line {
 
 struct edge_request {
   /* for the life of the worker */
-  struct edge_slot *control;
-  uint8_t *part[EDGE_PARTS];
   uint32_t part_bytes[EDGE_PARTS];
+  uint32_t *phase; /* in the ring */
   struct edge_bytes env; /* NAME=VALUE\0... */
   uint32_t host_calls_max, log_lines_max;
+  /* of the request: its slot */
+  struct edge_slot *control;
+  uint8_t *part[EDGE_PARTS];
   /* of the request */
   enum edge_moment moment;
   struct edge_bytes method, path, headers, id, body;

@@ -129,6 +129,35 @@ void edge_fd_close(int32_t fd) {
   if (fd >= 0) close(fd);
 }
 
+/* Gives back the pages of a body area beyond the part that stays resident. */
+static void trim(struct edge_ring *ring, uint32_t slot, unsigned part, uint32_t touched) {
+  if (touched <= BODY_KEEP_BYTES) return;
+  const uint32_t end = (touched + EDGE_PAGE - 1) / EDGE_PAGE * EDGE_PAGE;
+  (void)madvise(slot_start(ring, slot) + ring->geometry.offset[part] + BODY_KEEP_BYTES, end - BODY_KEEP_BYTES,
+                MADV_REMOVE);
+}
+
+static uint32_t first_of(uint32_t slot) { return slot - slot % EDGE_WORKER_SLOTS; }
+
+static struct edge_board *board_of(struct edge_ring *ring, uint32_t slot) {
+  return &control_of(ring, first_of(slot))->board;
+}
+
+static uint32_t *state_of(struct edge_ring *ring, uint32_t slot) {
+  return &board_of(ring, slot)->state[slot % EDGE_WORKER_SLOTS];
+}
+
+void edge_ring_open_worker(struct edge_ring *ring, uint32_t slot, uint32_t generation,
+                           enum edge_slot_state state, enum edge_awaited awaited) {
+  memset(control_of(ring, slot), 0, sizeof(struct edge_slot));
+  for (uint32_t i = 0; i < EDGE_WORKER_SLOTS; i++) {
+    const enum edge_slot_state other = generation != 0 ? EDGE_SLOT_READY : EDGE_SLOT_FREE;
+    ring->note[slot + i] =
+        (struct edge_slot_note){.generation = generation, .awaited = i == 0 ? awaited : EDGE_AWAIT_NOTHING};
+    store(state_of(ring, slot + i), STATE_OF(generation, i == 0 ? state : other));
+  }
+}
+
 static void futex_wake(uint32_t *word) { (void)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0); }
 
 int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generation, uint32_t method_len,
@@ -142,7 +171,7 @@ int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generatio
     return -1;
   }
   if (note->generation != generation || note->awaited != EDGE_AWAIT_NOTHING) return -1;
-  if (load(&control->state) != STATE_OF(generation, EDGE_SLOT_READY)) return -1;
+  if (load(state_of(ring, slot)) != STATE_OF(generation, EDGE_SLOT_READY)) return -1;
   store(&control->method_len, method_len);
   store(&control->path_len, path_len);
   store(&control->headers_len, headers_len);
@@ -150,8 +179,26 @@ int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generatio
   store(&control->body_len, body_len);
   note->awaited = EDGE_AWAIT_ANSWER;
   note->request_body_bytes = body_len;
-  __atomic_store_n(&control->state, STATE_OF(generation, EDGE_SLOT_REQUEST), __ATOMIC_SEQ_CST);
-  futex_wake(&control->state);
+  __atomic_store_n(state_of(ring, slot), STATE_OF(generation, EDGE_SLOT_REQUEST), __ATOMIC_SEQ_CST);
+  struct edge_board *board = board_of(ring, slot);
+  if (__atomic_load_n(&board->waiting, __ATOMIC_SEQ_CST) != 0) {
+    store(&board->waiting, 0);
+    futex_wake(&board->waiting);
+  }
+  return 0;
+}
+
+int32_t edge_ring_withdraw(struct edge_ring *ring, uint32_t slot, uint32_t generation) {
+  if (slot >= ring->geometry.slots) return -1;
+  struct edge_slot_note *note = &ring->note[slot];
+  uint32_t expected = STATE_OF(generation, EDGE_SLOT_REQUEST);
+  if (note->generation != generation || note->awaited != EDGE_AWAIT_ANSWER) return -1;
+  if (!__atomic_compare_exchange_n(state_of(ring, slot), &expected, STATE_OF(generation, EDGE_SLOT_READY),
+                                   false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    return -1;
+  }
+  trim(ring, slot, EDGE_PART_REQUEST_BODY, note->request_body_bytes);
+  note->awaited = EDGE_AWAIT_NOTHING;
   return 0;
 }
 
@@ -161,7 +208,7 @@ int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generatio
 static bool take(struct edge_ring *ring, uint32_t slot, uint32_t *out) {
   struct edge_slot *control = control_of(ring, slot);
   struct edge_slot_note *note = &ring->note[slot];
-  const uint32_t word = load(&control->state);
+  const uint32_t word = load(state_of(ring, slot));
   const uint32_t state = word & 0xffu;
   const bool started =
       note->awaited == EDGE_AWAIT_START && (state == EDGE_SLOT_READY || state == EDGE_SLOT_FAILED);
@@ -210,7 +257,7 @@ static uint32_t sweep(struct edge_ring *ring, uint32_t count, uint32_t max) {
 
 uint32_t edge_ring_drain(struct edge_ring *ring, uint32_t max) {
   struct edge_ring_header *header = header_of(ring);
-  if (max > EDGE_SLOTS_MAX) max = EDGE_SLOTS_MAX;
+  if (max > EDGE_TAKEN_MAX) max = EDGE_TAKEN_MAX;
   __atomic_store_n(&header->edge_sleeping, 0, __ATOMIC_SEQ_CST);
   uint32_t count = sweep(ring, 0, max);
   if (count == max) return count;
@@ -223,14 +270,6 @@ uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generati
   return take(ring, slot, ring->taken) ? 1 : 0;
 }
 
-/* Gives back the pages of a body area beyond the part that stays resident. */
-static void trim(struct edge_ring *ring, uint32_t slot, unsigned part, uint32_t touched) {
-  if (touched <= BODY_KEEP_BYTES) return;
-  const uint32_t end = (touched + EDGE_PAGE - 1) / EDGE_PAGE * EDGE_PAGE;
-  (void)madvise(slot_start(ring, slot) + ring->geometry.offset[part] + BODY_KEEP_BYTES, end - BODY_KEEP_BYTES,
-                MADV_REMOVE);
-}
-
 int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t generation) {
   if (slot >= ring->geometry.slots) return -1;
   struct edge_slot_note *note = &ring->note[slot];
@@ -238,22 +277,22 @@ int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t genera
   trim(ring, slot, EDGE_PART_REQUEST_BODY, note->request_body_bytes);
   trim(ring, slot, EDGE_PART_RESPONSE_BODY, note->response_body_bytes);
   note->awaited = EDGE_AWAIT_NOTHING;
-  __atomic_store_n(&control_of(ring, slot)->state, STATE_OF(generation, EDGE_SLOT_READY), __ATOMIC_SEQ_CST);
+  __atomic_store_n(state_of(ring, slot), STATE_OF(generation, EDGE_SLOT_READY), __ATOMIC_SEQ_CST);
   return 0;
 }
 
 void edge_ring_free(struct edge_ring *ring, uint32_t slot) {
-  if (slot >= ring->geometry.slots) return;
+  if (slot >= ring->geometry.slots || slot != first_of(slot)) return;
   uint8_t *start = slot_start(ring, slot);
-  if (madvise(start, ring->geometry.slot_bytes, MADV_REMOVE) != 0)
-    memset(start, 0, ring->geometry.slot_bytes);
-  ring->note[slot] = (struct edge_slot_note){0};
-  __atomic_store_n(&control_of(ring, slot)->state, EDGE_SLOT_FREE, __ATOMIC_SEQ_CST);
+  const uint64_t bytes = (uint64_t)ring->geometry.slot_bytes * EDGE_WORKER_SLOTS;
+  if (madvise(start, bytes, MADV_REMOVE) != 0) memset(start, 0, bytes);
+  for (uint32_t i = slot; i < slot + EDGE_WORKER_SLOTS; i++)
+    ring->note[i] = (struct edge_slot_note){0};
 }
 
 uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot) {
   if (slot >= ring->geometry.slots) return 0;
-  const struct edge_slot *control = control_of(ring, slot);
-  const uint32_t lags = load(&control->served) != load(&control->recycled) ? 0x100u : 0;
-  return (load(&control->phase) & 0xffu) | lags;
+  const struct edge_board *board = board_of(ring, slot);
+  const uint32_t lags = load(&board->served) != load(&board->recycled) ? 0x100u : 0;
+  return (load(&board->phase) & 0xffu) | lags;
 }

@@ -3,9 +3,11 @@
  * packets and events between the edge and its zygote. This header is the contract of both sides.
  *
  * One memfd holds a header page and `slots` slots of equal size; pages that nobody touched cost nothing, so a
- * slot is as large as the largest request and response and bodies need no chunking. A worker maps the header
- * page and its own slot only. Everything that a worker writes is hostile: the edge reads a length or state
- * once, copies it, and uses the copy after checking it.
+ * slot is as large as the largest request and response and bodies need no chunking. A slot holds one request
+ * and its answer. A worker has EDGE_WORKER_SLOTS slots in a row and is named by the first of them, which also
+ * holds its board; it maps the header page and its own slots only, and serves one request at a time.
+ * Everything that a worker writes is hostile: the edge reads a length or state once, copies it, and uses the
+ * copy after checking it.
  *
  *   header page | slot 0 | slot 1 | ...
  *   slot: control page | log | response head | request head | request body | response body
@@ -21,17 +23,20 @@
 
 #define EDGE_API __attribute__((visibility("default")))
 
-#define EDGE_SLOTS_MAX 1024u
+#define EDGE_WORKERS_MAX 1024u
+#define EDGE_WORKER_SLOTS 8u
+#define EDGE_SLOTS_MAX (EDGE_WORKERS_MAX * EDGE_WORKER_SLOTS)
 #define EDGE_PAGE 4096u
 
-/* The word `state` of a slot is (generation << 8) | one of these; generations are 24 bits and start at 1. */
+/* The state of a slot is a word: (generation << 8) | one of these; generations are 24 bits and start at 1. */
 enum edge_slot_state {
   EDGE_SLOT_FREE = 0,     /* no worker */
   EDGE_SLOT_STARTING = 1, /* edge: start block written, fork asked for */
-  EDGE_SLOT_READY = 2,    /* worker after its start; edge after it took an answer */
-  EDGE_SLOT_REQUEST = 3,  /* edge: a request is in the slot (futex wake) */
+  EDGE_SLOT_READY = 2,    /* worker after its start; edge after it took an answer, or a request back */
+  EDGE_SLOT_REQUEST = 3,  /* edge: a request is in the slot */
   EDGE_SLOT_DONE = 4,     /* worker: the result block is written */
-  EDGE_SLOT_FAILED = 5    /* worker: the start failed, the result block says why; the worker exits */
+  EDGE_SLOT_FAILED = 5,   /* worker: the start failed, the result block says why; the worker exits */
+  EDGE_SLOT_RUNNING = 6   /* worker: it serves the request, which can no longer be taken back */
 };
 
 /* What ended a request or a start. Everything but EDGE_RESULT_ANSWER is a fault of the guest. */
@@ -64,9 +69,24 @@ struct edge_ring_header {
   uint32_t done[EDGE_SLOTS_MAX / 32u]; /* bit per slot: DONE, READY after a start, or FAILED */
 };
 
+/*
+ * What a worker and the edge tell each other, in the control page of the worker's first slot. A worker that
+ * finds no request sets `waiting`, looks once more, and waits on it; the edge clears it after it has posted,
+ * and wakes.
+ */
+struct edge_board {
+  uint32_t waiting; /* futex word */
+  uint32_t state[EDGE_WORKER_SLOTS];
+  /* worker to edge: hints */
+  uint32_t phase;
+  uint32_t served; /* requests finished */
+  /* Requests after which the instance was made pristine; lags `served` only while that runs. */
+  uint32_t recycled;
+};
+
 /* The control page of a slot. */
 struct edge_slot {
-  uint32_t state; /* futex word */
+  struct edge_board board; /* in the first slot of a worker; unused in the others */
   /* edge to worker */
   uint32_t method_len, path_len, headers_len, request_id_len; /* in the request head, in this order, packed */
   uint32_t body_len;
@@ -79,16 +99,11 @@ struct edge_slot {
   uint32_t log_len;     /* records: u32 level, u32 length, bytes padded to 4 */
   uint32_t log_dropped; /* lines beyond the limits */
   uint32_t cpu_us;      /* CPU time of this request, and of making the instance pristine before it */
-  /* worker to edge: hints */
-  uint32_t phase;
-  uint32_t served; /* requests finished */
-  /* Requests after which the instance was made pristine; lags `served` only while that runs. */
-  uint32_t recycled;
 };
 
 /*
- * The start block, in the request head while the slot is STARTING: this, then entrypoint, then env
- * (NAME=VALUE\0...).
+ * The start block, in the request head of the first slot while that is STARTING: this, then entrypoint, then
+ * env (NAME=VALUE\0...).
  */
 struct edge_start {
   uint32_t memory_pages;
@@ -107,7 +122,7 @@ struct edge_start {
 
 /*
  * Packets from edge to zygote: SOCK_SEQPACKET, each one struct; FORK and COMPILE carry one descriptor
- * (SCM_RIGHTS).
+ * (SCM_RIGHTS). Here and in events, `slot` is the first of a worker.
  */
 enum edge_command_kind {
   EDGE_COMMAND_FORK = 1,    /* descriptor: sealed memfd with the code */
@@ -132,7 +147,7 @@ struct edge_command {
 enum edge_event_kind {
   EDGE_EVENT_OPEN = 1,    /* pid: the zygote; value: its threads at entry (must be 1) */
   EDGE_EVENT_STARTED = 2, /* slot, generation, pid */
-  EDGE_EVENT_EXITED = 3,  /* slot, generation, pid, how, value: reaped; the slot may be used again */
+  EDGE_EVENT_EXITED = 3,  /* slot, generation, pid, how, value: reaped; its slots may be used again */
   EDGE_EVENT_COMPILED = 4 /* slot: job; how, value; how 0 and value 0: the file at `path` is complete */
 };
 
@@ -199,8 +214,8 @@ EDGE_API int32_t edge_code_open(const void *data, uint32_t bytes);
 EDGE_API void edge_fd_close(int32_t fd);
 
 /*
- * Sets the slot to STARTING with `generation` and asks the zygote to fork; 0, or -1 when the zygote takes no
- * packet.
+ * Sets the first slot of a worker to STARTING and the others to READY, at `generation`, and asks the zygote
+ * to fork; 0, or -1 when `slot` is not a first one or the zygote takes no packet.
  */
 EDGE_API int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd);
 EDGE_API int32_t edge_ring_kill(struct edge_ring *ring, uint32_t slot, uint32_t generation);
@@ -210,25 +225,32 @@ EDGE_API int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t
 EDGE_API int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job);
 
 /*
- * Publishes the request that lies in the slot and wakes its worker: 0, or -1 when the slot is not READY at
- * `generation`.
+ * Publishes the request that lies in the slot and wakes the worker where it waits: 0, or -1 when the slot is
+ * not READY at `generation`.
  */
 EDGE_API int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generation,
                                 uint32_t method_len, uint32_t path_len, uint32_t headers_len,
                                 uint32_t request_id_len, uint32_t body_len);
 
-#define EDGE_TAKEN_WORDS 12u
 /*
- * Takes up to `max` finished slots: clears their done bits, copies each result block once, checks its lengths
- * against the geometry, and writes 12 words per slot to `out` (memory of edge_ring_taken): slot, generation,
- * state (READY, DONE or FAILED), result, detail, status, response_head_len, response_body_len, log_len,
- * log_dropped, cpu_us, valid (0: the worker lied about a length). A DONE slot is set READY by
- * edge_ring_release, not here. Each start and each answer is taken once, whatever the done bits say. When
- * nothing is left it marks the edge as sleeping and looks once more; when `max` is reached it does not, and
- * must be called again. Returns the number of slots written.
+ * Takes back a request that the worker has not begun: 0 and the slot is READY, or -1 when it is running, done
+ * or not there.
+ */
+EDGE_API int32_t edge_ring_withdraw(struct edge_ring *ring, uint32_t slot, uint32_t generation);
+
+#define EDGE_TAKEN_WORDS 12u
+#define EDGE_TAKEN_MAX 1024u
+/*
+ * Takes up to `max`, at most EDGE_TAKEN_MAX, finished slots: clears their done bits, copies each result
+ * block once, checks its lengths against the geometry, and writes 12 words per slot to the memory of
+ * edge_ring_taken: slot, generation, state (READY, DONE or FAILED), result, detail, status,
+ * response_head_len, response_body_len, log_len, log_dropped, cpu_us, valid (0: the worker lied about a
+ * length). A DONE slot is set READY by edge_ring_release, not here. Each start and each answer is taken
+ * once, whatever the done bits say. When nothing is left it marks the edge as sleeping and looks once
+ * more; when `max` is reached it does not, and must be called again. Returns the number of slots written.
  */
 EDGE_API uint32_t edge_ring_drain(struct edge_ring *ring, uint32_t max);
-/* EDGE_SLOTS_MAX * EDGE_TAKEN_WORDS words, owned by the ring. */
+/* EDGE_TAKEN_MAX * EDGE_TAKEN_WORDS words, owned by the ring. */
 EDGE_API void *edge_ring_taken(struct edge_ring *ring);
 /* The same look at one slot without its done bit: 1 and one record at index 0 when it is finished, else 0. */
 EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generation);
@@ -238,9 +260,9 @@ EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t
  * generation.
  */
 EDGE_API int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t generation);
-/* After EXITED: gives back all pages of the slot and sets it FREE. */
+/* After EXITED: gives back all pages of a worker's slots and sets them FREE. */
 EDGE_API void edge_ring_free(struct edge_ring *ring, uint32_t slot);
-/* Hints: bits 0..7 phase, and whether recycling lags (bit 8). */
+/* Hints of a worker: bits 0..7 phase, and whether recycling lags (bit 8). */
 EDGE_API uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot);
 
 #endif

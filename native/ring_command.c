@@ -47,17 +47,13 @@ static int32_t command_send(struct edge_ring *ring, const struct edge_command *c
 
 int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd) {
   const struct edge_command command = {.kind = EDGE_COMMAND_FORK, .slot = slot, .generation = generation};
-  if (slot >= ring->geometry.slots || generation == 0 || generation >> 24 != 0 || code_fd < 0) {
+  if (slot >= ring->geometry.slots || slot % EDGE_WORKER_SLOTS != 0 || generation == 0 ||
+      generation >> 24 != 0 || code_fd < 0) {
     return edge_ring_fail(EINVAL), -1;
   }
-  struct edge_slot *control =
-      (struct edge_slot *)(void *)(ring->map + edge_geometry_slot(&ring->geometry, slot));
-  memset(control, 0, sizeof *control);
-  ring->note[slot] = (struct edge_slot_note){.generation = generation, .awaited = EDGE_AWAIT_START};
-  __atomic_store_n(&control->state, (generation << 8) | (uint32_t)EDGE_SLOT_STARTING, __ATOMIC_SEQ_CST);
+  edge_ring_open_worker(ring, slot, generation, EDGE_SLOT_STARTING, EDGE_AWAIT_START);
   if (command_send(ring, &command, code_fd) == 0) return 0;
-  ring->note[slot] = (struct edge_slot_note){0};
-  __atomic_store_n(&control->state, (uint32_t)EDGE_SLOT_FREE, __ATOMIC_SEQ_CST);
+  edge_ring_open_worker(ring, slot, 0, EDGE_SLOT_FREE, EDGE_AWAIT_NOTHING);
   return -1;
 }
 

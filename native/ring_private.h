@@ -30,8 +30,15 @@ struct edge_ring {
   int command_fd; /* -1: closed */
   struct edge_geometry geometry;
   struct edge_slot_note note[EDGE_SLOTS_MAX];
-  uint32_t taken[EDGE_SLOTS_MAX * EDGE_TAKEN_WORDS];
+  uint32_t taken[EDGE_TAKEN_MAX * EDGE_TAKEN_WORDS];
 };
+
+/*
+ * Gives the board and the notes of the worker whose first slot is `slot` their first values; `state` and
+ * `awaited` are those of the first slot, and generation 0 is a worker that is not there.
+ */
+void edge_ring_open_worker(struct edge_ring *ring, uint32_t slot, uint32_t generation,
+                           enum edge_slot_state state, enum edge_awaited awaited);
 
 /* Remembers errno for edge_ring_errno; for use by one thread. */
 void edge_ring_fail(int error);

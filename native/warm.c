@@ -42,6 +42,7 @@ void edge_warm(void) {
   uint8_t *scratch = calloc(1, SCRATCH_BYTES);
   if (request != NULL && scratch != NULL) {
     request->control = &control;
+    request->phase = &control.board.phase;
     for (unsigned part = 0; part < EDGE_PARTS; part++) {
       request->part[part] = scratch;
       request->part_bytes[part] = SCRATCH_BYTES;

@@ -31,8 +31,11 @@ enum { WAKE_FD = 3, RING_FD = 4, CODE_FD = 5 };
 
 struct life {
   struct edge_ring_header *header;
-  struct edge_slot *control;
-  uint32_t slot, generation;
+  struct edge_slot *first; /* its first slot */
+  struct edge_board *board;
+  const struct edge_geometry *geometry;
+  uint32_t slot, generation; /* the number of the first slot */
+  uint32_t index;            /* of the slot at hand, from the first */
   struct edge_start settings;
   uint8_t *strings; /* the entrypoint's name, then the environment */
   struct edge_request request;
@@ -53,23 +56,34 @@ static void *map(int fd, size_t bytes, uint64_t offset, int protection, int flag
   return at == MAP_FAILED ? NULL : at;
 }
 
-/* Maps the header page and the own slot, and lets the ring go. */
+/* Makes one of its slots the one at hand. */
+static void slot_select(struct life *life, uint32_t index) {
+  const struct edge_geometry *geometry = life->geometry;
+  uint8_t *start = (uint8_t *)life->first + (uint64_t)index * geometry->slot_bytes;
+  life->index = index;
+  life->request.control = (struct edge_slot *)(void *)start;
+  for (unsigned part = 0; part < EDGE_PARTS; part++)
+    life->request.part[part] = start + geometry->offset[part];
+}
+
+/* Maps the header page and the own slots, and lets the ring go. */
 static void slot_map(struct life *life, const struct edge_worker *worker) {
   const struct edge_geometry *geometry = worker->geometry;
   const uint64_t offset = edge_geometry_slot(geometry, worker->slot);
   life->header = map(RING_FD, EDGE_PAGE, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
-  life->control =
-      map(RING_FD, geometry->slot_bytes, offset, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+  life->first = map(RING_FD, (size_t)geometry->slot_bytes * EDGE_WORKER_SLOTS, offset, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_NORESERVE);
   close(RING_FD);
-  if (life->header == NULL || life->control == NULL) leave(EDGE_EXIT_PROTOCOL);
+  if (life->header == NULL || life->first == NULL) leave(EDGE_EXIT_PROTOCOL);
+  life->geometry = geometry;
   life->slot = worker->slot;
   life->generation = worker->generation;
-  life->request.control = life->control;
-  for (unsigned part = 0; part < EDGE_PARTS; part++) {
-    life->request.part[part] = (uint8_t *)life->control + geometry->offset[part];
+  for (unsigned part = 0; part < EDGE_PARTS; part++)
     life->request.part_bytes[part] = geometry->bytes[part];
-  }
-  if (__atomic_load_n(&life->control->state, __ATOMIC_ACQUIRE) != word_of(life, EDGE_SLOT_STARTING)) {
+  life->board = &life->first->board;
+  life->request.phase = &life->board->phase;
+  slot_select(life, 0);
+  if (__atomic_load_n(&life->board->state[0], __ATOMIC_ACQUIRE) != word_of(life, EDGE_SLOT_STARTING)) {
     leave(EDGE_EXIT_PROTOCOL);
   }
 }
@@ -125,23 +139,32 @@ static void sandbox_enter(const struct life *life, const struct edge_worker *wor
   }
 }
 
-/* Tells the edge that the slot has something for it. */
+static bool has_request(const struct life *life) {
+  const uint32_t wanted = word_of(life, EDGE_SLOT_REQUEST);
+  for (uint32_t i = 0; i < EDGE_WORKER_SLOTS; i++)
+    if (__atomic_load_n(&life->board->state[i], __ATOMIC_SEQ_CST) == wanted) return true;
+  return false;
+}
+
+/*
+ * Tells the edge that the slot at hand has something for it. With another request to serve it does not wake
+ * the edge: that one's answer will, and the edge looks by itself every few milliseconds.
+ */
 static void announce(struct life *life) {
   struct edge_ring_header *header = life->header;
-  __atomic_fetch_or(&header->done[life->slot / 32], 1u << (life->slot % 32), __ATOMIC_SEQ_CST);
-  if (__atomic_load_n(&header->edge_sleeping, __ATOMIC_SEQ_CST) == 0) return;
+  const uint32_t slot = life->slot + life->index;
+  __atomic_fetch_or(&header->done[slot / 32], 1u << (slot % 32), __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&header->edge_sleeping, __ATOMIC_SEQ_CST) == 0 || has_request(life)) return;
   if (__atomic_exchange_n(&header->edge_sleeping, 0, __ATOMIC_SEQ_CST) == 0) return;
   /* A full socket already holds the news. */
   (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void state_change(struct life *life, enum edge_slot_state from, enum edge_slot_state to) {
+/* False when the slot at hand is not in the state `from`. */
+static bool state_change(struct life *life, enum edge_slot_state from, enum edge_slot_state to) {
   uint32_t expected = word_of(life, from);
-  if (!__atomic_compare_exchange_n(&life->control->state, &expected, word_of(life, to), false,
-                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-    leave(EDGE_EXIT_PROTOCOL);
-  }
-  announce(life);
+  return __atomic_compare_exchange_n(&life->board->state[life->index], &expected, word_of(life, to), false,
+                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -172,7 +195,10 @@ static void start(struct life *life, const struct edge_worker *worker) {
   }
   edge_request_close(&life->request, result, detail, cpu_spent(life));
   const bool ready = result == EDGE_RESULT_ANSWER;
-  state_change(life, EDGE_SLOT_STARTING, ready ? EDGE_SLOT_READY : EDGE_SLOT_FAILED);
+  if (!state_change(life, EDGE_SLOT_STARTING, ready ? EDGE_SLOT_READY : EDGE_SLOT_FAILED)) {
+    leave(EDGE_EXIT_PROTOCOL);
+  }
+  announce(life);
   if (!ready) leave(EDGE_EXIT_START_FAILED);
 }
 
@@ -188,25 +214,41 @@ static void recycle(struct life *life, enum edge_result result) {
 }
 
 static void serve(struct life *life) {
+  struct edge_board *board = life->board;
   int32_t detail = 0;
   if (!edge_request_open(&life->request, EDGE_MOMENT_REQUEST)) leave(EDGE_EXIT_PROTOCOL);
   const enum edge_result result = edge_instance_handle(&life->instance, &detail);
   edge_request_close(&life->request, result, detail, cpu_spent(life));
-  __atomic_store_n(&life->control->served, life->control->served + 1, __ATOMIC_RELAXED);
-  state_change(life, EDGE_SLOT_REQUEST, EDGE_SLOT_DONE);
+  __atomic_store_n(&board->served, board->served + 1, __ATOMIC_RELAXED);
+  if (!state_change(life, EDGE_SLOT_RUNNING, EDGE_SLOT_DONE)) leave(EDGE_EXIT_PROTOCOL);
+  announce(life);
   recycle(life, result);
-  __atomic_store_n(&life->control->recycled, life->control->served, __ATOMIC_RELEASE);
+  __atomic_store_n(&board->recycled, board->served, __ATOMIC_RELEASE);
+}
+
+/* Makes the next slot with a request the one at hand, so that each gets its turn; false: there is none. */
+static bool request_take(struct life *life) {
+  const uint32_t wanted = word_of(life, EDGE_SLOT_REQUEST), last = life->index;
+  for (uint32_t step = 1; step <= EDGE_WORKER_SLOTS; step++) {
+    const uint32_t index = (last + step) % EDGE_WORKER_SLOTS;
+    if (__atomic_load_n(&life->board->state[index], __ATOMIC_SEQ_CST) != wanted) continue;
+    slot_select(life, index);
+    if (state_change(life, EDGE_SLOT_REQUEST, EDGE_SLOT_RUNNING)) return true;
+  }
+  return false;
 }
 
 _Noreturn static void loop(struct life *life) {
+  uint32_t *waiting = &life->board->waiting;
   for (;;) {
-    const uint32_t word = __atomic_load_n(&life->control->state, __ATOMIC_ACQUIRE);
-    if (word == word_of(life, EDGE_SLOT_REQUEST)) {
+    while (request_take(life))
       serve(life);
-    } else if (word == word_of(life, EDGE_SLOT_READY) || word == word_of(life, EDGE_SLOT_DONE)) {
-      (void)syscall(SYS_futex, &life->control->state, FUTEX_WAIT, word, NULL, NULL, 0);
+    __atomic_store_n(waiting, 1, __ATOMIC_SEQ_CST);
+    if (request_take(life)) {
+      __atomic_store_n(waiting, 0, __ATOMIC_RELAXED);
+      serve(life);
     } else {
-      leave((word & 0xffu) == EDGE_SLOT_FREE ? EDGE_EXIT_CLOSED : EDGE_EXIT_PROTOCOL);
+      (void)syscall(SYS_futex, waiting, FUTEX_WAIT, 1, NULL, NULL, 0);
     }
   }
 }

@@ -23,9 +23,9 @@ import { encodeStartBlock } from './start_block.ts';
 import { createSweep, type Sweep } from './sweep.ts';
 import { createZygote, type Zygote } from './zygote.ts';
 
-/** Each is a bound of `LIMITS` by default; `slots` is the number of workers of the node. */
+/** Each is a bound of `LIMITS` by default; `workers` is the number of workers of the node. */
 export type EngineLimits = {
-  slots: number;
+  workers: number;
   requestBytesMax: number;
   responseBytesMax: number;
   poolWorkersMin: number;
@@ -54,7 +54,7 @@ export type EngineOptions = {
 };
 
 const DEFAULTS: EngineLimits = {
-  slots: LIMITS.nodeWorkersMax,
+  workers: LIMITS.nodeWorkersMax,
   requestBytesMax: LIMITS.requestBytesMax,
   responseBytesMax: LIMITS.responseBytesMax,
   poolWorkersMin: LIMITS.poolWorkersMin,
@@ -81,7 +81,7 @@ function createCore(options: EngineOptions, limits: EngineLimits, workDir: strin
   const { clock, command, libraryDir, log, random } = options;
   const library = openRingLibrary(libraryDir);
   const geometry = geometryOf(limits);
-  const roster = new Roster({ slots: limits.slots, clock, log });
+  const roster = new Roster({ workers: limits.workers, clock, log });
   const pools = new Set<VersionPool>();
   const sweep = createSweep({ clock, roster, pools, workerIdleMs: limits.workerIdleMs });
   const seal = (bytes: Uint8Array): SealedMemory => library.seal(bytes);
@@ -175,7 +175,7 @@ const checkHere: ModuleCheck = async (bytes, options) => {
 function poolLimitsOf(limits: EngineLimits): PoolLimits {
   return {
     workersMin: limits.poolWorkersMin,
-    workersMax: Math.min(limits.poolWorkersMax, limits.slots),
+    workersMax: Math.min(limits.poolWorkersMax, limits.workers),
     queueLengthMax: limits.queueLengthMax,
     workersBusy: availableParallelism() * WORKERS_PER_PROCESSOR,
   };

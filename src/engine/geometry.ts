@@ -1,6 +1,9 @@
 // How large the parts of a slot are; both sides of the ring are opened with the same figures.
 import { LIMITS } from '../base/limits.ts';
 
+/** Requests that a worker may have at once, of which it serves one (`EDGE_WORKER_SLOTS`). */
+export const WORKER_SLOTS = 8;
+
 /** Bytes of each part of a slot, in whole pages. */
 export type RingGeometry = {
   slots: number;
@@ -31,13 +34,13 @@ const pages = (bytes: number): number => Math.max(1, Math.ceil(bytes / PAGE_BYTE
  * The request head also holds the start block, whose environment is smaller than the headers and the target.
  */
 export function geometryOf(limits: {
-  slots: number;
+  workers: number;
   requestBytesMax: number;
   responseBytesMax: number;
 }): RingGeometry {
   const startBytes = LIMITS.envBytesMax + LIMITS.envEntriesMax * 256;
   return {
-    slots: limits.slots,
+    slots: limits.workers * WORKER_SLOTS,
     requestHeadBytes: pages(
       Math.max(LIMITS.targetBytesMax + LIMITS.headersBytesMax, startBytes) + METHOD_AND_ID_BYTES,
     ),

@@ -5,9 +5,10 @@ import type { Log } from '../base/log.ts';
 import { backoffMs } from '../base/retry.ts';
 import type { VersionSettings } from '../model/function.ts';
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
+import { createBacklog } from './backlog.ts';
 import type { Pool, PoolStats, VersionRef } from './engine.ts';
-import { createQueue, type Queue, type Waiting } from './queue.ts';
-import type { ExitFault, Fault } from './results.ts';
+import { createQueue, type Invocation, type Queue } from './queue.ts';
+import { type ExitFault, type Fault, startCode } from './results.ts';
 import type { Roster } from './roster.ts';
 import type { Worker, WorkerOwner } from './worker.ts';
 
@@ -62,6 +63,9 @@ export class VersionPool implements Pool, WorkerOwner {
   /** Since the workers last answered one request each: how many answers, and how many looks of the sweep. */
   #answers = 0;
   #looks = 0;
+  readonly #backlog = createBacklog();
+  /** The worker that was given something last. */
+  #last: Worker | null = null;
   #phase: 'open' | 'closing' | 'closed' = 'open';
   #settled: (() => void) | null = null;
 
@@ -75,10 +79,10 @@ export class VersionPool implements Pool, WorkerOwner {
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome> {
     if (this.#phase !== 'open') return Promise.resolve(SHUTTING_DOWN);
     return new Promise((resolve) => {
-      const worker = this.#idle.pop();
-      const waiting = { request, deadlineMs, sinceMs: 0, resolve };
-      if (worker !== undefined) this.#give(worker, waiting);
-      else this.#wait(waiting);
+      const invocation: Invocation = { request, deadlineMs, resolve, sinceMs: 0, slot: -1 };
+      const worker = this.#choose(invocation);
+      if (worker === undefined) this.#wait(invocation);
+      else if (this.#post(worker, invocation) === 'refused') this.#feed(worker);
     });
   }
 
@@ -109,8 +113,7 @@ export class VersionPool implements Pool, WorkerOwner {
     this.#queue.takeAll((waiting) => waiting.resolve(SHUTTING_DOWN));
     this.#idle.length = 0;
     for (const worker of this.#members) {
-      worker.resolve?.(SHUTTING_DOWN);
-      worker.resolve = null;
+      endAll(worker, SHUTTING_DOWN);
       if (worker.state !== 'ending') this.#options.roster.end(worker);
     }
     this.#busy = 0;
@@ -146,7 +149,7 @@ export class VersionPool implements Pool, WorkerOwner {
   onReady(worker: Worker): void {
     this.#starting -= 1;
     this.#failures = 0;
-    this.#reuse(worker);
+    this.#feed(worker);
     const ready = this.#idle.length + this.#busy;
     const warmed = this.#warmings.filter((warming) => warming.count <= ready);
     this.#warmings = this.#warmings.filter((warming) => warming.count > ready);
@@ -159,20 +162,34 @@ export class VersionPool implements Pool, WorkerOwner {
     this.#noteFailure(fault);
   }
 
-  onAnswer(worker: Worker, outcome: InvocationOutcome): void {
-    const { resolve } = worker;
-    worker.resolve = null;
-    this.#busy -= 1;
+  onAnswer(worker: Worker, invocation: Invocation, outcome: InvocationOutcome, cpuUs: number): void {
+    this.#backlog.answered(cpuUs);
     this.#answers += 1;
-    this.#reuse(worker);
-    resolve?.(outcome);
+    if (worker.given.length === 0) this.#busy -= 1;
+    this.#feed(worker);
+    invocation.resolve(outcome);
+  }
+
+  onWithdrawn(invocations: readonly Invocation[]): void {
+    if (this.#phase === 'closed') {
+      for (const invocation of invocations) invocation.resolve(SHUTTING_DOWN);
+      return;
+    }
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const invocation of invocations) invocation.sinceMs = nowMs;
+    this.#queue.putBack(invocations);
+    for (;;) {
+      const first = this.#queue.first();
+      const worker = first === undefined ? undefined : this.#choose(first);
+      if (worker === undefined) return;
+      this.#feed(worker);
+    }
   }
 
   /** What is missing now is started by the next tick, or when the worker has exited. */
   onKilled(worker: Worker, outcome: InvocationOutcome): void {
     this.#forget(worker);
-    worker.resolve?.(outcome);
-    worker.resolve = null;
+    endAll(worker, outcome);
   }
 
   /** A pool that lost its last workers to others stays without until it is used again. */
@@ -195,8 +212,7 @@ export class VersionPool implements Pool, WorkerOwner {
       });
       if (state === 'starting') this.#noteFailure({ ...fault, code: startCode(fault) });
       else if (worker.served === 0 && state === 'idle') this.#noteFailure(fault);
-      worker.resolve?.({ kind: 'fault', code: fault.code, detail: fault.detail, logs: null });
-      worker.resolve = null;
+      endAll(worker, { kind: 'fault', code: fault.code, detail: fault.detail, logs: null });
     }
     this.#grow();
     this.#checkSettled();
@@ -204,14 +220,14 @@ export class VersionPool implements Pool, WorkerOwner {
 
   onLost(worker: Worker): void {
     this.#forget(worker);
-    worker.resolve?.(RESTARTING);
-    worker.resolve = null;
+    endAll(worker, RESTARTING);
     this.#checkSettled();
   }
 
   /** Takes it out of every count; the second time does nothing. */
   #forget(worker: Worker): void {
     if (!this.#members.delete(worker)) return;
+    if (this.#last === worker) this.#last = null;
     if (this.#phase === 'closed') return;
     if (worker.state === 'starting') this.#starting -= 1;
     if (worker.state === 'busy') this.#busy -= 1;
@@ -219,30 +235,41 @@ export class VersionPool implements Pool, WorkerOwner {
     if (at >= 0) this.#idle.splice(at, 1);
   }
 
-  #give(worker: Worker, waiting: Waiting): void {
-    const { roster, stir } = this.#options;
-    const posted = roster.post(worker, waiting.request);
-    if (posted === 'posted') {
-      worker.resolve = waiting.resolve;
-      worker.deadlineMs = waiting.deadlineMs;
-      this.#busy += 1;
-      stir();
-      return;
-    }
-    if (posted === 'lost') {
-      this.#forget(worker);
-      roster.end(worker);
-      this.#wait(waiting);
-      return;
-    }
-    waiting.resolve({ kind: 'refused', code: posted });
-    this.#reuse(worker);
+  /** A worker that runs already, while its backlog is short; else one that idles. */
+  #choose(invocation: Invocation): Worker | undefined {
+    if (this.#last !== null && this.#backlog.hasRoom(this.#last, invocation)) return this.#last;
+    const idle = this.#idle.pop();
+    if (idle !== undefined) return idle;
+    for (const worker of this.#members) if (this.#backlog.hasRoom(worker, invocation)) return worker;
+    return undefined;
   }
 
-  #wait(waiting: Waiting): void {
-    waiting.sinceMs = this.#options.clock.monotonicMs();
-    if (!this.#queue.put(waiting)) {
-      waiting.resolve({ kind: 'busy', retryAfterMs: this.#options.settings.max_execution_ms });
+  /** A worker that does not take it has ended, and then the invocation waits in the queue. */
+  #post(worker: Worker, invocation: Invocation): 'posted' | 'refused' | 'lost' {
+    const { roster, stir } = this.#options;
+    const wasIdle = worker.state === 'idle';
+    const posted = roster.post(worker, invocation);
+    if (posted === 'posted') {
+      this.#last = worker;
+      if (wasIdle) this.#busy += 1;
+      stir();
+      return 'posted';
+    }
+    if (posted !== 'lost') {
+      invocation.resolve({ kind: 'refused', code: posted });
+      return 'refused';
+    }
+    this.#forget(worker);
+    endAll(worker, { kind: 'fault', code: 'guest_crashed', detail: null, logs: null });
+    roster.end(worker);
+    this.#wait(invocation);
+    return 'lost';
+  }
+
+  #wait(invocation: Invocation): void {
+    invocation.sinceMs = this.#options.clock.monotonicMs();
+    if (!this.#queue.put(invocation)) {
+      invocation.resolve({ kind: 'busy', retryAfterMs: this.#options.settings.max_execution_ms });
       return;
     }
     this.#floor = Math.max(this.#floor, this.#options.limits.workersMin);
@@ -250,15 +277,18 @@ export class VersionPool implements Pool, WorkerOwner {
     this.#grow();
   }
 
-  /** An idle worker takes the next invocation, or waits for one. */
-  #reuse(worker: Worker): void {
+  /** A worker takes from the queue what it has room for; one that has nothing to do idles. */
+  #feed(worker: Worker): void {
     if (worker.hasExited || this.#phase === 'closed') return;
-    const next = this.#queue.take();
-    if (next !== undefined) this.#give(worker, next);
-    else {
-      this.#idle.push(worker);
-      this.#checkSettled();
+    for (;;) {
+      const next = this.#queue.first();
+      if (next === undefined || !(worker.state === 'idle' || this.#backlog.hasRoom(worker, next))) break;
+      this.#queue.take();
+      if (this.#post(worker, next) === 'lost') return;
     }
+    if (worker.state !== 'idle') return;
+    this.#idle.push(worker);
+    this.#checkSettled();
   }
 
   /** Starts what is missing for the queue, the warmings and the floor, within the bounds. */
@@ -361,9 +391,6 @@ export class VersionPool implements Pool, WorkerOwner {
   }
 }
 
-/** A crash of the start function is a start that failed, unless memory or the node was the reason. */
-function startCode(fault: ExitFault): Fault['code'] {
-  return fault.code === 'guest_crashed' || fault.code === 'guest_stack_exhausted'
-    ? 'guest_start_failed'
-    : fault.code;
+function endAll(worker: Worker, outcome: InvocationOutcome): void {
+  for (const invocation of worker.given.splice(0)) invocation.resolve(outcome);
 }

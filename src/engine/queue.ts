@@ -1,12 +1,14 @@
 // The bounded queue of invocations that wait for a worker, first in first out.
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 
-export type Waiting = {
-  request: InvocationRequest;
-  deadlineMs: number;
-  /** When it began to wait. */
+export type Invocation = {
+  readonly request: InvocationRequest;
+  readonly deadlineMs: number;
+  readonly resolve: (outcome: InvocationOutcome) => void;
+  /** When it began to wait in the queue. */
   sinceMs: number;
-  resolve: (outcome: InvocationOutcome) => void;
+  /** Where it lies, while a worker has it. */
+  slot: number;
 };
 
 export type Queue = {
@@ -14,15 +16,18 @@ export type Queue = {
   /** When the first began to wait; null when nothing waits. */
   oldestMs(): number | null;
   /** False when the queue is full. */
-  put(waiting: Waiting): boolean;
-  take(): Waiting | undefined;
-  takeAll(each: (waiting: Waiting) => void): void;
+  put(waiting: Invocation): boolean;
+  /** Puts those that had left it in front again, in this order; they do not count against its bound. */
+  putBack(waitings: readonly Invocation[]): void;
+  take(): Invocation | undefined;
+  first(): Invocation | undefined;
+  takeAll(each: (waiting: Invocation) => void): void;
   /** Takes those whose deadline has passed, wherever they stand. */
-  takeLate(nowMs: number, each: (waiting: Waiting) => void): void;
+  takeLate(nowMs: number, each: (waiting: Invocation) => void): void;
 };
 
 export function createQueue(lengthMax: number): Queue {
-  let waitings: Waiting[] = [];
+  let waitings: Invocation[] = [];
   return {
     get length() {
       return waitings.length;
@@ -33,7 +38,11 @@ export function createQueue(lengthMax: number): Queue {
       waitings.push(waiting);
       return true;
     },
+    putBack(some) {
+      waitings.unshift(...some);
+    },
     take: () => waitings.shift(),
+    first: () => waitings[0],
     takeAll(each) {
       const all = waitings;
       waitings = [];

@@ -3,7 +3,7 @@ import type { GuestErrorCode } from '../base/errors.ts';
 import { HOW } from './frames.ts';
 
 /** States of a slot (`enum edge_slot_state`). */
-export const SLOT = { free: 0, starting: 1, ready: 2, request: 3, done: 4, failed: 5 } as const;
+export const SLOT = { free: 0, starting: 1, ready: 2, request: 3, done: 4, failed: 5, running: 6 } as const;
 
 export const RESULT_ANSWER = 0;
 
@@ -78,6 +78,13 @@ export function exitFault(exit: { how: number; value: number; phase: number }): 
     return { code: 'guest_stack_exhausted', detail, isOurs: false };
   }
   return { code: 'guest_crashed', detail, isOurs: false };
+}
+
+/** A crash of the start function is a start that failed, unless memory or the node was the reason. */
+export function startCode(fault: ExitFault): Fault['code'] {
+  return fault.code === 'guest_crashed' || fault.code === 'guest_stack_exhausted'
+    ? 'guest_start_failed'
+    : fault.code;
 }
 
 /** Exit codes of a compile child (`enum edge_compile_exit`). */

@@ -26,7 +26,10 @@ export const TAKEN = {
   words: 12,
 } as const;
 
-/** Slots are named by number; after `close` nothing may be called. */
+/**
+ * Slots are named by number, a worker by its first slot (`fork`, `kill`, `free`, `hints`); after `close`
+ * nothing may be called.
+ */
 export type Ring = {
   readonly memfd: number;
   /** The child's end of a fresh command socket; the caller closes it with `closeFd`. */
@@ -48,6 +51,8 @@ export type Ring = {
   }): boolean;
   cancelCompile(id: number): void;
   post(slot: number, generation: number, request: InvocationRequest): PostOutcome;
+  /** Takes back a request that the worker has not begun; false when it has. */
+  withdraw(slot: number, generation: number): boolean;
   /** Takes every finished slot into `taken` and returns how many there are; see `TAKEN`. */
   drain(): number;
   /** The same for one slot, at record 0. */
@@ -65,12 +70,13 @@ export type Ring = {
   close(): void;
 };
 
+/** `EDGE_TAKEN_MAX`: more are left for the next call. */
 const RECORDS_MAX = 1_024;
 
 export function openRing(options: { library: RingLibrary; geometry: RingGeometry }): Ring {
   const { geometry, library } = options;
   const { symbols } = library;
-  const { slots, requestBodyBytes } = geometry;
+  const { requestBodyBytes } = geometry;
   const ring = openMemory(library, geometry);
   const views = createSlotViews({ symbols, ring, geometry });
   const records = symbols.edge_ring_taken(ring);
@@ -121,7 +127,8 @@ export function openRing(options: { library: RingLibrary; geometry: RingGeometry
       );
       return posted === 0 ? 'posted' : 'lost';
     },
-    drain: () => symbols.edge_ring_drain(ring, slots),
+    withdraw: (slot, generation) => symbols.edge_ring_withdraw(ring, slot, generation) === 0,
+    drain: () => symbols.edge_ring_drain(ring, RECORDS_MAX),
     look: (slot, generation) => symbols.edge_ring_look(ring, slot, generation) === 1,
     responseHead: views.responseHead,
     responseBody: views.responseBody,

@@ -1,9 +1,11 @@
 // Which worker sits in which slot: starts, posts, kills, and passes on what the ring and the zygote report.
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
-import type { InvocationRequest } from '../model/invocation.ts';
+import type { InvocationOutcome } from '../model/invocation.ts';
 import { readOutcome } from './answer.ts';
 import { EVENT, type EngineEvent } from './frames.ts';
+import { WORKER_SLOTS } from './geometry.ts';
+import type { Invocation } from './queue.ts';
 import { createResponseHeadDecoder, type ResponseHeadDecoder } from './response_head.ts';
 import { exitFault, type Fault, SLOT, startFault } from './results.ts';
 import { type PostOutcome, type Ring, TAKEN } from './ring.ts';
@@ -16,6 +18,7 @@ export type RosterStats = { workers: number; busy: number; killed: number; crash
 const GENERATION_MAX = 0xff_ffff;
 const HINT_RECYCLING = 0x100;
 const PHASE_MASK = 0xff;
+const ALL_SLOTS = 2 ** WORKER_SLOTS - 1;
 const LATE: Fault = { code: 'execution_timeout', detail: null };
 
 /** One thread, no waiting: every method returns at once. Without a ring nothing can be started or posted. */
@@ -31,11 +34,11 @@ export class Roster {
   #crashed = 0;
   #busy = 0;
 
-  constructor(options: { slots: number; clock: Clock; log: Log }) {
+  constructor(options: { workers: number; clock: Clock; log: Log }) {
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#workers = new Array<Worker | null>(options.slots).fill(null);
-    this.#generations = new Uint32Array(options.slots);
+    this.#workers = new Array<Worker | null>(options.workers).fill(null);
+    this.#generations = new Uint32Array(options.workers);
   }
 
   get isAttached(): boolean {
@@ -45,35 +48,36 @@ export class Roster {
   attach(ring: Ring): void {
     this.#ring = ring;
     this.#free.length = 0;
-    for (let slot = this.#workers.length - 1; slot >= 0; slot -= 1) this.#free.push(slot);
+    for (let place = this.#workers.length - 1; place >= 0; place -= 1) this.#free.push(place);
     ring.drain();
   }
 
   /** The engine process is gone and every worker with it. */
   detach(): void {
     this.#ring = null;
-    for (const [slot, worker] of this.#workers.entries()) {
+    for (const [place, worker] of this.#workers.entries()) {
       if (worker === null) continue;
-      this.#workers[slot] = null;
+      this.#workers[place] = null;
       if (worker.state === 'busy') this.#busy -= 1;
       worker.owner.onLost(worker);
     }
   }
 
   /**
-   * `full`: no slot is free. `refused`: the engine process takes no work now, or the start block is too
-   * large.
+   * `full`: the node has no place for another. `refused`: the engine process takes no work now, or the start
+   * block is too large.
    */
   start(options: StartOptions): Worker | 'full' | 'refused' {
     const ring = this.#ring;
     if (ring === null) return 'refused';
-    const slot = this.#free.pop();
-    if (slot === undefined) return 'full';
-    const generation = ((this.#generations[slot] ?? 0) % GENERATION_MAX) + 1;
-    this.#generations[slot] = generation;
+    const place = this.#free.pop();
+    if (place === undefined) return 'full';
+    const slot = place * WORKER_SLOTS;
+    const generation = ((this.#generations[place] ?? 0) % GENERATION_MAX) + 1;
+    this.#generations[place] = generation;
     if (!ring.fork({ slot, generation, codeFd: options.codeFd, startBlock: options.startBlock })) {
       ring.free(slot);
-      this.#free.push(slot);
+      this.#free.push(place);
       return 'refused';
     }
     const nowMs = this.#clock.monotonicMs();
@@ -85,22 +89,32 @@ export class Roster {
       state: 'starting',
       sinceMs: nowMs,
       deadlineMs: nowMs + options.startMsMax,
+      given: [],
+      freeSlots: ALL_SLOTS,
+      servedAtLook: -1,
+      isStuck: false,
       served: 0,
       isRecycling: false,
       hasExited: false,
-      resolve: null,
     };
-    this.#workers[slot] = worker;
+    this.#workers[place] = worker;
     return worker;
   }
 
-  /** Gives an idle worker a request; it is busy when the answer is `posted`. */
-  post(worker: Worker, request: InvocationRequest): PostOutcome {
+  /** Gives an invocation to a worker that has a free slot; it is busy when the answer is `posted`. */
+  post(worker: Worker, invocation: Invocation): PostOutcome {
     const ring = this.#ring;
     if (ring === null) return 'lost';
-    const posted = ring.post(worker.slot, worker.generation, request);
+    const bit = worker.freeSlots & -worker.freeSlots;
+    const slot = worker.slot + 31 - Math.clz32(bit);
+    const posted = ring.post(slot, worker.generation, invocation.request);
     if (posted !== 'posted') return posted;
+    worker.freeSlots ^= bit;
+    invocation.slot = slot;
+    worker.given.push(invocation);
+    if (worker.state === 'busy') return posted;
     worker.state = 'busy';
+    worker.servedAtLook = -1;
     this.#busy += 1;
     return posted;
   }
@@ -129,12 +143,15 @@ export class Roster {
     const ring = this.#ring;
     if (ring === null) return;
     const nowMs = this.#clock.monotonicMs();
-    const count = ring.drain();
-    for (let at = 0; at < count * TAKEN.words; at += TAKEN.words) this.#take(ring, at, nowMs);
+    for (;;) {
+      const end = ring.drain() * TAKEN.words;
+      for (let at = 0; at < end; at += TAKEN.words) this.#take(ring, at, nowMs);
+      if (end < ring.taken.length) return;
+    }
   }
 
   onEvent(event: EngineEvent): void {
-    const worker = this.#workers[event.slot];
+    const worker = this.#workers[event.slot / WORKER_SLOTS];
     const ring = this.#ring;
     if (ring === null || worker === undefined || worker === null || worker.generation !== event.generation)
       return;
@@ -159,9 +176,8 @@ export class Roster {
         continue;
       }
       isActive = true;
-      if (worker.state === 'ending') continue;
-      if (ring.look(worker.slot, worker.generation)) this.#take(ring, 0, nowMs);
-      else if (nowMs >= worker.deadlineMs) this.#late(worker);
+      if (worker.state === 'busy') this.#sweepBusy(ring, worker, nowMs);
+      else if (worker.state === 'starting') this.#sweepStarting(ring, worker, nowMs);
     }
     return isActive;
   }
@@ -171,10 +187,52 @@ export class Roster {
     return { workers, busy: this.#busy, killed: this.#killed, crashed: this.#crashed };
   }
 
-  #late(worker: Worker): void {
+  #sweepStarting(ring: Ring, worker: Worker, nowMs: number): void {
+    if (ring.look(worker.slot, worker.generation)) return this.#take(ring, 0, nowMs);
+    if (nowMs < worker.deadlineMs) return;
     this.#killed += 1;
-    if (worker.state === 'starting') worker.owner.onStartFailed(worker, LATE);
-    else worker.owner.onKilled(worker, { kind: 'fault', ...LATE, logs: null });
+    worker.owner.onStartFailed(worker, LATE);
+    this.end(worker);
+  }
+
+  /** A worker that has answered nothing since the last look gives up what it has not begun. */
+  #sweepBusy(ring: Ring, worker: Worker, nowMs: number): void {
+    this.#lookAtGiven(ring, worker, nowMs);
+    const first = worker.given[0];
+    if (first === undefined || worker.state !== 'busy') return;
+    if (nowMs >= first.deadlineMs) {
+      this.#killed += 1;
+      this.#kill(ring, worker, { kind: 'fault', ...LATE, logs: null });
+      return;
+    }
+    if (worker.servedAtLook === worker.served) this.#withdraw(ring, worker);
+    worker.servedAtLook = worker.served;
+  }
+
+  #lookAtGiven(ring: Ring, worker: Worker, nowMs: number): void {
+    for (const { slot } of worker.given.slice()) {
+      if (ring.look(slot, worker.generation)) this.#take(ring, 0, nowMs);
+    }
+  }
+
+  /** Takes back what it has not begun; the first stays when it has begun none. */
+  #withdraw(ring: Ring, worker: Worker): void {
+    worker.isStuck = true;
+    const { given, generation, slot } = worker;
+    const [first, ...others] = given;
+    if (first === undefined) return;
+    const canGo = (invocation: Invocation): boolean => ring.withdraw(invocation.slot, generation);
+    const gone = others.filter(canGo);
+    if (gone.length < others.length && canGo(first)) gone.unshift(first);
+    if (gone.length === 0) return;
+    given.splice(0, given.length, ...given.filter((invocation) => !gone.includes(invocation)));
+    for (const invocation of gone) worker.freeSlots |= 1 << (invocation.slot - slot);
+    worker.owner.onWithdrawn(gone);
+  }
+
+  #kill(ring: Ring, worker: Worker, outcome: InvocationOutcome): void {
+    this.#withdraw(ring, worker);
+    worker.owner.onKilled(worker, outcome);
     this.end(worker);
   }
 
@@ -199,12 +257,18 @@ export class Roster {
 
   /** Acts on one record; a record that is not of a worker of now, or not of its state, is nobody's. */
   #take(ring: Ring, at: number, nowMs: number): void {
-    const worker = this.#workers[ring.taken[at + TAKEN.slot] ?? 0];
+    const slot = ring.taken[at + TAKEN.slot] ?? 0;
+    const worker = this.#workers[Math.floor(slot / WORKER_SLOTS)];
     if (worker === undefined || worker === null || worker.generation !== ring.taken[at + TAKEN.generation])
       return;
     const state = ring.taken[at + TAKEN.state];
-    if (worker.state === 'busy' && state === SLOT.done) this.#takeAnswer(ring, worker, at, nowMs);
-    else if (worker.state === 'starting' && state === SLOT.ready) {
+    if (worker.state === 'busy' && state === SLOT.done) {
+      const index = worker.given.findIndex((invocation) => invocation.slot === slot);
+      const invocation = worker.given[index];
+      if (invocation === undefined) return;
+      worker.given.splice(index, 1);
+      this.#takeAnswer(ring, { worker, invocation }, at, nowMs);
+    } else if (worker.state === 'starting' && state === SLOT.ready) {
       worker.sinceMs = nowMs;
       worker.state = 'idle';
       worker.owner.onReady(worker);
@@ -215,27 +279,41 @@ export class Roster {
     }
   }
 
-  #takeAnswer(ring: Ring, worker: Worker, at: number, nowMs: number): void {
+  #takeAnswer(
+    ring: Ring,
+    { worker, invocation }: { worker: Worker; invocation: Invocation },
+    at: number,
+    nowMs: number,
+  ): void {
     if (ring.taken[at + TAKEN.isValid] !== 1) {
       this.#log.error('a worker broke the protocol and is ended', { pid: worker.pid });
       this.#crashed += 1;
-      worker.owner.onKilled(worker, { kind: 'fault', code: 'guest_crashed', detail: null, logs: null });
-      this.end(worker);
+      worker.given.unshift(invocation);
+      this.#kill(ring, worker, { kind: 'fault', code: 'guest_crashed', detail: null, logs: null });
       return;
     }
+    const cpuUs = ring.taken[at + TAKEN.cpuUs] ?? 0;
     const outcome = readOutcome(ring, at, this.#decodeHead);
-    ring.release(worker.slot, worker.generation);
-    this.#busy -= 1;
-    worker.state = 'idle';
+    ring.release(invocation.slot, worker.generation);
+    worker.freeSlots |= 1 << (invocation.slot - worker.slot);
     worker.served += 1;
-    worker.sinceMs = nowMs;
-    worker.isRecycling = true;
-    worker.owner.onAnswer(worker, outcome);
+    worker.isStuck = false;
+    if (worker.given.length === 0) {
+      this.#busy -= 1;
+      worker.state = 'idle';
+      worker.sinceMs = nowMs;
+      worker.isRecycling = true;
+    }
+    worker.owner.onAnswer(worker, invocation, outcome, cpuUs);
   }
 
   #reap(ring: Ring, worker: Worker, event: EngineEvent): void {
     worker.hasExited = true;
-    if (ring.look(worker.slot, worker.generation)) this.#take(ring, 0, this.#clock.monotonicMs());
+    const nowMs = this.#clock.monotonicMs();
+    if (worker.state === 'busy') this.#lookAtGiven(ring, worker, nowMs);
+    else if (worker.state === 'starting' && ring.look(worker.slot, worker.generation))
+      this.#take(ring, 0, nowMs);
+    if (worker.state === 'busy') this.#withdraw(ring, worker);
     const phase = ring.hints(worker.slot) & PHASE_MASK;
     const fault = worker.state === 'ending' ? null : exitFault({ how: event.how, value: event.value, phase });
     if (worker.state === 'busy') this.#busy -= 1;
@@ -245,9 +323,10 @@ export class Roster {
       if (fault.isOurs) this.#log.error('a worker could not do its part', fields);
       else this.#log.warn('a worker ended by itself', fields);
     }
-    this.#workers[worker.slot] = null;
+    const place = worker.slot / WORKER_SLOTS;
+    this.#workers[place] = null;
     ring.free(worker.slot);
-    this.#free.push(worker.slot);
+    this.#free.push(place);
     worker.owner.onGone(worker, fault);
   }
 }

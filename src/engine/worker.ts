@@ -1,38 +1,49 @@
 // A worker as the edge knows it, and what its pool is told about it.
 import type { InvocationOutcome } from '../model/invocation.ts';
+import type { Invocation } from './queue.ts';
 import type { ExitFault, Fault } from './results.ts';
 
 /** `ending`: it was told to die, or has failed to start; its slot is free again after it was reaped. */
 export type WorkerState = 'starting' | 'idle' | 'busy' | 'ending';
 
-/** Times are on the engine's monotonic clock. `sinceMs` is when the state began. */
+/** Times are on the engine's monotonic clock. `sinceMs` is when it became idle. */
 export type Worker = {
+  /** The first of its slots. */
   readonly slot: number;
   readonly generation: number;
   readonly owner: WorkerOwner;
   pid: number;
   state: WorkerState;
   sinceMs: number;
-  /** When it is killed: the end of its start, or of the request that it serves. */
-  deadlineMs: number;
+  /** When its start has lasted too long. */
+  readonly deadlineMs: number;
+  /** What it has to answer, oldest first: it serves one of them, and the others wait in their slots. */
+  readonly given: Invocation[];
+  /** A bit for each of its slots that holds no invocation. */
+  freeSlots: number;
+  /** `served` at the last look of the sweep since it became busy, else -1. */
+  servedAtLook: number;
+  /** Nothing is given to it until it has answered. */
+  isStuck: boolean;
   served: number;
   /** It may still be making its instance pristine after the last request. */
   isRecycling: boolean;
   hasExited: boolean;
-  /** Ends the invocation that it serves; null when there is none, or it has been ended already. */
-  resolve: ((outcome: InvocationOutcome) => void) | null;
 };
 
 /**
- * The pool of a worker. `onReady` and `onAnswer` come with the worker idle (it may be posted to unless it has
- * exited); all others come with the state that it had, before it is ended or forgotten.
+ * The pool of a worker. `onReady` and `onAnswer` come when it may be posted to (unless it has exited); all
+ * others come with the state that it had, before it is ended or forgotten, and mean all that it was given.
  */
 export type WorkerOwner = {
   /** How long it may take an idle worker to make its instance pristine. */
   readonly recyclingMsMax: number;
   onReady(worker: Worker): void;
   onStartFailed(worker: Worker, fault: Fault): void;
-  onAnswer(worker: Worker, outcome: InvocationOutcome): void;
+  /** `cpuUs` is the processor time that the worker says it took. */
+  onAnswer(worker: Worker, invocation: Invocation, outcome: InvocationOutcome, cpuUs: number): void;
+  /** It was given these, in this order, and has not begun them. */
+  onWithdrawn(invocations: readonly Invocation[]): void;
   /** It is being killed in the middle of a request, whose outcome this is. */
   onKilled(worker: Worker, outcome: InvocationOutcome): void;
   /** It was idle and is being killed. */

@@ -66,7 +66,7 @@ export async function openEngine(options: {
     randomBytes: random,
     check: createModuleCheck({ self }),
     limits: {
-      slots: settings.nodeWorkersMax,
+      workers: settings.nodeWorkersMax,
       poolWorkersMin: Math.min(settings.poolWorkersMin, settings.maxHotInstances),
       poolWorkersMax: settings.maxHotInstances,
       queueLengthMax: settings.queueLengthMax,

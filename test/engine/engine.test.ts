@@ -72,6 +72,26 @@ describe('A guest', () => {
   });
 });
 
+describe('Requests that wait behind another in the slots of a worker', () => {
+  test.each([
+    ['/loop', 'execution_timeout'],
+    ['/recurse', 'guest_stack_exhausted'],
+    ['/trap', 'trap_unreachable'],
+  ])('are answered when that one is %s, and only that one fails', async (path, code) => {
+    const { pool } = await host.openGuest('mixed/mixed.wasm', { max_execution_ms: 400, isolation: 'reuse' });
+    for (let count = 0; count < 60; count += 1) await host.invoke(pool);
+    for (let round = 0; round < 5; round += 1) {
+      const bad = host.invoke(pool, { path }, 400);
+      const startMs = performance.now();
+      const others = Array.from({ length: 40 }, () => host.invoke(pool, { path: '/' }, 400));
+      expect((await Promise.all(others)).map(codeOf)).toEqual(others.map(() => 'answer'));
+      expect(performance.now() - startMs).toBeLessThan(400);
+      expect(codeOf(await bad)).toBe(code);
+    }
+    await pool.close({ graceMs: 100 });
+  });
+});
+
 describe('A guest that loops', () => {
   test('is killed at its deadline, and its neighbour notices nothing', async () => {
     const [bad, good] = await Promise.all([

@@ -1,6 +1,7 @@
 // A ring whose workers do what a test tells them, so that rules of pool and roster are tried without
 // processes.
 import type { InvocationRequest } from '../../src/model/invocation.ts';
+import { WORKER_SLOTS } from '../../src/engine/geometry.ts';
 import { SLOT } from '../../src/engine/results.ts';
 import { type PostOutcome, type Ring, TAKEN } from '../../src/engine/ring.ts';
 
@@ -11,21 +12,41 @@ type Report = {
   result: number;
   detail: number;
   isValid: boolean;
+  cpuUs: number;
 };
 
 export type FakeRing = Ring & {
-  /** Forks, kills and posts so far, in order: `fork 0:1`, `kill 0:1`, `post 0:1 /path`. */
+  /**
+   * Forks, kills, posts and withdrawals so far, in order: `fork 0:1`, `kill 0:1`, `post 0:1 /path`,
+   * `withdraw 0:1`. Workers are numbered from 0 by place, whatever slots they have.
+   */
   readonly calls: string[];
-  /** Slots that are forked and not freed, with their generation. */
+  /** Workers that are forked and not freed, with their generation. */
   readonly alive: Map<number, number>;
+  /** Slots with a request, by worker, oldest first: it serves the first. */
+  readonly posted: Map<number, number[]>;
   hintsOf: number;
   postOutcome: PostOutcome;
   takesForks: boolean;
-  /** The worker of `slot` reports; with `wake: 'lost'` only a look finds it. */
-  report(slot: number, report?: Partial<Report>, wake?: 'seen' | 'lost'): void;
-  ready(slot: number): void;
-  answer(slot: number): void;
+  /** A worker reports on what it serves; with `wake: 'lost'` only a look finds it. */
+  report(place: number, report?: Partial<Report>, wake?: 'seen' | 'lost'): void;
+  ready(place: number): void;
+  answer(place: number, cpuUs?: number): void;
 };
+
+function writeRecord(taken: Uint32Array, at: number, report: Report): void {
+  taken.fill(0, at, at + TAKEN.words);
+  taken[at + TAKEN.slot] = report.slot;
+  taken[at + TAKEN.generation] = report.generation;
+  taken[at + TAKEN.state] = report.state;
+  taken[at + TAKEN.result] = report.result;
+  taken[at + TAKEN.detail] = report.detail;
+  taken[at + TAKEN.status] = 200;
+  taken[at + TAKEN.cpuUs] = report.cpuUs;
+  taken[at + TAKEN.isValid] = report.isValid ? 1 : 0;
+}
+
+const placeOf = (slot: number): number => Math.floor(slot / WORKER_SLOTS);
 
 /** What no rule of pool or roster depends on. */
 const NOTHING = {
@@ -41,66 +62,69 @@ const NOTHING = {
   close: () => undefined,
 };
 
-export function createFakeRing(slots: number): FakeRing {
-  const taken = new Uint32Array(slots * TAKEN.words);
-  const takenSigned = new Int32Array(taken.buffer);
+export function createFakeRing(workers: number): FakeRing {
+  const taken = new Uint32Array((workers * WORKER_SLOTS + 1) * TAKEN.words);
   const calls: string[] = [];
   const alive = new Map<number, number>();
+  const posted = new Map<number, number[]>();
   let seen: Report[] = [];
   let lost: Report[] = [];
-  const write = (at: number, report: Report): void => {
-    taken.fill(0, at, at + TAKEN.words);
-    taken[at + TAKEN.slot] = report.slot;
-    taken[at + TAKEN.generation] = report.generation;
-    taken[at + TAKEN.state] = report.state;
-    taken[at + TAKEN.result] = report.result;
-    takenSigned[at + TAKEN.detail] = report.detail;
-    taken[at + TAKEN.status] = 200;
-    taken[at + TAKEN.isValid] = report.isValid ? 1 : 0;
-  };
   const ring: FakeRing = {
     calls,
     alive,
+    posted,
     hintsOf: 0,
     postOutcome: 'posted',
     takesForks: true,
     memfd: -1,
     taken,
-    takenSigned,
+    takenSigned: new Int32Array(taken.buffer),
     ...NOTHING,
     fork({ slot, generation }) {
       if (!ring.takesForks) return false;
-      calls.push(`fork ${slot}:${generation}`);
-      alive.set(slot, generation);
+      calls.push(`fork ${placeOf(slot)}:${generation}`);
+      alive.set(placeOf(slot), generation);
+      posted.set(placeOf(slot), []);
       return true;
     },
-    kill: (slot, generation) => void calls.push(`kill ${slot}:${generation}`),
+    kill: (slot, generation) => void calls.push(`kill ${placeOf(slot)}:${generation}`),
     post(slot, generation, request: InvocationRequest) {
-      if (ring.postOutcome === 'posted') calls.push(`post ${slot}:${generation} ${request.path}`);
-      return ring.postOutcome;
+      if (ring.postOutcome !== 'posted') return ring.postOutcome;
+      calls.push(`post ${placeOf(slot)}:${generation} ${request.path}`);
+      posted.get(placeOf(slot))?.push(slot);
+      return 'posted';
+    },
+    withdraw(slot, generation) {
+      const slots = posted.get(placeOf(slot)) ?? [];
+      if (slots.indexOf(slot) < 1) return false;
+      calls.push(`withdraw ${placeOf(slot)}:${generation}`);
+      slots.splice(slots.indexOf(slot), 1);
+      return true;
     },
     drain() {
       const reports = seen;
       seen = [];
-      for (const [index, report] of reports.entries()) write(index * TAKEN.words, report);
+      for (const [index, report] of reports.entries()) writeRecord(taken, index * TAKEN.words, report);
       return reports.length;
     },
     look(slot, generation) {
       const found = lost.find((report) => report.slot === slot && report.generation === generation);
       if (found === undefined) return false;
       lost = lost.filter((report) => report !== found);
-      write(0, found);
+      writeRecord(taken, 0, found);
       return true;
     },
-    free: (slot) => void alive.delete(slot),
+    free: (slot) => void alive.delete(placeOf(slot)),
     hints: () => ring.hintsOf,
-    report(slot, report = {}, wake = 'seen') {
-      const generation = alive.get(slot) ?? 0;
-      const whole = { slot, generation, state: SLOT.done, result: 0, detail: 0, isValid: true, ...report };
-      (wake === 'seen' ? seen : lost).push(whole);
+    report(place, report = {}, wake = 'seen') {
+      const slots = report.state === undefined ? posted.get(place) : undefined;
+      const slot = report.slot ?? slots?.shift() ?? place * WORKER_SLOTS;
+      const generation = alive.get(place) ?? 0;
+      const facts = { state: SLOT.done, result: 0, detail: 0, isValid: true, cpuUs: 1_000 };
+      (wake === 'seen' ? seen : lost).push({ slot, generation, ...facts, ...report });
     },
-    ready: (slot) => ring.report(slot, { state: SLOT.ready }),
-    answer: (slot) => ring.report(slot),
+    ready: (place) => ring.report(place, { state: SLOT.ready }),
+    answer: (place, cpuUs = 1_000) => ring.report(place, { cpuUs }),
   };
   return ring;
 }

@@ -2,13 +2,14 @@
 import { createManualClock, type ManualClock } from '../../src/base/clock.ts';
 import { createLog } from '../../src/base/log.ts';
 import { EVENT, HOW } from '../../src/engine/frames.ts';
+import { WORKER_SLOTS } from '../../src/engine/geometry.ts';
 import { type PoolLimits, VersionPool } from '../../src/engine/pool.ts';
 import { Roster } from '../../src/engine/roster.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import type { InvocationOutcome } from '../../src/model/invocation.ts';
 import { createFakeRing, type FakeRing } from './fake_ring.ts';
 
-export const SLOTS = 3;
+export const WORKERS = 3;
 
 export type Held = { outcome: InvocationOutcome | null };
 
@@ -22,8 +23,8 @@ export type PoolHost = {
   warmPool(limits?: Partial<PoolLimits>): Promise<VersionPool>;
   /** One turn of the sweep. */
   sweep(idleMsMax?: number): void;
-  /** The worker of `slot` ends by itself, by SIGKILL unless told otherwise. */
-  exit(slot: number, how?: number, value?: number): void;
+  /** The worker ends by itself, by SIGKILL unless told otherwise. */
+  exit(place: number, how?: number, value?: number): void;
   invoke(pool: VersionPool, path?: string, ms?: number): Held;
   /** Lets promises that are settled run on. */
   settle(): Promise<void>;
@@ -32,12 +33,12 @@ export type PoolHost = {
 export function createPoolHost(): PoolHost {
   const clock = createManualClock(1_000);
   const log = createLog({ clock, write: () => undefined });
-  const roster = new Roster({ slots: SLOTS, clock, log });
+  const roster = new Roster({ workers: WORKERS, clock, log });
   const pools: VersionPool[] = [];
   const host: PoolHost = {
     clock,
     roster,
-    ring: createFakeRing(SLOTS),
+    ring: createFakeRing(WORKERS),
     openPool(limits = {}) {
       const pool = new VersionPool({
         ref: { functionId: `fn_${pools.length}`, projectId: 'p', version: '1.0.0' },
@@ -57,7 +58,7 @@ export function createPoolHost(): PoolHost {
       const pool = host.openPool(limits);
       const before = new Set(host.ring.alive.keys());
       void pool.warm(1);
-      for (const slot of host.ring.alive.keys()) if (!before.has(slot)) host.ring.ready(slot);
+      for (const place of host.ring.alive.keys()) if (!before.has(place)) host.ring.ready(place);
       host.sweep();
       await host.settle();
       return pool;
@@ -66,8 +67,9 @@ export function createPoolHost(): PoolHost {
       roster.sweep(idleMsMax);
       for (const pool of pools) pool.tick(clock.monotonicMs());
     },
-    exit(slot, how = HOW.signalled, value = 9) {
-      const generation = host.ring.alive.get(slot) ?? 0;
+    exit(place, how = HOW.signalled, value = 9) {
+      const generation = host.ring.alive.get(place) ?? 0;
+      const slot = place * WORKER_SLOTS;
       roster.onEvent({ kind: EVENT.exited, slot, generation, pid: 1, how, value, maxRssKb: 0, cpuMs: 0 });
     },
     invoke(pool, path = '/', ms = 500) {

@@ -1,6 +1,6 @@
 // The input of the engine role survives the environment, and nothing else passes for it.
 import { describe, expect, test } from 'bun:test';
-import { geometryOf } from '../../src/engine/geometry.ts';
+import { geometryOf, WORKER_SLOTS } from '../../src/engine/geometry.ts';
 import {
   decodeRoleInput,
   encodeRoleInput,
@@ -11,7 +11,7 @@ import {
 const input: EngineRoleInput = {
   libraryDir: '/opt/edge',
   socketPath: '/tmp/edge-a/engine',
-  geometry: geometryOf({ slots: 4, requestBytesMax: 1_000_000, responseBytesMax: 5 }),
+  geometry: geometryOf({ workers: 4, requestBytesMax: 1_000_000, responseBytesMax: 5 }),
   memfd: 3,
   commandFd: 4,
 };
@@ -49,8 +49,8 @@ describe('The input of the engine role', () => {
 
 describe('The geometry of a ring', () => {
   test('has whole pages, and room for the largest start block in the request head', () => {
-    const { slots, ...parts } = geometryOf({ slots: 2, requestBytesMax: 1, responseBytesMax: 4_097 });
-    expect(slots).toBe(2);
+    const { slots, ...parts } = geometryOf({ workers: 2, requestBytesMax: 1, responseBytesMax: 4_097 });
+    expect(slots).toBe(2 * WORKER_SLOTS);
     for (const bytes of Object.values(parts)) expect(bytes % 4_096).toBe(0);
     expect(parts).toMatchObject({ requestBodyBytes: 4_096, responseBodyBytes: 8_192 });
     expect(parts.requestHeadBytes).toBeGreaterThan(48 * 1_024);

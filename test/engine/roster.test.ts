@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'bun:test';
 import { SLOT } from '../../src/engine/results.ts';
 import { createFakeRing } from './fake_ring.ts';
-import { createPoolHost, type PoolHost, SLOTS } from './pool_host.ts';
+import { createPoolHost, type PoolHost, WORKERS } from './pool_host.ts';
 
 let host: PoolHost;
 
@@ -26,7 +26,7 @@ describe('A worker that lies', () => {
     ['an answer of another generation', { generation: 99 }],
     ['a start that was over', { state: SLOT.ready }],
     ['a failed start in the middle of a request', { state: SLOT.failed }],
-    ['a slot that is not there', { slot: 77 }],
+    ['a slot that is not there', { slot: 777 }],
   ])('by %s changes nothing', async (_, report) => {
     const pool = await host.warmPool();
     const held = host.invoke(pool);
@@ -53,8 +53,8 @@ describe('A worker that lies', () => {
   });
 });
 
-describe('A node whose slots are all taken', () => {
-  test('gives the slot of the longest idle worker above a minimum to the pool in need', async () => {
+describe('A node that has no place for another worker', () => {
+  test('gives the place of the longest idle worker above a minimum to the pool in need', async () => {
     const first = host.openPool({ workersMin: 1 });
     void first.warm(2);
     host.ring.ready(0);
@@ -62,7 +62,7 @@ describe('A node whose slots are all taken', () => {
     host.roster.drain();
     await host.clock.advance(10);
     const second = await host.warmPool();
-    expect(host.ring.alive.size).toBe(SLOTS);
+    expect(host.ring.alive.size).toBe(WORKERS);
     host.invoke(host.openPool(), '/new');
     expect(host.ring.calls.at(-1)).toBe('kill 0:1');
     expect(first.stats().workers).toBe(1);
@@ -83,11 +83,11 @@ describe('A node whose slots are all taken', () => {
     expect(host.ring.calls.at(-1)).toBe('fork 0:2');
     expect(old[0]?.stats().workers).toBe(0);
     host.sweep();
-    expect(host.ring.alive.size).toBe(SLOTS);
+    expect(host.ring.alive.size).toBe(WORKERS);
   });
 
   test('never takes a busy worker', async () => {
-    for (let count = 0; count < SLOTS; count += 1) host.invoke(await host.warmPool());
+    for (let count = 0; count < WORKERS; count += 1) host.invoke(await host.warmPool());
     const held = host.invoke(host.openPool(), '/new', 500);
     host.sweep();
     expect(host.ring.calls.filter((call) => call.startsWith('kill'))).toEqual([]);
@@ -124,7 +124,7 @@ describe('The end of the engine process', () => {
     expect(running.outcome).toEqual({ kind: 'unavailable', code: 'engine_restarting' });
     expect(waiting.outcome).toBeNull();
     expect(pool.stats()).toEqual({ workers: 0, idle: 0, busy: 0, starting: 0, queued: 1 });
-    host.ring = createFakeRing(SLOTS);
+    host.ring = createFakeRing(WORKERS);
     host.roster.attach(host.ring);
     host.sweep();
     host.ring.ready(0);

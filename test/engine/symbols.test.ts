@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { dlopen, type FFIFunction } from 'bun:ffi';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { WORKER_SLOTS } from '../../src/engine/geometry.ts';
 import { ENGINE_SYMBOLS, RING_SYMBOLS } from '../../src/engine/symbols.ts';
 import { libraryDir } from './harness.ts';
 
@@ -29,6 +30,11 @@ function declaredIn(header: string): Record<string, Signature> {
     }),
   );
 }
+
+test('A worker has as many slots on both sides', () => {
+  const text = readFileSync(join(import.meta.dir, '../../native/ring.h'), 'utf8');
+  expect(/^#define EDGE_WORKER_SLOTS (\d+)u$/m.exec(text)?.[1]).toBe(String(WORKER_SLOTS));
+});
 
 describe.each([
   ['ring.h', 'libedge_ring.so', RING_SYMBOLS],

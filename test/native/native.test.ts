@@ -44,6 +44,8 @@ describe('The ring', () => {
     ['unasked', 'takes nothing that was not asked for, whatever the done bits and states say'],
     ['lengths', 'marks a record whose lengths do not fit the slot'],
     ['post', 'refuses a request that does not fit or comes at the wrong time'],
+    ['withdraw', 'takes back what a worker has not begun, and nothing else'],
+    ['waiting', 'wakes a worker that waits, and no other'],
     ['many', 'leaves what does not fit for the next call, and sleeps only when nothing is left'],
     ['pages', 'gives back the pages of large bodies, and all pages of a free slot'],
     ['code', 'seals code'],

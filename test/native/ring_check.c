@@ -41,9 +41,15 @@ static const uint32_t *record(uint32_t index) {
   return (const uint32_t *)edge_ring_taken(ring) + (size_t)index * EDGE_TAKEN_WORDS;
 }
 
+static uint32_t first_of(uint32_t slot) { return slot - slot % EDGE_WORKER_SLOTS; }
+
+static struct edge_board *board_of(uint32_t slot) { return &slot_of(first_of(slot))->board; }
+
+static uint32_t *state_of(uint32_t slot) { return &board_of(slot)->state[slot % EDGE_WORKER_SLOTS]; }
+
 /* What a worker does last: the state, then the bit. */
 static void finish(uint32_t slot, uint32_t generation, uint32_t state) {
-  slot_of(slot)->state = generation << 8 | state;
+  *state_of(slot) = generation << 8 | state;
   header_of()->done[slot / 32] |= 1u << (slot % 32);
 }
 
@@ -53,7 +59,9 @@ static struct edge_command command_read(void) {
   return command;
 }
 
-static void start(uint32_t slot) {
+/* Starts the worker that has this slot. */
+static void start(uint32_t any) {
+  const uint32_t slot = first_of(any);
   const int code = edge_code_open("code", 4);
   MUST(edge_ring_fork(ring, slot, GENERATION, code) == 0);
   edge_fd_close(code);
@@ -72,13 +80,14 @@ static void geometry_case(void) {
   }
   MUST(edge_ring_slot(ring, SLOTS) == NULL);
   MUST(edge_ring_open(0, HEAD, BODY, HEAD, BODY, HEAD) == NULL);
-  MUST(edge_ring_open(EDGE_SLOTS_MAX + 1, HEAD, BODY, HEAD, BODY, HEAD) == NULL);
-  MUST(edge_ring_open(1, HEAD, UINT32_MAX, HEAD, UINT32_MAX, HEAD) == NULL);
+  MUST(edge_ring_open(EDGE_WORKER_SLOTS - 1, HEAD, BODY, HEAD, BODY, HEAD) == NULL);
+  MUST(edge_ring_open(EDGE_SLOTS_MAX + EDGE_WORKER_SLOTS, HEAD, BODY, HEAD, BODY, HEAD) == NULL);
+  MUST(edge_ring_open(EDGE_WORKER_SLOTS, HEAD, UINT32_MAX, HEAD, UINT32_MAX, HEAD) == NULL);
 }
 
 static void answer_case(void) {
   start(3);
-  MUST(post(3) == 0 && slot_of(3)->state == (GENERATION << 8 | EDGE_SLOT_REQUEST));
+  MUST(post(3) == 0 && *state_of(3) == (GENERATION << 8 | EDGE_SLOT_REQUEST));
   MUST(edge_ring_drain(ring, SLOTS) == 0 && header_of()->edge_sleeping == 1);
   slot_of(3)->status = 201;
   slot_of(3)->response_body_len = 9;
@@ -91,7 +100,7 @@ static void answer_case(void) {
 
 static void once_case(void) {
   start(3);
-  finish(3, GENERATION, EDGE_SLOT_READY);
+  finish(0, GENERATION, EDGE_SLOT_READY);
   MUST(edge_ring_drain(ring, SLOTS) == 0 && post(3) == 0);
   finish(3, GENERATION, EDGE_SLOT_DONE);
   MUST(edge_ring_look(ring, 3, GENERATION) == 1);
@@ -119,6 +128,7 @@ static void unasked_case(void) {
   finish(3, GENERATION, EDGE_SLOT_DONE);
   MUST(edge_ring_drain(ring, SLOTS) == 0 && post(3) == -1);
   finish(3, GENERATION, EDGE_SLOT_FAILED);
+  finish(0, GENERATION, EDGE_SLOT_FAILED);
   MUST(edge_ring_drain(ring, SLOTS) == 0);
 }
 
@@ -147,19 +157,45 @@ static void post_case(void) {
   MUST(edge_ring_post(ring, 3, GENERATION, UINT32_MAX, 1, 0, 0, 0) == -1);
   MUST(edge_ring_post(ring, 3, GENERATION, 0, 0, 0, 0, BODY + 1) == -1);
   MUST(edge_ring_post(ring, SLOTS, GENERATION, 0, 0, 0, 0, 0) == -1);
-  slot_of(3)->state = GENERATION << 8 | EDGE_SLOT_REQUEST;
+  *state_of(3) = GENERATION << 8 | EDGE_SLOT_REQUEST;
   MUST(post(3) == -1);
-  slot_of(3)->state = GENERATION << 8 | EDGE_SLOT_READY;
+  *state_of(3) = GENERATION << 8 | EDGE_SLOT_READY;
   MUST(edge_ring_post(ring, 3, GENERATION, HEAD, 0, 0, 0, BODY) == 0 && post(3) == -1);
 }
 
+/* A request that waits behind another goes back; one that is running, done or taken does not. */
+static void withdraw_case(void) {
+  start(8);
+  for (uint32_t slot = 8; slot < 12; slot++)
+    MUST(post(slot) == 0);
+  *state_of(8) = GENERATION << 8 | EDGE_SLOT_RUNNING;
+  finish(9, GENERATION, EDGE_SLOT_DONE);
+  MUST(edge_ring_withdraw(ring, 8, GENERATION) == -1 && edge_ring_withdraw(ring, 9, GENERATION) == -1);
+  MUST(edge_ring_withdraw(ring, 10, GENERATION + 1) == -1);
+  MUST(edge_ring_withdraw(ring, SLOTS, GENERATION) == -1);
+  MUST(edge_ring_withdraw(ring, 10, GENERATION) == 0 && edge_ring_withdraw(ring, 10, GENERATION) == -1);
+  finish(10, GENERATION, EDGE_SLOT_DONE); /* an answer to what was taken back is nobody's */
+  MUST(edge_ring_drain(ring, SLOTS) == 1 && record(0)[0] == 9 && post(10) == -1);
+  *state_of(10) = GENERATION << 8 | EDGE_SLOT_READY;
+  MUST(post(10) == 0 && edge_ring_look(ring, 11, GENERATION) == 0);
+  finish(11, GENERATION, EDGE_SLOT_DONE);
+  MUST(edge_ring_withdraw(ring, 11, GENERATION) == -1 && edge_ring_look(ring, 11, GENERATION) == 1);
+}
+
+/* Posts wake a worker only where it waits. */
+static void waiting_case(void) {
+  start(8);
+  MUST(post(8) == 0 && board_of(8)->waiting == 0);
+  board_of(8)->waiting = 1;
+  MUST(post(9) == 0 && board_of(8)->waiting == 0);
+}
+
 static void many_case(void) {
+  for (uint32_t slot = 0; slot < SLOTS; slot += EDGE_WORKER_SLOTS)
+    start(slot);
   for (uint32_t slot = 0; slot < SLOTS; slot++) {
-    const int code = edge_code_open("code", 4);
-    MUST(edge_ring_fork(ring, slot, GENERATION, code) == 0);
-    edge_fd_close(code);
-    (void)command_read();
-    finish(slot, GENERATION, EDGE_SLOT_READY);
+    MUST(post(slot) == 0);
+    finish(slot, GENERATION, EDGE_SLOT_DONE);
   }
   MUST(edge_ring_drain(ring, 3) == 3 && header_of()->edge_sleeping == 0);
   MUST(edge_ring_drain(ring, SLOTS) == SLOTS - 3 && header_of()->edge_sleeping == 1);
@@ -187,8 +223,10 @@ static void pages_case(void) {
   MUST(resident(request, BODY) == BODY / EDGE_PAGE && resident(response, BODY) == BODY / EDGE_PAGE);
   MUST(edge_ring_release(ring, 3, GENERATION) == 0);
   MUST(resident(request, BODY) == 16 && resident(response, BODY) == 16);
-  edge_ring_free(ring, 3);
-  MUST(resident(request, BODY) == 0 && slot_of(3)->state == EDGE_SLOT_FREE && post(3) == -1);
+  edge_ring_free(ring, 3); /* not the first slot of a worker */
+  MUST(resident(request, BODY) == 16);
+  edge_ring_free(ring, 0);
+  MUST(resident(request, BODY) == 0 && *state_of(3) == EDGE_SLOT_FREE && post(3) == -1);
 }
 
 static void code_case(void) {
@@ -214,10 +252,12 @@ static void command_case(void) {
   MUST(edge_ring_compile(ring, 4, code, 5, 6, path, sizeof path) == -1);
   MUST(edge_ring_compile(ring, 4, -1, 5, 6, "/out", 4) == -1);
   MUST(edge_ring_cancel(ring, 4) == 0 && command_read().kind == EDGE_COMMAND_CANCEL);
-  MUST(edge_ring_fork(ring, 3, 0, code) == -1 && edge_ring_fork(ring, 3, 1u << 24, code) == -1);
+  MUST(edge_ring_fork(ring, 8, 0, code) == -1 && edge_ring_fork(ring, 8, 1u << 24, code) == -1);
+  MUST(edge_ring_fork(ring, 3, 1, code) == -1 && edge_ring_fork(ring, SLOTS, 1, code) == -1);
   while (edge_ring_kill(ring, 0, 1) == 0)
     continue; /* a full socket refuses, and never waits */
-  MUST(edge_ring_fork(ring, 3, 1, code) == -1 && slot_of(3)->state == EDGE_SLOT_FREE);
+  MUST(edge_ring_fork(ring, 8, 1, code) == -1);
+  MUST(*state_of(8) == EDGE_SLOT_FREE && *state_of(9) == EDGE_SLOT_FREE);
   close(command_fd);
   MUST(edge_ring_kill(ring, 3, 9) == -1);
   edge_ring_command_close(ring);
@@ -233,6 +273,7 @@ int main(int count, char **arguments) {
                {"once", once_case},         {"generation", generation_case},
                {"unasked", unasked_case},   {"lengths", lengths_case},
                {"post", post_case},         {"many", many_case},
+               {"withdraw", withdraw_case}, {"waiting", waiting_case},
                {"pages", pages_case},       {"code", code_case},
                {"command", command_case}};
   const uint32_t bytes[EDGE_PARTS] = {HEAD, HEAD, HEAD, BODY, BODY};
