@@ -132,6 +132,7 @@ export const LIMITS = {
   deploymentWaitMsMax: 25_000,
   sweepMs: 600_000,
   databaseBusyMs: 5_000,
+  claimMs: 500,
   desiredSetsMax: 1_000,
   jsonDepthMax: 32,
 

@@ -15,7 +15,7 @@ import { listenControl } from '../control/listen.ts';
 import { openMetricsListener } from '../edge/metrics_app.ts';
 import type { Migration } from '../store/migrate.ts';
 import type { Context } from './context.ts';
-import { binding, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';
+import { binding, claim, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';
 
 const ADMIN_TOKEN_FILE = 'admin-token';
 
@@ -38,6 +38,7 @@ export async function openControlPlane(options: {
 }): Promise<ControlPlane> {
   const { settings, context, log, metrics, closing } = options;
   const { dataDir, cpListen, cpPublicUrl } = settings;
+  claim(dataDir, 'control', closing);
   const control = await createControl({
     dataDir,
     migrations: readMigrations(),

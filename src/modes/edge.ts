@@ -5,7 +5,7 @@ import { createMetrics } from '../base/metrics.ts';
 import { CliFailure } from '../cli/failure.ts';
 import type { SettingsOf } from '../config/settings.ts';
 import type { Context } from './context.ts';
-import { openLog, reachable, stopSignal } from './lifetime.ts';
+import { claim, openLog, reachable, stopSignal } from './lifetime.ts';
 import { cacheDirOf, hasJoined, nodeIdOfHost, openEdge, openEngine } from './node.ts';
 
 export async function runEdge(settings: SettingsOf<'edge'>, context: Context): Promise<number> {
@@ -24,6 +24,7 @@ export async function runEdge(settings: SettingsOf<'edge'>, context: Context): P
   const node = { nodeId: settings.nodeId ?? nodeIdOfHost(), dataDir, cacheDir, cpUrl, joinToken };
   await using closing = new AsyncDisposableStack();
   closing.use(openHeapKeeper());
+  claim(dataDir, 'node', closing);
   const engine = await openEngine({ settings, dataDir, cacheDir, context, log, closing });
   const controlFetch = (request: Request): Promise<Response> => fetch(request);
   const edge = await openEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });

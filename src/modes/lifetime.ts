@@ -2,6 +2,7 @@
 import { createLog, type Log, type LogLevel } from '../base/log.ts';
 import { CliFailure } from '../cli/failure.ts';
 import { type Address, formatAddress } from '../config/kinds.ts';
+import { claimDirectory, type ClaimRole } from '../store/claim.ts';
 import type { Context } from './context.ts';
 
 /** One Ctrl-C may arrive twice: from the terminal, and from a parent such as npm that passes it on. */
@@ -70,6 +71,17 @@ function portFailure(failure: unknown, places: readonly Place[]): CliFailure | n
 export function reachable(address: Address, port: number): string {
   const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
   return `http://${formatAddress({ host, port })}`;
+}
+
+/** No other process may have this data directory in this role; held until `closing` ends. */
+export function claim(dir: string, role: ClaimRole, closing: AsyncDisposableStack): void {
+  const held = claimDirectory(dir, role);
+  if (held === null) {
+    throw new CliFailure('data_dir_in_use', `${dir} is in use by another process.`, {
+      hint: 'Stop that one, or choose another directory with --data-dir.',
+    });
+  }
+  closing.defer(() => held.close());
 }
 
 /** Starts this program again: the executable alone, or Bun with the source that it runs. */

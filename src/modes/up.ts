@@ -12,7 +12,7 @@ import { JoinTokenAnswer } from '../model/api.ts';
 import type { Context } from './context.ts';
 import { type ControlPlane, openControlPlane } from './control.ts';
 import { withMetrics } from './exposition.ts';
-import { openLog, reachable, stopSignal } from './lifetime.ts';
+import { claim, openLog, reachable, stopSignal } from './lifetime.ts';
 import { hasJoined, openEdge, openEngine } from './node.ts';
 
 const DEMO = { name: 'hello', route: '/hello' };
@@ -31,6 +31,7 @@ export async function runUp(settings: SettingsOf<'up'>, context: Context): Promi
   closing.use(openHeapKeeper());
   const control = { settings: { ...settings, dataDir }, context, log, metrics: controlMetrics, closing };
   const plane = await openControlPlane(control);
+  claim(nodeDir, 'node', closing);
   const engine = await openEngine({ settings, dataDir: nodeDir, cacheDir, context, log, closing });
   const nodeId = settings.nodeId ?? 'local';
   const joinToken = hasJoined(nodeDir) ? null : await makeJoinToken(openApi(plane, context), nodeId);

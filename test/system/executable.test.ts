@@ -75,6 +75,26 @@ describe('A port in use', () => {
   }, 60_000);
 });
 
+describe('A data directory in use', () => {
+  test('is one clear line and exit code 1, and who has it goes on', async () => {
+    using directory = temporaryDirectory();
+    const up = await startUp(directory.path);
+    try {
+      const second = await run(['up', '--data-dir', directory.path]);
+      expect(second.code).toBe(1);
+      expect(second.err).toContain(`${directory.path} is in use by another process`);
+      const token = ['--cp-url', up.controlUrl, '--join-token', 'any'];
+      const node = join(directory.path, 'node');
+      const edge = await run(['--mode=edge', '--data-dir', node, ...token]);
+      expect(edge.code).toBe(1);
+      expect(edge.err).toContain(`${node} is in use by another process`);
+      expect(await statusOf(`${up.metricsUrl}/readyz`)).toBe(200);
+    } finally {
+      await up.close();
+    }
+  }, 60_000);
+});
+
 describe('edge run', () => {
   test('serves one module with no control plane, on every path', async () => {
     const port = await freePort();

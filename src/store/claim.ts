@@ -1,0 +1,28 @@
+// One process at a time for a data directory: two would each answer from what the other one changes.
+import { Database as Sqlite } from 'bun:sqlite';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { LIMITS } from '../base/limits.ts';
+
+/** What a directory is to a process; a control plane and a node may share one. */
+export type ClaimRole = 'control' | 'node';
+/** Whoever drops it unclosed has given it up. */
+export type Claim = { close(): void };
+
+/**
+ * Makes the directory if need be; null when another process has it. The claim is a lock of a file
+ * in it, which the system gives up with the process, however that ends.
+ */
+export function claimDirectory(dir: string, role: ClaimRole): Claim | null {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const sqlite = new Sqlite(join(dir, `${role}.lock`), { create: true, strict: true });
+  try {
+    sqlite.run(`PRAGMA busy_timeout = ${LIMITS.claimMs}`);
+    sqlite.run('BEGIN EXCLUSIVE');
+    return { close: () => sqlite.close() };
+  } catch (failure) {
+    sqlite.close();
+    if (failure instanceof Error && 'code' in failure && failure.code === 'SQLITE_BUSY') return null;
+    throw failure;
+  }
+}

@@ -1,0 +1,54 @@
+// A data directory belongs to one process until that ends, however it does.
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { claimDirectory } from '../../src/store/claim.ts';
+
+let dir: string;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'edge-claim-'));
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+const SOURCE = join(import.meta.dir, '../../src/store/claim.ts');
+/** Claims the directory in a process of its own, says so, and stays. */
+const HOLDER = `import { claimDirectory } from ${JSON.stringify(SOURCE)};
+const claim = claimDirectory(process.argv.at(-1), 'node');
+process.stdout.write(claim === null ? 'refused' : 'claimed');
+setInterval(() => claim, 1_000);`;
+
+describe('A data directory', () => {
+  test('is made, and free again after its claim was closed', () => {
+    const inner = join(dir, 'a', 'b');
+    const claim = claimDirectory(inner, 'control');
+    expect(claim).not.toBeNull();
+    claim?.close();
+    const again = claimDirectory(inner, 'control');
+    expect(again).not.toBeNull();
+    again?.close();
+  });
+
+  test('is refused while another process has it, and free once that was killed', async () => {
+    const holder = Bun.spawn([process.execPath, '-e', HOLDER, dir], { stdout: 'pipe' });
+    try {
+      const { value } = await holder.stdout.getReader().read();
+      expect(new TextDecoder().decode(value)).toBe('claimed');
+      expect(claimDirectory(dir, 'node')).toBeNull();
+      const other = claimDirectory(dir, 'control');
+      expect(other).not.toBeNull();
+      other?.close();
+    } finally {
+      holder.kill('SIGKILL');
+      await holder.exited;
+    }
+    const claim = claimDirectory(dir, 'node');
+    expect(claim).not.toBeNull();
+    claim?.close();
+  });
+
+  test('that cannot be made is an error and no refusal', () => {
+    expect(() => claimDirectory('/proc/edge', 'node')).toThrow();
+  });
+});
