@@ -6,7 +6,7 @@ import { EdgeError } from '../base/errors.ts';
 import type { RandomBytes } from '../base/id.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import { checkModule, type ModuleCheck } from '../model/wasm/check.ts';
+import type { ModuleCheck } from '../model/wasm/check.ts';
 import { openCodeCache } from './code_cache.ts';
 import { type Compiler, createCompiler } from './compile.ts';
 import { readCpuFeatures } from './cpu.ts';
@@ -43,8 +43,8 @@ export type EngineOptions = {
   /** Compiled files go to `<cacheDir>/compiled`, the key that authenticates them to `<dataDir>/node.key`. */
   cacheDir: string;
   dataDir: string;
-  /** The check of an upload, done again before a compile. Without it a large module holds up this process. */
-  check?: ModuleCheck;
+  /** The check of an upload, done again before a compile. */
+  check: ModuleCheck;
   clock: Clock;
   log: Log;
   /** In [0, 1), for jitter. */
@@ -111,7 +111,7 @@ function createCore(options: EngineOptions, limits: EngineLimits, workDir: strin
  * The engine process is being started when this resolves; `ready` waits for it. The caller closes the engine.
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const { cacheDir, check = checkHere, clock, dataDir, log, random, randomBytes } = options;
+  const { cacheDir, check, clock, dataDir, log, random, randomBytes } = options;
   const limits: EngineLimits = { ...DEFAULTS, ...options.limits };
   const workDir = join(cacheDir, 'compiled');
   const cache = await openCodeCache({
@@ -166,11 +166,6 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     },
   };
 }
-
-const checkHere: ModuleCheck = async (bytes, options) => {
-  const typeCheck = (held: Uint8Array): boolean => WebAssembly.validate(held as Uint8Array<ArrayBuffer>);
-  return checkModule(bytes, { ...options, typeCheck });
-};
 
 function poolLimitsOf(limits: EngineLimits): PoolLimits {
   return {

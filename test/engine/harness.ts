@@ -9,6 +9,7 @@ import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createEngine, type EngineLimits } from '../../src/engine/create.ts';
 import type { Code, Engine, Pool } from '../../src/engine/engine.ts';
+import { checkHere } from '../../src/modes/module_check.ts';
 import type { ModuleCheck } from '../../src/model/wasm/check.ts';
 import { defaultVersionSettings, type VersionSettings } from '../../src/model/function.ts';
 import type { InvocationOutcome, InvocationRequest } from '../../src/model/invocation.ts';
@@ -58,7 +59,7 @@ export async function openTestEngine(
     command: options.command ?? [process.execPath, join(import.meta.dir, 'role_main.ts')],
     cacheDir: dir,
     dataDir: dir,
-    ...(options.check === undefined ? {} : { check: options.check }),
+    check: options.check ?? (async (bytes, asked) => checkHere(bytes, asked)),
     clock,
     log: createLog({ clock, level: 'debug', write: (line) => void lines.push(line) }),
     random: () => 0.5,
