@@ -1,5 +1,5 @@
 // Finds the unpacked libraries of the engine, or has them unpacked by a process of its own.
-import { chmodSync, lstatSync, mkdirSync, readdirSync, type Stats } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, type Stats, utimesSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { Clock } from './base/clock.ts';
 
@@ -15,6 +15,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** The value of EDGE_ROLE, and the variable that tells a child in this role where to unpack. */
 const UNPACK_ROLE = 'unpack';
 export const UNPACK_BASE_VARIABLE = 'EDGE_UNPACK_BASE';
+
+/** A set says by its time of change when it was last in use; who uses it says so again this often. */
+const USE_INTERVAL_MS = 86_400_000;
 
 const PROGRESS_AFTER_MS = 1_000;
 const STDERR_CHARACTERS_MAX = 2_000;
@@ -65,6 +68,22 @@ export async function openRuntime(options: {
     refusals.push(`${base}: ${refusal ?? 'the unpacked files are not as they were packed'}`);
   }
   throw new Error(`The engine could not be unpacked. ${refusals.join('; ')}`);
+}
+
+/** Marks the set in `dir` as in use until the end, so that no other build removes it as left over. */
+export function useRuntime(dir: string, clock: Clock): { close(): void } {
+  const mark = (): void => {
+    const seconds = clock.nowMs() / 1_000;
+    try {
+      utimesSync(dir, seconds, seconds);
+    } catch {
+      // Where nothing can be written nothing can be removed either.
+    }
+  };
+  mark();
+  const timer = setInterval(mark, USE_INTERVAL_MS);
+  timer.unref();
+  return { close: () => clearInterval(timer) };
 }
 
 /** Whether `dir` holds exactly the files of the manifest, private to this user. */

@@ -18,6 +18,9 @@ import { isSound, type RuntimeManifest } from './runtime.ts';
 
 const BLOCK = 512;
 const LEFTOVER_MS = 3_600_000;
+/** A set of another build that nobody has used for this long is left over. */
+const UNUSED_MS = 30 * 86_400_000;
+const SET_NAME = /^[0-9a-f]{64}$/;
 const PUBLISH_ATTEMPTS_MAX = 3;
 const REPORT_BYTES = 8 * 1024 * 1024;
 
@@ -183,9 +186,10 @@ function ignoring(codes: readonly string[], step: () => void): boolean {
 
 function removeLeftovers(base: string, nowMs: number): void {
   for (const name of readdirSync(base)) {
-    if (!name.startsWith('.unpack-')) continue;
+    const isSet = SET_NAME.test(name);
+    if (!isSet && !name.startsWith('.unpack-')) continue;
     const entry = lstatSync(join(base, name), { throwIfNoEntry: false });
-    if (entry !== undefined && nowMs - entry.mtimeMs > LEFTOVER_MS) {
+    if (entry !== undefined && nowMs - entry.mtimeMs > (isSet ? UNUSED_MS : LEFTOVER_MS)) {
       rmSync(join(base, name), { recursive: true, force: true });
     }
   }

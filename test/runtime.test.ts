@@ -13,6 +13,7 @@ import {
   openRuntime,
   runtimeBases,
   type RuntimeManifest,
+  useRuntime,
 } from '../src/runtime.ts';
 import { createTarReader, unpackRole } from '../src/unpack.ts';
 
@@ -90,6 +91,22 @@ describe('Unpacking', () => {
     await utimes(join(base, '.unpack-new'), 5_000, 5_000);
     await unpack(manifest, 6_000_000);
     expect((await readdir(base)).toSorted()).toEqual(['.unpack-new', manifest.archive_sha256].toSorted());
+  });
+
+  test('removes the sets of other builds that were not in use for 30 days, and nothing else', async () => {
+    const [used, unused, other] = ['a'.repeat(64), 'b'.repeat(64), 'wasm'];
+    const nowMs = 100 * 86_400_000;
+    for (const name of [used, unused, other]) {
+      mkdirSync(join(base, name), { mode: 0o700 });
+      await utimes(join(base, name), 1_000, 1_000);
+    }
+    useRuntime(join(base, used), createManualClock(nowMs - 29 * 86_400_000)).close();
+    await unpack(manifest, nowMs);
+    expect((await readdir(base)).toSorted()).toEqual([used, other, manifest.archive_sha256].toSorted());
+  });
+
+  test('is not hindered by a set that cannot be marked as in use', () => {
+    expect(() => useRuntime(join(base, 'gone'), createSystemClock()).close()).not.toThrow();
   });
 });
 

@@ -13,7 +13,7 @@ import type { SettingsOf } from '../config/settings.ts';
 import { createEdge, type Edge, edgeLimits } from '../edge/edge.ts';
 import { createEngine } from '../engine/create.ts';
 import type { Engine } from '../engine/engine.ts';
-import { openRuntime, type RuntimeManifest, runtimeBases } from '../runtime.ts';
+import { openRuntime, type RuntimeManifest, runtimeBases, useRuntime } from '../runtime.ts';
 import type { Context } from './context.ts';
 import { binding, commandOfProgram } from './lifetime.ts';
 
@@ -53,6 +53,8 @@ export async function openEngine(options: {
     clock,
     terminal,
   });
+  const use = useRuntime(dir, clock);
+  closing.defer(() => use.close());
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
   const engine = await createEngine({
