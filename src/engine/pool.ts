@@ -7,6 +7,7 @@ import type { VersionSettings } from '../model/function.ts';
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 import { createBacklog } from './backlog.ts';
 import type { Pool, PoolStats, VersionRef } from './engine.ts';
+import { createGrowth, type Demand, type Growth } from './growth.ts';
 import { createQueue, type Invocation, type Queue } from './queue.ts';
 import { type ExitFault, type Fault, startCode } from './results.ts';
 import type { Roster } from './roster.ts';
@@ -40,8 +41,6 @@ type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutco
 
 const BACKOFF = { delayMsMin: LIMITS.workerRetryMsMin, delayMsMax: LIMITS.workerRetryMsMax };
 const RECYCLING_MS_MIN = 100;
-/** Looks of the sweep after which a queue stands. */
-const STANDING_LOOKS = 5;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
 
@@ -60,9 +59,7 @@ export class VersionPool implements Pool, WorkerOwner {
   #failures = 0;
   #lastFault: Fault = { code: 'guest_start_failed', detail: null };
   #retryAtMs = 0;
-  /** Since the workers last answered one request each: how many answers, and how many looks of the sweep. */
-  #answers = 0;
-  #looks = 0;
+  readonly #growth: Growth;
   readonly #backlog = createBacklog();
   /** The worker that was given something last. */
   #last: Worker | null = null;
@@ -74,6 +71,7 @@ export class VersionPool implements Pool, WorkerOwner {
     this.ref = options.ref;
     this.recyclingMsMax = Math.max(options.settings.max_execution_ms, RECYCLING_MS_MIN);
     this.#queue = createQueue(options.limits.queueLengthMax);
+    this.#growth = createGrowth(options.limits);
   }
 
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome> {
@@ -136,7 +134,7 @@ export class VersionPool implements Pool, WorkerOwner {
       const outcome = { ok: false, code: 'worker_lost', detail: 'no worker became ready in time' } as const;
       for (const warming of lateWarmings) warming.resolve(outcome);
     }
-    this.#look();
+    this.#growth.look(this.#demand());
     this.#grow();
     this.#checkSettled();
     return this.#queue.length > 0 || this.#warmings.length > 0;
@@ -164,7 +162,7 @@ export class VersionPool implements Pool, WorkerOwner {
 
   onAnswer(worker: Worker, invocation: Invocation, outcome: InvocationOutcome, cpuUs: number): void {
     this.#backlog.answered(cpuUs);
-    this.#answers += 1;
+    this.#growth.answered();
     if (worker.given.length === 0) this.#busy -= 1;
     this.#feed(worker);
     invocation.resolve(outcome);
@@ -298,38 +296,20 @@ export class VersionPool implements Pool, WorkerOwner {
     const nowMs = clock.monotonicMs();
     const kept = this.#phase === 'open' ? this.#floor : 0;
     const warm = this.#warmings.reduce((most, warming) => Math.max(most, warming.count), kept);
-    const missing = Math.max(this.#missingForQueue(nowMs), warm - this.#members.size);
+    const missing = Math.max(this.#growth.missing(this.#demand(), nowMs), warm - this.#members.size);
     const count = Math.min(missing, limits.workersMax - this.#members.size);
     if (count <= 0) return;
     if (nowMs < this.#retryAtMs) {
       if (this.#members.size === 0) this.#fail(this.#lastFault);
       return;
     }
-    this.#looks = 0;
+    this.#growth.started();
     for (let started = 0; started < count; started += 1) if (!this.#start()) return;
   }
 
-  /** Counts looks and not time: while this process itself has to wait, nobody is answered. */
-  #look(): void {
-    const isMoving = this.#queue.length === 0 || this.#answers >= this.#members.size;
-    if (isMoving) this.#answers = 0;
-    this.#looks = isMoving ? 0 : this.#looks + 1;
-  }
-
-  /**
-   * A queue that moves needs no more workers: they would only take the processors from each other. A slow one
-   * gets as many as keep the processors busy; one that stands doubles them, since its guests wait for
-   * something.
-   */
-  #missingForQueue(nowMs: number): number {
+  #demand(): Demand {
     const oldestMs = this.#queue.oldestMs();
-    if (oldestMs === null) return 0;
-    const unserved = this.#queue.length - this.#starting;
-    if (this.#members.size === 0) return Math.min(unserved, 1);
-    const isParallel = this.#members.size < this.#options.limits.workersBusy;
-    const patienceMs = isParallel ? LIMITS.queueMovesMs : LIMITS.queueStandsMs;
-    const isPatient = nowMs - oldestMs < patienceMs || (!isParallel && this.#looks < STANDING_LOOKS);
-    return isPatient ? 0 : Math.min(unserved, this.#members.size);
+    return { queued: this.#queue.length, oldestMs, starting: this.#starting, workers: this.#members.size };
   }
 
   #start(): boolean {
