@@ -19,8 +19,9 @@
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
-/* Bytes at the start of each body area that stay resident between requests. */
+/* Bytes at the start of each body area that stay resident: of a worker's first slot, which is used most. */
 #define BODY_KEEP_BYTES 65536u
+#define BODY_KEEP_BYTES_OTHER 16384u
 #define RESULT_LAST ((uint32_t)EDGE_RESULT_INSTANTIATE_FAILED)
 #define STATE_OF(generation, state) (((generation) << 8) | (uint32_t)(state))
 
@@ -131,10 +132,10 @@ void edge_fd_close(int32_t fd) {
 
 /* Gives back the pages of a body area beyond the part that stays resident. */
 static void trim(struct edge_ring *ring, uint32_t slot, unsigned part, uint32_t touched) {
-  if (touched <= BODY_KEEP_BYTES) return;
+  const uint32_t keep = slot % EDGE_WORKER_SLOTS == 0 ? BODY_KEEP_BYTES : BODY_KEEP_BYTES_OTHER;
+  if (touched <= keep) return;
   const uint32_t end = (touched + EDGE_PAGE - 1) / EDGE_PAGE * EDGE_PAGE;
-  (void)madvise(slot_start(ring, slot) + ring->geometry.offset[part] + BODY_KEEP_BYTES, end - BODY_KEEP_BYTES,
-                MADV_REMOVE);
+  (void)madvise(slot_start(ring, slot) + ring->geometry.offset[part] + keep, end - keep, MADV_REMOVE);
 }
 
 static uint32_t first_of(uint32_t slot) { return slot - slot % EDGE_WORKER_SLOTS; }
@@ -208,6 +209,7 @@ int32_t edge_ring_withdraw(struct edge_ring *ring, uint32_t slot, uint32_t gener
 static bool take(struct edge_ring *ring, uint32_t slot, uint32_t *out) {
   struct edge_slot *control = control_of(ring, slot);
   struct edge_slot_note *note = &ring->note[slot];
+  if (note->awaited != EDGE_AWAIT_START && note->awaited != EDGE_AWAIT_ANSWER) return false;
   const uint32_t word = load(state_of(ring, slot));
   const uint32_t state = word & 0xffu;
   const bool started =

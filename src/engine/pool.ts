@@ -42,6 +42,12 @@ type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutco
 const BACKOFF = { delayMsMin: LIMITS.workerRetryMsMin, delayMsMax: LIMITS.workerRetryMsMax };
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
+const WAITED: InvocationOutcome = {
+  kind: 'fault',
+  code: 'execution_timeout',
+  detail: 'it waited in the queue',
+  logs: null,
+};
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
 
 export class VersionPool implements Pool, WorkerOwner {
@@ -78,7 +84,7 @@ export class VersionPool implements Pool, WorkerOwner {
     if (this.#phase !== 'open') return Promise.resolve(SHUTTING_DOWN);
     return new Promise((resolve) => {
       const invocation: Invocation = { request, deadlineMs, resolve, sinceMs: 0, slot: -1 };
-      const worker = this.#choose(invocation);
+      const worker = this.#queue.length > 0 ? undefined : this.#choose(invocation);
       if (worker === undefined) this.#wait(invocation);
       else if (this.#post(worker, invocation) === 'refused') this.#feed(worker);
     });
@@ -126,7 +132,7 @@ export class VersionPool implements Pool, WorkerOwner {
    */
   tick(nowMs: number): boolean {
     if (this.#phase === 'closed') return false;
-    const late = this.#options.roster.isAttached ? this.#lateOutcome() : RESTARTING;
+    const late = this.#options.roster.isAttached ? WAITED : RESTARTING;
     this.#queue.takeLate(nowMs, (waiting) => waiting.resolve(late));
     const lateWarmings = this.#warmings.filter((warming) => nowMs >= warming.deadlineMs);
     if (lateWarmings.length > 0) {
@@ -138,6 +144,10 @@ export class VersionPool implements Pool, WorkerOwner {
     this.#grow();
     this.#checkSettled();
     return this.#queue.length > 0 || this.#warmings.length > 0;
+  }
+
+  hasIdle(): boolean {
+    return this.#idle.length > 0;
   }
 
   spares(count: 'above_min' | 'last'): boolean {
@@ -168,19 +178,24 @@ export class VersionPool implements Pool, WorkerOwner {
     invocation.resolve(outcome);
   }
 
-  onWithdrawn(invocations: readonly Invocation[]): void {
+  onWithdrawn(worker: Worker, invocations: readonly Invocation[]): void {
     if (this.#phase === 'closed') {
       for (const invocation of invocations) invocation.resolve(SHUTTING_DOWN);
       return;
     }
+    if (worker.state === 'idle') {
+      this.#busy -= 1;
+      this.#idle.unshift(worker);
+    }
     const nowMs = this.#options.clock.monotonicMs();
-    for (const invocation of invocations) invocation.sinceMs = nowMs;
+    const sinceMs = this.#queue.oldestMs() ?? nowMs;
+    for (const invocation of invocations) invocation.sinceMs = sinceMs;
     this.#queue.putBack(invocations);
     for (;;) {
       const first = this.#queue.first();
-      const worker = first === undefined ? undefined : this.#choose(first);
-      if (worker === undefined) return;
-      this.#feed(worker);
+      const next = first === undefined ? undefined : this.#choose(first);
+      if (next === undefined) return;
+      this.#feed(next);
     }
   }
 
@@ -209,7 +224,7 @@ export class VersionPool implements Pool, WorkerOwner {
         while: state,
       });
       if (state === 'starting') this.#noteFailure({ ...fault, code: startCode(fault) });
-      else if (worker.served === 0 && state === 'idle') this.#noteFailure(fault);
+      else if (worker.served === 0 && worker.given.length === 0) this.#noteFailure(fault);
       endAll(worker, { kind: 'fault', code: fault.code, detail: fault.detail, logs: null });
     }
     this.#grow();
@@ -275,14 +290,16 @@ export class VersionPool implements Pool, WorkerOwner {
     this.#grow();
   }
 
-  /** A worker takes from the queue what it has room for; one that has nothing to do idles. */
+  /** A worker takes what it has room for and what is not late; one that has nothing to do idles. */
   #feed(worker: Worker): void {
+    const { clock } = this.#options;
     if (worker.hasExited || this.#phase === 'closed') return;
     for (;;) {
       const next = this.#queue.first();
       if (next === undefined || !(worker.state === 'idle' || this.#backlog.hasRoom(worker, next))) break;
       this.#queue.take();
-      if (this.#post(worker, next) === 'lost') return;
+      if (clock.monotonicMs() >= next.deadlineMs) next.resolve(WAITED);
+      else if (this.#post(worker, next) === 'lost') return;
     }
     if (worker.state !== 'idle') return;
     this.#idle.push(worker);
@@ -349,10 +366,6 @@ export class VersionPool implements Pool, WorkerOwner {
     const ended = this.#warmings;
     this.#warmings = [];
     for (const warming of ended) warming.resolve(outcome);
-  }
-
-  #lateOutcome(): InvocationOutcome {
-    return { kind: 'fault', code: 'execution_timeout', detail: 'it waited in the queue', logs: null };
   }
 
   /** Resolves when `isSettled` holds after a change, or after `ms`. */

@@ -195,18 +195,29 @@ export class Roster {
     this.end(worker);
   }
 
-  /** A worker that has answered nothing since the last look gives up what it has not begun. */
+  /**
+   * A worker that has answered nothing since the last look gives up what it has not begun. Even all of it, if
+   * another idles: it may be that the kernel gives this one no time.
+   */
   #sweepBusy(ring: Ring, worker: Worker, nowMs: number): void {
     this.#lookAtGiven(ring, worker, nowMs);
     const first = worker.given[0];
     if (first === undefined || worker.state !== 'busy') return;
-    if (nowMs >= first.deadlineMs) {
-      this.#killed += 1;
-      this.#kill(ring, worker, { kind: 'fault', ...LATE, logs: null });
-      return;
+    if (nowMs >= first.deadlineMs) return this.#late(ring, worker, nowMs);
+    if (worker.servedAtLook === worker.served) {
+      this.#withdraw(ring, worker, worker.owner.hasIdle() ? 'all' : 'others');
     }
-    if (worker.servedAtLook === worker.served) this.#withdraw(ring, worker);
     worker.servedAtLook = worker.served;
+  }
+
+  /** Its first invocation is late. What it has not begun, and what ends just now, is no reason to kill it. */
+  #late(ring: Ring, worker: Worker, nowMs: number): void {
+    const first = worker.given[0];
+    this.#withdraw(ring, worker, 'others');
+    this.#lookAtGiven(ring, worker, nowMs);
+    if (worker.given[0] !== first) return;
+    this.#killed += 1;
+    this.#kill(ring, worker, { kind: 'fault', ...LATE, logs: null });
   }
 
   #lookAtGiven(ring: Ring, worker: Worker, nowMs: number): void {
@@ -215,23 +226,36 @@ export class Roster {
     }
   }
 
-  /** Takes back what it has not begun; the first stays when it has begun none. */
-  #withdraw(ring: Ring, worker: Worker): void {
-    worker.isStuck = true;
+  /**
+   * Takes back what it has not begun. With `others` the first stays when it has begun none: that one it must
+   * answer, or die of.
+   */
+  #withdraw(ring: Ring, worker: Worker, which: 'all' | 'others'): void {
     const { given, generation, slot } = worker;
     const [first, ...others] = given;
+    worker.isStuck = true;
     if (first === undefined) return;
     const canGo = (invocation: Invocation): boolean => ring.withdraw(invocation.slot, generation);
     const gone = others.filter(canGo);
-    if (gone.length < others.length && canGo(first)) gone.unshift(first);
+    if ((which === 'all' || gone.length < others.length) && canGo(first)) gone.unshift(first);
     if (gone.length === 0) return;
     given.splice(0, given.length, ...given.filter((invocation) => !gone.includes(invocation)));
     for (const invocation of gone) worker.freeSlots |= 1 << (invocation.slot - slot);
-    worker.owner.onWithdrawn(gone);
+    if (given.length === 0 && !worker.hasExited) this.#rest(worker, this.#clock.monotonicMs());
+    worker.owner.onWithdrawn(worker, gone);
+  }
+
+  /** It has nothing to answer any more. */
+  #rest(worker: Worker, nowMs: number): void {
+    this.#busy -= 1;
+    worker.state = 'idle';
+    worker.sinceMs = nowMs;
+    worker.isRecycling = true;
+    worker.isStuck = false;
   }
 
   #kill(ring: Ring, worker: Worker, outcome: InvocationOutcome): void {
-    this.#withdraw(ring, worker);
+    this.#withdraw(ring, worker, 'others');
     worker.owner.onKilled(worker, outcome);
     this.end(worker);
   }
@@ -298,12 +322,7 @@ export class Roster {
     worker.freeSlots |= 1 << (invocation.slot - worker.slot);
     worker.served += 1;
     worker.isStuck = false;
-    if (worker.given.length === 0) {
-      this.#busy -= 1;
-      worker.state = 'idle';
-      worker.sinceMs = nowMs;
-      worker.isRecycling = true;
-    }
+    if (worker.given.length === 0) this.#rest(worker, nowMs);
     worker.owner.onAnswer(worker, invocation, outcome, cpuUs);
   }
 
@@ -313,7 +332,7 @@ export class Roster {
     if (worker.state === 'busy') this.#lookAtGiven(ring, worker, nowMs);
     else if (worker.state === 'starting' && ring.look(worker.slot, worker.generation))
       this.#take(ring, 0, nowMs);
-    if (worker.state === 'busy') this.#withdraw(ring, worker);
+    if (worker.state === 'busy') this.#withdraw(ring, worker, 'all');
     const phase = ring.hints(worker.slot) & PHASE_MASK;
     const fault = worker.state === 'ending' ? null : exitFault({ how: event.how, value: event.value, phase });
     if (worker.state === 'busy') this.#busy -= 1;

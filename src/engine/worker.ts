@@ -42,8 +42,8 @@ export type WorkerOwner = {
   onStartFailed(worker: Worker, fault: Fault): void;
   /** `cpuUs` is the processor time that the worker says it took. */
   onAnswer(worker: Worker, invocation: Invocation, outcome: InvocationOutcome, cpuUs: number): void;
-  /** It was given these, in this order, and has not begun them. */
-  onWithdrawn(invocations: readonly Invocation[]): void;
+  /** It was given these, in this order, and has not begun them; it is idle when that was all it had. */
+  onWithdrawn(worker: Worker, invocations: readonly Invocation[]): void;
   /** It is being killed in the middle of a request, whose outcome this is. */
   onKilled(worker: Worker, outcome: InvocationOutcome): void;
   /** It was idle and is being killed. */
@@ -52,6 +52,8 @@ export type WorkerOwner = {
   onGone(worker: Worker, fault: ExitFault | null): void;
   /** The engine process died, and the worker with it. */
   onLost(worker: Worker): void;
+  /** Whether another worker could take something at once. */
+  hasIdle(): boolean;
   /** Whether an idle worker may go to make room; `last` asks for the last ones too. */
   spares(count: 'above_min' | 'last'): boolean;
 };

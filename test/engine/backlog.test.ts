@@ -1,8 +1,9 @@
 // What a worker is given beside the request that it serves, and how it comes back when that one lasts.
 import { beforeEach, describe, expect, test } from 'bun:test';
+import { LIMITS } from '../../src/base/limits.ts';
 import { HOW } from '../../src/engine/frames.ts';
 import { WORKER_SLOTS } from '../../src/engine/geometry.ts';
-import type { VersionPool } from '../../src/engine/pool.ts';
+import type { PoolLimits, VersionPool } from '../../src/engine/pool.ts';
 import { createFakeRing } from './fake_ring.ts';
 import { createPoolHost, type Held, type PoolHost, WORKERS } from './pool_host.ts';
 
@@ -15,8 +16,8 @@ beforeEach(() => {
 const ALL = Array.from({ length: WORKER_SLOTS }, (_, index) => `/${index}`);
 
 /** A pool of two idle workers whose guest takes `cpuUs`; the calls so far are forgotten. */
-async function measuredPool(cpuUs: number): Promise<VersionPool> {
-  const pool = host.openPool({ queueLengthMax: 40 });
+async function measuredPool(cpuUs: number, limits: Partial<PoolLimits> = {}): Promise<VersionPool> {
+  const pool = host.openPool({ queueLengthMax: 40, ...limits });
   void pool.warm(2);
   host.ring.ready(0);
   host.ring.ready(1);
@@ -71,6 +72,31 @@ describe('A worker whose guest takes little', () => {
     host.ring.answer(0, 1);
     host.roster.drain();
     expect(pool.stats()).toMatchObject({ busy: 2, queued: WORKER_SLOTS - 2 });
+  });
+
+  test('is given nothing that came after what waits in the queue', async () => {
+    const pool = await measuredPool(1);
+    const request = { requestId: 'r', method: 'POST', headers: '', body: new Uint8Array(65_537) };
+    const deadlineMs = host.clock.monotonicMs() + 500;
+    for (const path of ['/1', '/2', '/3']) void pool.invoke({ ...request, path }, deadlineMs);
+    host.invoke(pool, '/small');
+    expect(host.ring.calls).toEqual(['post 1:1 /1', 'post 0:1 /2']);
+    host.ring.answer(1, 1);
+    host.roster.drain();
+    expect(host.ring.calls.slice(2)).toEqual(['post 1:1 /3', 'post 1:1 /small']);
+  });
+
+  test('is not given what is late already', async () => {
+    const pool = await measuredPool(1_000);
+    invokeAll(pool, 2);
+    const late = host.invoke(pool, '/late', 10);
+    await host.clock.advance(10);
+    host.ring.answer(1);
+    host.roster.drain();
+    await host.settle();
+    expect(kindsOf([late])).toEqual(['execution_timeout']);
+    expect(host.ring.calls).toEqual(['post 1:1 /0', 'post 0:1 /1']);
+    expect(pool.stats()).toMatchObject({ idle: 1, queued: 0 });
   });
 
   test('is given a large body only when it idles', async () => {
@@ -161,6 +187,83 @@ describe('What waits behind a request that lasts', () => {
     await host.settle();
     expect(kindsOf(helds)).toEqual(['guest_crashed', 'answer', 'answer']);
     expect(host.roster.stats()).toMatchObject({ crashed: 1, busy: 0 });
+  });
+
+  test('runs elsewhere with that request when the worker dies before it has begun any', async () => {
+    const pool = await measuredPool(1);
+    host.ring.hasBegun = () => false;
+    const helds = invokeAll(pool, 2);
+    host.exit(1);
+    expect(host.ring.calls.slice(-2)).toEqual(['post 0:1 /0', 'post 0:1 /1']);
+    host.ring.answer(0, 1);
+    host.ring.answer(0, 1);
+    host.roster.drain();
+    await host.settle();
+    expect(kindsOf(helds)).toEqual(['answer', 'answer']);
+    expect(pool.stats()).toMatchObject({ workers: 1, busy: 0, idle: 1 });
+  });
+
+  test('runs elsewhere with that request when a worker gets no time and another idles', async () => {
+    const pool = await measuredPool(1);
+    host.ring.hasBegun = () => false;
+    invokeAll(pool, 2);
+    host.sweep();
+    host.sweep();
+    expect(host.ring.calls.slice(-2)).toEqual(['post 0:1 /0', 'post 0:1 /1']);
+    expect(pool.stats()).toMatchObject({ busy: 1, idle: 1, queued: 0 });
+    host.sweep();
+    host.sweep();
+    expect(host.ring.calls.slice(-2)).toEqual(['post 1:1 /0', 'post 1:1 /1']);
+    expect(host.roster.stats()).toMatchObject({ busy: 1, killed: 0 });
+  });
+
+  test('is killed with its worker when that has begun none and nobody else idles', async () => {
+    const pool = await measuredPool(1_000);
+    host.ring.hasBegun = () => false;
+    const helds = invokeAll(pool, 2, 100);
+    for (let look = 0; look < 3; look += 1) host.sweep();
+    await host.clock.advance(100);
+    host.sweep();
+    await host.settle();
+    expect(kindsOf(helds)).toEqual(['execution_timeout', 'execution_timeout']);
+    expect(host.roster.stats()).toMatchObject({ killed: 2, busy: 0 });
+  });
+
+  test('is a timeout without harm to that request when only what waits is late', async () => {
+    const pool = await measuredPool(1);
+    const late = host.invoke(pool, '/late', 3);
+    const served = host.invoke(pool, '/served', 500);
+    host.ring.hasBegun = (slot) => slot === WORKER_SLOTS + 1;
+    await host.clock.advance(4);
+    host.sweep();
+    await host.settle();
+    expect(kindsOf([late, served])).toEqual(['execution_timeout', null]);
+    expect(host.ring.calls.filter((call) => call.startsWith('kill'))).toEqual([]);
+  });
+
+  test('is served on when that request is late and ends while the worker is looked at', async () => {
+    const pool = await measuredPool(1);
+    const helds = [host.invoke(pool, '/first', 3), host.invoke(pool, '/second', 500)];
+    host.ring.hasBegun = () => true;
+    const { look } = host.ring;
+    let looks = 0;
+    host.ring.look = (slot, generation) => (looks += 1) > 2 && look(slot, generation);
+    host.ring.report(1, { cpuUs: 1 }, 'lost');
+    await host.clock.advance(4);
+    host.sweep();
+    await host.settle();
+    expect(kindsOf(helds)).toEqual(['answer', null]);
+    expect(host.roster.stats()).toMatchObject({ killed: 0 });
+  });
+
+  test('does not make a queue look younger than it is', async () => {
+    const pool = await measuredPool(1, { workersMax: 3, workersBusy: 3 });
+    for (let round = 0; round < 2; round += 1) invokeAll(pool, WORKER_SLOTS, 5_000);
+    host.invoke(pool, '/waits', 5_000);
+    host.sweep();
+    await host.clock.advance(LIMITS.queueMovesMs);
+    host.sweep();
+    expect(host.ring.calls.filter((call) => call.startsWith('fork'))).toEqual(['fork 2:1']);
   });
 
   test('runs elsewhere when the worker lies', async () => {

@@ -23,8 +23,10 @@ export type FakeRing = Ring & {
   readonly calls: string[];
   /** Workers that are forked and not freed, with their generation. */
   readonly alive: Map<number, number>;
-  /** Slots with a request, by worker, oldest first: it serves the first. */
+  /** Slots with a request, by worker, oldest first. */
   readonly posted: Map<number, number[]>;
+  /** Whether a worker has begun the request in this slot of `slots`: the oldest unless a test says so. */
+  hasBegun: (slot: number, slots: readonly number[]) => boolean;
   hintsOf: number;
   postOutcome: PostOutcome;
   takesForks: boolean;
@@ -73,6 +75,7 @@ export function createFakeRing(workers: number): FakeRing {
     calls,
     alive,
     posted,
+    hasBegun: (slot, slots) => slot === slots[0],
     hintsOf: 0,
     postOutcome: 'posted',
     takesForks: true,
@@ -96,9 +99,10 @@ export function createFakeRing(workers: number): FakeRing {
     },
     withdraw(slot, generation) {
       const slots = posted.get(placeOf(slot)) ?? [];
-      if (slots.indexOf(slot) < 1) return false;
+      const at = slots.indexOf(slot);
+      if (at < 0 || ring.hasBegun(slot, slots)) return false;
       calls.push(`withdraw ${placeOf(slot)}:${generation}`);
-      slots.splice(slots.indexOf(slot), 1);
+      slots.splice(at, 1);
       return true;
     },
     drain() {

@@ -222,9 +222,9 @@ static void pages_case(void) {
   MUST(edge_ring_drain(ring, SLOTS) == 1);
   MUST(resident(request, BODY) == BODY / EDGE_PAGE && resident(response, BODY) == BODY / EDGE_PAGE);
   MUST(edge_ring_release(ring, 3, GENERATION) == 0);
-  MUST(resident(request, BODY) == 16 && resident(response, BODY) == 16);
+  MUST(resident(request, BODY) == 4 && resident(response, BODY) == 4);
   edge_ring_free(ring, 3); /* not the first slot of a worker */
-  MUST(resident(request, BODY) == 16);
+  MUST(resident(request, BODY) == 4);
   edge_ring_free(ring, 0);
   MUST(resident(request, BODY) == 0 && *state_of(3) == EDGE_SLOT_FREE && post(3) == -1);
 }
