@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FIRST_KEPT 3
@@ -78,6 +80,34 @@ static bool directory_enter(const char *directory) {
   return geteuid() != 0 || chroot(".") != 0 || chdir("/") == 0;
 }
 
+/* Every right on files that a kernel of this Landlock version knows, as a mask; kernel documentation. */
+static uint64_t file_rights(long version) {
+  const unsigned counts[] = {0, 13, 14, 15, 15, 16};
+  const size_t last = sizeof counts / sizeof counts[0] - 1;
+  return (1ull << counts[version > (long)last ? last : (size_t)version]) - 1;
+}
+
+/* From here on no path opens but those below the working directory, or none at all. */
+static bool paths_shut(bool keeps_directory) {
+  const long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  if (version < 1) return true; /* a kernel without Landlock: the filters and the identity are the wall */
+  const struct landlock_ruleset_attr handled = {.handled_access_fs = file_rights(version)};
+  const int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
+  if (rules < 0) return false;
+  bool done = true;
+  if (keeps_directory) {
+    struct landlock_path_beneath_attr below = {.allowed_access = handled.handled_access_fs &
+                                                                 ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE};
+    below.parent_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    done = below.parent_fd >= 0 &&
+           syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) == 0;
+    if (below.parent_fd >= 0) close(below.parent_fd);
+  }
+  done = done && syscall(SYS_landlock_restrict_self, rules, 0) == 0;
+  close(rules);
+  return done;
+}
+
 static bool identity_drop(void) {
   if (geteuid() != 0) return true;
   return setgroups(0, NULL) == 0 && setresgid(EDGE_SANDBOX_ID, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0 &&
@@ -96,6 +126,7 @@ bool edge_sandbox_enter(const struct edge_sandbox *sandbox) {
    */
   (void)identity_drop();
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return false;
+  if (!paths_shut(sandbox->directory != NULL)) return false;
   /* After the change of identity, which clears it. */
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == sandbox->parent;
 }

@@ -21,8 +21,11 @@ struct edge_sandbox {
   uint32_t cpu_seconds; /* RLIMIT_CPU; 0: none */
   pid_t parent;         /* ends with it */
   const char *name;     /* as the process list shows it, up to 15 bytes */
-  const char
-      *directory; /* becomes the working directory, as root the root too where allowed; NULL: no change */
+  /*
+   * Becomes the working directory, as root the root too where allowed, and the only place where a path opens;
+   * NULL: no path opens.
+   */
+  const char *directory;
 };
 
 /* In the zygote, for all its children: every signal has its default action again. */
@@ -30,7 +33,7 @@ void edge_sandbox_signals(void);
 
 /*
  * Also empties the signal mask. False when something that the wall needs is refused; identity and out-of-
- * memory score are given up where allowed.
+ * memory score are given up where allowed, and paths where the kernel has Landlock (5.13).
  */
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox);
 

@@ -1,7 +1,7 @@
 // The native code where no guest can reach it: what a lying worker gets from the ring, and what the filters
 // of system calls stop. The C programs beside this file are compiled with the sources under test.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtempSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,11 @@ const dir = mkdtempSync(join(tmpdir(), 'edge-native-'));
 
 beforeAll(async () => {
   const { command } = await findCompiler(process.env['CC']);
-  const programs = { ring_check: ['ring.c', 'ring_command.c'], seccomp_check: ['seccomp.c'] };
+  const programs = {
+    ring_check: ['ring.c', 'ring_command.c'],
+    seccomp_check: ['seccomp.c'],
+    sandbox_check: ['sandbox.c'],
+  };
   for (const [name, sources] of Object.entries(programs)) {
     const paths = [join(import.meta.dir, `${name}.c`), ...sources.map((source) => join(NATIVE, source))];
     const output = join(dir, name);
@@ -53,6 +57,53 @@ describe('The ring', () => {
   ])('%s: %s', (name) => {
     expect(run('ring_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });
   });
+});
+
+describe('The files of a sandbox', () => {
+  /** A directory with the file `given`, and the file `outside` beside it, all open to everybody. */
+  const place = (): { inner: string; outer: string } => {
+    const outer = mkdtempSync(join(dir, 'place-'));
+    const inner = join(outer, 'inner');
+    mkdirSync(inner);
+    for (const path of [join(inner, 'given'), join(outer, 'outside')])
+      writeFileSync(path, 'text', { mode: 0o666 });
+    for (const path of [dir, outer, inner]) chmodSync(path, 0o777);
+    return { inner, outer };
+  };
+  const enter = (kind: 'worker' | 'compile', what: string, inner = place().inner): number | null =>
+    run('sandbox_check', kind, inner, what).exitCode;
+  /** Landlock has been in kernels since 5.13; without it the filters of system calls stand alone. */
+  const hasLandlock = (): boolean => run('sandbox_check', 'version').exitCode === 0;
+  const EACCES = 13;
+  const EXDEV = 18;
+
+  test.each([['nothing'], ['read inside'], ['write inside']])('compile may: %s', (what) => {
+    expect(enter('compile', what)).toBe(0);
+  });
+
+  test.each([
+    ['read outside'],
+    ['read system'],
+    ['list'],
+    ['write outside'],
+    ['remove outside'],
+    ['move out'],
+  ])('compile may not: %s', (what) => {
+    const { inner, outer } = place();
+    const exitCode = enter('compile', what, inner);
+    if (!hasLandlock()) return expect(exitCode).toBe(0);
+    expect([EACCES, EXDEV]).toContain(exitCode ?? 0);
+    expect(existsSync(join(outer, 'outside'))).toBe(true);
+    expect(existsSync(join(outer, 'made'))).toBe(false);
+  });
+
+  test.each([['read inside'], ['write inside'], ['read outside'], ['read system'], ['list']])(
+    'a worker may not: %s',
+    (what) => {
+      expect(enter('worker', 'nothing')).toBe(0);
+      expect(enter('worker', what)).toBe(hasLandlock() ? EACCES : 0);
+    },
+  );
 });
 
 /** Calls that are stopped behind every filter. */
