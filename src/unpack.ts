@@ -190,7 +190,7 @@ function removeLeftovers(base: string, nowMs: number): void {
     if (!isSet && !name.startsWith('.unpack-')) continue;
     const entry = lstatSync(join(base, name), { throwIfNoEntry: false });
     if (entry !== undefined && nowMs - entry.mtimeMs > (isSet ? UNUSED_MS : LEFTOVER_MS)) {
-      rmSync(join(base, name), { recursive: true, force: true });
+      ignoring(['EACCES', 'EPERM'], () => rmSync(join(base, name), { recursive: true, force: true }));
     }
   }
 }

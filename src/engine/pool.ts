@@ -83,7 +83,7 @@ export class VersionPool implements Pool, WorkerOwner {
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome> {
     if (this.#phase !== 'open') return Promise.resolve(SHUTTING_DOWN);
     return new Promise((resolve) => {
-      const invocation: Invocation = { request, deadlineMs, resolve, sinceMs: 0, slot: -1 };
+      const invocation: Invocation = { request, deadlineMs, resolve, sinceMs: 0, slot: -1, hasMoved: false };
       const worker = this.#queue.length > 0 ? undefined : this.#choose(invocation);
       if (worker === undefined) this.#wait(invocation);
       else if (this.#post(worker, invocation) === 'refused') this.#feed(worker);
@@ -191,12 +191,7 @@ export class VersionPool implements Pool, WorkerOwner {
     const sinceMs = this.#queue.oldestMs() ?? nowMs;
     for (const invocation of invocations) invocation.sinceMs = sinceMs;
     this.#queue.putBack(invocations);
-    for (;;) {
-      const first = this.#queue.first();
-      const next = first === undefined ? undefined : this.#choose(first);
-      if (next === undefined) return;
-      this.#feed(next);
-    }
+    this.#share();
   }
 
   /** What is missing now is started by the next tick, or when the worker has exited. */
@@ -224,7 +219,7 @@ export class VersionPool implements Pool, WorkerOwner {
         while: state,
       });
       if (state === 'starting') this.#noteFailure({ ...fault, code: startCode(fault) });
-      else if (worker.served === 0 && worker.given.length === 0) this.#noteFailure(fault);
+      else if (worker.served === 0 && state === 'idle') this.#noteFailure(fault);
       endAll(worker, { kind: 'fault', code: fault.code, detail: fault.detail, logs: null });
     }
     this.#grow();
@@ -276,7 +271,18 @@ export class VersionPool implements Pool, WorkerOwner {
     endAll(worker, { kind: 'fault', code: 'guest_crashed', detail: null, logs: null });
     roster.end(worker);
     this.#wait(invocation);
+    this.#share();
     return 'lost';
+  }
+
+  /** Gives what waits to whoever has room for it. */
+  #share(): void {
+    for (;;) {
+      const first = this.#queue.first();
+      const worker = first === undefined ? undefined : this.#choose(first);
+      if (worker === undefined) return;
+      this.#feed(worker);
+    }
   }
 
   #wait(invocation: Invocation): void {

@@ -9,6 +9,8 @@ export type Invocation = {
   sinceMs: number;
   /** Where it lies, while a worker has it. */
   slot: number;
+  /** It was taken from a worker that got no time; that is done once. */
+  hasMoved: boolean;
 };
 
 export type Queue = {

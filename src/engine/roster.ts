@@ -19,6 +19,8 @@ const GENERATION_MAX = 0xff_ffff;
 const HINT_RECYCLING = 0x100;
 const PHASE_MASK = 0xff;
 const ALL_SLOTS = 2 ** WORKER_SLOTS - 1;
+/** Looks without an answer after which a worker may be one that the kernel gives no time. */
+const STARVED_LOOKS = 10;
 const LATE: Fault = { code: 'execution_timeout', detail: null };
 
 /** One thread, no waiting: every method returns at once. Without a ring nothing can be started or posted. */
@@ -92,6 +94,7 @@ export class Roster {
       given: [],
       freeSlots: ALL_SLOTS,
       servedAtLook: -1,
+      looks: 0,
       isStuck: false,
       served: 0,
       isRecycling: false,
@@ -196,18 +199,21 @@ export class Roster {
   }
 
   /**
-   * A worker that has answered nothing since the last look gives up what it has not begun. Even all of it, if
-   * another idles: it may be that the kernel gives this one no time.
+   * A worker that has answered nothing since the last look gives up what waits behind its first, and much
+   * later that too, if it has not begun it and another idles: it may be that the kernel gives this one no
+   * time.
    */
   #sweepBusy(ring: Ring, worker: Worker, nowMs: number): void {
     this.#lookAtGiven(ring, worker, nowMs);
     const first = worker.given[0];
     if (first === undefined || worker.state !== 'busy') return;
     if (nowMs >= first.deadlineMs) return this.#late(ring, worker, nowMs);
-    if (worker.servedAtLook === worker.served) {
-      this.#withdraw(ring, worker, worker.owner.hasIdle() ? 'all' : 'others');
-    }
+    worker.looks = worker.servedAtLook === worker.served ? worker.looks + 1 : 0;
     worker.servedAtLook = worker.served;
+    if (worker.looks === 0) return;
+    const isStarved = worker.looks >= STARVED_LOOKS && !first.hasMoved && worker.owner.hasIdle();
+    if (isStarved) first.hasMoved = true;
+    this.#withdraw(ring, worker, isStarved ? 'all' : 'others');
   }
 
   /** Its first invocation is late. What it has not begun, and what ends just now, is no reason to kill it. */

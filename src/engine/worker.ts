@@ -23,6 +23,8 @@ export type Worker = {
   freeSlots: number;
   /** `served` at the last look of the sweep since it became busy, else -1. */
   servedAtLook: number;
+  /** Looks in a row that found the same `served`. */
+  looks: number;
   /** Nothing is given to it until it has answered. */
   isStuck: boolean;
   served: number;

@@ -1,6 +1,6 @@
 // One process at a time for a data directory: two would each answer from what the other one changes.
 import { Database as Sqlite } from 'bun:sqlite';
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { LIMITS } from '../base/limits.ts';
 
@@ -15,8 +15,11 @@ export type Claim = { close(): void };
  */
 export function claimDirectory(dir: string, role: ClaimRole): Claim | null {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const sqlite = new Sqlite(join(dir, `${role}.lock`), { create: true, strict: true });
+  const path = join(dir, `${role}.lock`);
+  const sqlite = new Sqlite(path, { create: true, strict: true });
   try {
+    // Whoever can open it can lock it. By path, for the system drops a lock with any descriptor of its file.
+    chmodSync(path, 0o600);
     sqlite.run(`PRAGMA busy_timeout = ${LIMITS.claimMs}`);
     sqlite.run('BEGIN EXCLUSIVE');
     return { close: () => sqlite.close() };

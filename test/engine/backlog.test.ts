@@ -189,6 +189,21 @@ describe('What waits behind a request that lasts', () => {
     expect(host.roster.stats()).toMatchObject({ crashed: 1, busy: 0 });
   });
 
+  test('waits with that request when a fresh worker dies before it has begun any', async () => {
+    const pool = host.openPool({ workersMax: 1, queueLengthMax: 40 });
+    void pool.warm(1);
+    host.ring.ready(0);
+    host.roster.drain();
+    host.ring.hasBegun = () => false;
+    const helds = invokeAll(pool, 3);
+    host.exit(0);
+    host.ring.ready(0);
+    host.roster.drain();
+    expect(host.ring.calls.slice(-2)).toEqual(['fork 0:2', 'post 0:2 /0']);
+    await host.settle();
+    expect(kindsOf(helds)).toEqual([null, null, null]);
+  });
+
   test('runs elsewhere with that request when the worker dies before it has begun any', async () => {
     const pool = await measuredPool(1);
     host.ring.hasBegun = () => false;
@@ -201,20 +216,6 @@ describe('What waits behind a request that lasts', () => {
     await host.settle();
     expect(kindsOf(helds)).toEqual(['answer', 'answer']);
     expect(pool.stats()).toMatchObject({ workers: 1, busy: 0, idle: 1 });
-  });
-
-  test('runs elsewhere with that request when a worker gets no time and another idles', async () => {
-    const pool = await measuredPool(1);
-    host.ring.hasBegun = () => false;
-    invokeAll(pool, 2);
-    host.sweep();
-    host.sweep();
-    expect(host.ring.calls.slice(-2)).toEqual(['post 0:1 /0', 'post 0:1 /1']);
-    expect(pool.stats()).toMatchObject({ busy: 1, idle: 1, queued: 0 });
-    host.sweep();
-    host.sweep();
-    expect(host.ring.calls.slice(-2)).toEqual(['post 1:1 /0', 'post 1:1 /1']);
-    expect(host.roster.stats()).toMatchObject({ busy: 1, killed: 0 });
   });
 
   test('is killed with its worker when that has begun none and nobody else idles', async () => {
@@ -294,5 +295,21 @@ describe('What waits behind a request that lasts', () => {
     for (const place of host.ring.alive.keys()) host.exit(place);
     await closing;
     expect(kindsOf(others)).toEqual(['shutting_down', 'shutting_down']);
+  });
+});
+
+describe('A request that its worker has not begun for long', () => {
+  test('goes to another one that idles, once', async () => {
+    const pool = await measuredPool(1);
+    host.ring.hasBegun = () => false;
+    invokeAll(pool, 1);
+    for (let look = 0; look < 10; look += 1) host.sweep();
+    expect(host.ring.calls).toEqual(['post 1:1 /0']);
+    host.sweep();
+    expect(host.ring.calls.slice(-2)).toEqual(['withdraw 1:1', 'post 0:1 /0']);
+    expect(pool.stats()).toMatchObject({ busy: 1, idle: 1, queued: 0 });
+    for (let look = 0; look < 30; look += 1) host.sweep();
+    expect(host.ring.calls.at(-1)).toBe('post 0:1 /0');
+    expect(host.roster.stats()).toMatchObject({ busy: 1, killed: 0 });
   });
 });

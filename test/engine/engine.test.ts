@@ -20,6 +20,13 @@ const enginePid = (): number => {
   return pid;
 };
 
+/** Clock ticks that a process has run so far, of which a second has 100. */
+function ticksOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const [, utime, stime] = /\) \S(?: \S+){10} (\d+) (\d+) /.exec(stat) ?? [];
+  return Number(utime) + Number(stime);
+}
+
 describe('A guest', () => {
   test.each([['hello/hello-c.wasm'], ['hello/hello-rust.wasm'], ['hello/hello-assemblyscript.wasm']])(
     'answers: %s',
@@ -174,8 +181,9 @@ describe('A worker that is killed from outside', () => {
     await pool.warm(1);
     const worker = childrenOf(enginePid()).find((pid) => !before.includes(pid));
     if (worker === undefined) throw new Error('there is no worker');
+    const ticks = ticksOf(worker);
     const outcome = host.invoke(pool);
-    await until('it runs', () => pool.stats().busy === 1);
+    await until('the guest loops', () => ticksOf(worker) > ticks + 1);
     process.kill(worker, 'SIGKILL');
     expect(codeOf(await outcome)).toBe('worker_lost');
     await until('there is another', () => pool.stats().idle === 1);

@@ -183,6 +183,23 @@ describe('An invocation', () => {
   });
 });
 
+test('An invocation goes to an idle worker when the one at hand takes no request', async () => {
+  const pool = host.openPool();
+  void pool.warm(2);
+  host.ring.ready(0);
+  host.ring.ready(1);
+  host.roster.drain();
+  host.ring.takesForks = false;
+  const { post } = host.ring;
+  host.ring.post = (slot, generation, request) => {
+    host.ring.post = post;
+    return slot === 0 ? post(slot, generation, request) : 'lost';
+  };
+  host.invoke(pool, '/again');
+  expect(host.ring.calls.slice(-2)).toEqual(['kill 1:1', 'post 0:1 /again']);
+  expect(pool.stats()).toMatchObject({ busy: 1, idle: 0, queued: 0 });
+});
+
 describe('A version whose workers die at start', () => {
   const failStart = (slot: number): void => {
     host.ring.report(slot, { state: SLOT.failed, result: 15, detail: 1 });

@@ -1,6 +1,6 @@
 // A data directory belongs to one process until that ends, however it does.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { claimDirectory } from '../../src/store/claim.ts';
@@ -46,6 +46,13 @@ describe('A data directory', () => {
     const claim = claimDirectory(dir, 'node');
     expect(claim).not.toBeNull();
     claim?.close();
+  });
+
+  test('has a lock that nobody else can open, also where it has been open to all', () => {
+    const path = join(dir, 'node.lock');
+    writeFileSync(path, '', { mode: 0o666 });
+    claimDirectory(dir, 'node')?.close();
+    expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
   test('that cannot be made is an error and no refusal', () => {
