@@ -33,10 +33,9 @@ struct edge_request {
   uint32_t *phase; /* in the ring */
   struct edge_bytes env; /* NAME=VALUE\0... */
   uint32_t host_calls_max, log_lines_max;
-  /* of the request: its slot */
+  /* of the request, and the slot that it lies in */
   struct edge_slot *control;
   uint8_t *part[EDGE_PARTS];
-  /* of the request */
   enum edge_moment moment;
   struct edge_bytes method, path, headers, id, body;
   /* of the answer */

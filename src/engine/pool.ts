@@ -57,6 +57,8 @@ export class VersionPool implements Pool, WorkerOwner {
   readonly #idle: Worker[] = [];
   readonly #members = new Set<Worker>();
   readonly #queue: Queue;
+  readonly #growth: Growth;
+  readonly #backlog = createBacklog();
   #warmings: Warming[] = [];
   #starting = 0;
   #busy = 0;
@@ -65,8 +67,6 @@ export class VersionPool implements Pool, WorkerOwner {
   #failures = 0;
   #lastFault: Fault = { code: 'guest_start_failed', detail: null };
   #retryAtMs = 0;
-  readonly #growth: Growth;
-  readonly #backlog = createBacklog();
   /** The worker that was given something last. */
   #last: Worker | null = null;
   #phase: 'open' | 'closing' | 'closed' = 'open';
@@ -187,8 +187,7 @@ export class VersionPool implements Pool, WorkerOwner {
       this.#busy -= 1;
       this.#idle.unshift(worker);
     }
-    const nowMs = this.#options.clock.monotonicMs();
-    const sinceMs = this.#queue.oldestMs() ?? nowMs;
+    const sinceMs = this.#queue.oldestMs() ?? this.#options.clock.monotonicMs();
     for (const invocation of invocations) invocation.sinceMs = sinceMs;
     this.#queue.putBack(invocations);
     this.#share();

@@ -1,4 +1,4 @@
-// The bounded queue of invocations that wait for a worker, first in first out.
+// An invocation on its way through a pool, and the bounded queue of those that wait, first in first out.
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 
 export type Invocation = {

@@ -1,4 +1,4 @@
-// Which worker sits in which slot: starts, posts, kills, and passes on what the ring and the zygote report.
+// Which worker has which slots: starts, posts, kills, and passes on what the ring and the zygote report.
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { InvocationOutcome } from '../model/invocation.ts';
@@ -19,8 +19,10 @@ const GENERATION_MAX = 0xff_ffff;
 const HINT_RECYCLING = 0x100;
 const PHASE_MASK = 0xff;
 const ALL_SLOTS = 2 ** WORKER_SLOTS - 1;
-/** Looks without an answer after which a worker may be one that the kernel gives no time. */
-const STARVED_LOOKS = 10;
+/** Looks without an answer after which a worker is one that lasts. */
+const STUCK_LOOKS = 2;
+/** The same, after which it may be one that the kernel gives no time. */
+const STARVED_LOOKS = 11;
 const LATE: Fault = { code: 'execution_timeout', detail: null };
 
 /** One thread, no waiting: every method returns at once. Without a ring nothing can be started or posted. */
@@ -93,7 +95,6 @@ export class Roster {
       deadlineMs: nowMs + options.startMsMax,
       given: [],
       freeSlots: ALL_SLOTS,
-      servedAtLook: -1,
       looks: 0,
       isStuck: false,
       served: 0,
@@ -117,7 +118,7 @@ export class Roster {
     worker.given.push(invocation);
     if (worker.state === 'busy') return posted;
     worker.state = 'busy';
-    worker.servedAtLook = -1;
+    worker.looks = 0;
     this.#busy += 1;
     return posted;
   }
@@ -199,18 +200,16 @@ export class Roster {
   }
 
   /**
-   * A worker that has answered nothing since the last look gives up what waits behind its first, and much
-   * later that too, if it has not begun it and another idles: it may be that the kernel gives this one no
-   * time.
+   * A worker that has answered nothing between two looks gives up what waits behind its first, and much later
+   * that too, if it has not begun it and another idles: it may be that the kernel gives this one no time.
    */
   #sweepBusy(ring: Ring, worker: Worker, nowMs: number): void {
     this.#lookAtGiven(ring, worker, nowMs);
     const first = worker.given[0];
     if (first === undefined || worker.state !== 'busy') return;
     if (nowMs >= first.deadlineMs) return this.#late(ring, worker, nowMs);
-    worker.looks = worker.servedAtLook === worker.served ? worker.looks + 1 : 0;
-    worker.servedAtLook = worker.served;
-    if (worker.looks === 0) return;
+    worker.looks += 1;
+    if (worker.looks < STUCK_LOOKS) return;
     const isStarved = worker.looks >= STARVED_LOOKS && !first.hasMoved && worker.owner.hasIdle();
     if (isStarved) first.hasMoved = true;
     this.#withdraw(ring, worker, isStarved ? 'all' : 'others');
@@ -223,7 +222,7 @@ export class Roster {
     this.#lookAtGiven(ring, worker, nowMs);
     if (worker.given[0] !== first) return;
     this.#killed += 1;
-    this.#kill(ring, worker, { kind: 'fault', ...LATE, logs: null });
+    this.#kill(worker, { kind: 'fault', ...LATE, logs: null });
   }
 
   #lookAtGiven(ring: Ring, worker: Worker, nowMs: number): void {
@@ -260,8 +259,8 @@ export class Roster {
     worker.isStuck = false;
   }
 
-  #kill(ring: Ring, worker: Worker, outcome: InvocationOutcome): void {
-    this.#withdraw(ring, worker, 'others');
+  /** `outcome` is that of everything it still has. */
+  #kill(worker: Worker, outcome: InvocationOutcome): void {
     worker.owner.onKilled(worker, outcome);
     this.end(worker);
   }
@@ -293,11 +292,8 @@ export class Roster {
       return;
     const state = ring.taken[at + TAKEN.state];
     if (worker.state === 'busy' && state === SLOT.done) {
-      const index = worker.given.findIndex((invocation) => invocation.slot === slot);
-      const invocation = worker.given[index];
-      if (invocation === undefined) return;
-      worker.given.splice(index, 1);
-      this.#takeAnswer(ring, { worker, invocation }, at, nowMs);
+      const invocation = worker.given.find((one) => one.slot === slot);
+      if (invocation !== undefined) this.#takeAnswer(ring, { worker, invocation }, at, nowMs);
     } else if (worker.state === 'starting' && state === SLOT.ready) {
       worker.sinceMs = nowMs;
       worker.state = 'idle';
@@ -318,15 +314,17 @@ export class Roster {
     if (ring.taken[at + TAKEN.isValid] !== 1) {
       this.#log.error('a worker broke the protocol and is ended', { pid: worker.pid });
       this.#crashed += 1;
-      worker.given.unshift(invocation);
-      this.#kill(ring, worker, { kind: 'fault', code: 'guest_crashed', detail: null, logs: null });
+      this.#withdraw(ring, worker, 'others');
+      this.#kill(worker, { kind: 'fault', code: 'guest_crashed', detail: null, logs: null });
       return;
     }
     const cpuUs = ring.taken[at + TAKEN.cpuUs] ?? 0;
     const outcome = readOutcome(ring, at, this.#decodeHead);
     ring.release(invocation.slot, worker.generation);
+    worker.given.splice(worker.given.indexOf(invocation), 1);
     worker.freeSlots |= 1 << (invocation.slot - worker.slot);
     worker.served += 1;
+    worker.looks = 0;
     worker.isStuck = false;
     if (worker.given.length === 0) this.#rest(worker, nowMs);
     worker.owner.onAnswer(worker, invocation, outcome, cpuUs);

@@ -21,9 +21,7 @@ export type Worker = {
   readonly given: Invocation[];
   /** A bit for each of its slots that holds no invocation. */
   freeSlots: number;
-  /** `served` at the last look of the sweep since it became busy, else -1. */
-  servedAtLook: number;
-  /** Looks in a row that found the same `served`. */
+  /** Looks of the sweep since it became busy or answered. */
   looks: number;
   /** Nothing is given to it until it has answered. */
   isStuck: boolean;

@@ -17,11 +17,7 @@ const ALL = Array.from({ length: WORKER_SLOTS }, (_, index) => `/${index}`);
 
 /** A pool of two idle workers whose guest takes `cpuUs`; the calls so far are forgotten. */
 async function measuredPool(cpuUs: number, limits: Partial<PoolLimits> = {}): Promise<VersionPool> {
-  const pool = host.openPool({ queueLengthMax: 40, ...limits });
-  void pool.warm(2);
-  host.ring.ready(0);
-  host.ring.ready(1);
-  host.roster.drain();
+  const pool = await host.warmPool({ queueLengthMax: 40, ...limits }, 2);
   host.invoke(pool);
   host.ring.answer(1, cpuUs);
   host.roster.drain();

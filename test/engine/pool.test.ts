@@ -28,11 +28,7 @@ describe('An invocation', () => {
   });
 
   test('takes the worker that was used last', async () => {
-    const pool = host.openPool();
-    void pool.warm(2);
-    host.ring.ready(0);
-    host.ring.ready(1);
-    host.roster.drain();
+    const pool = await host.warmPool({}, 2);
     host.invoke(pool, '/a');
     expect(host.ring.calls.at(-1)).toBe('post 1:1 /a');
     host.ring.answer(1);
@@ -184,11 +180,7 @@ describe('An invocation', () => {
 });
 
 test('An invocation goes to an idle worker when the one at hand takes no request', async () => {
-  const pool = host.openPool();
-  void pool.warm(2);
-  host.ring.ready(0);
-  host.ring.ready(1);
-  host.roster.drain();
+  const pool = await host.warmPool({}, 2);
   host.ring.takesForks = false;
   const { post } = host.ring;
   host.ring.post = (slot, generation, request) => {

@@ -19,8 +19,8 @@ export type PoolHost = {
   /** Replaced by a test that restarts the engine process. */
   ring: FakeRing;
   openPool(limits?: Partial<PoolLimits>): VersionPool;
-  /** A pool with one idle worker. */
-  warmPool(limits?: Partial<PoolLimits>): Promise<VersionPool>;
+  /** A pool with so many idle workers, one unless told otherwise. */
+  warmPool(limits?: Partial<PoolLimits>, count?: number): Promise<VersionPool>;
   /** One turn of the sweep. */
   sweep(idleMsMax?: number): void;
   /** The worker ends by itself, by SIGKILL unless told otherwise. */
@@ -54,10 +54,10 @@ export function createPoolHost(): PoolHost {
       pools.push(pool);
       return pool;
     },
-    async warmPool(limits) {
+    async warmPool(limits, count = 1) {
       const pool = host.openPool(limits);
       const before = new Set(host.ring.alive.keys());
-      void pool.warm(1);
+      void pool.warm(count);
       for (const place of host.ring.alive.keys()) if (!before.has(place)) host.ring.ready(place);
       host.sweep();
       await host.settle();

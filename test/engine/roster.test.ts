@@ -55,11 +55,7 @@ describe('A worker that lies', () => {
 
 describe('A node that has no place for another worker', () => {
   test('gives the place of the longest idle worker above a minimum to the pool in need', async () => {
-    const first = host.openPool({ workersMin: 1 });
-    void first.warm(2);
-    host.ring.ready(0);
-    host.ring.ready(1);
-    host.roster.drain();
+    const first = await host.warmPool({ workersMin: 1 }, 2);
     await host.clock.advance(10);
     const second = await host.warmPool();
     expect(host.ring.alive.size).toBe(WORKERS);
@@ -98,11 +94,7 @@ describe('A node that has no place for another worker', () => {
 
 describe('Workers that nobody needs', () => {
   test('end after the idle time, down to the minimum', async () => {
-    const pool = host.openPool({ workersMin: 1 });
-    void pool.warm(2);
-    host.ring.ready(0);
-    host.ring.ready(1);
-    host.roster.drain();
+    const pool = await host.warmPool({ workersMin: 1 }, 2);
     await host.clock.advance(300);
     host.sweep(300);
     expect(pool.stats().workers).toBe(2);
