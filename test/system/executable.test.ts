@@ -66,9 +66,10 @@ describe('A port in use', () => {
         '--metrics-listen',
         `127.0.0.1:${await freePort()}`,
       ];
-      const { code, err } = await run([...args, ...others]);
+      const { code, err, out } = await run([...args, ...others]);
       expect(code).toBe(1);
       expect(err).toContain(String(taken.port));
+      expect(`${out}${err}`).not.toContain('"level":"error"');
     } finally {
       await taken.stop(true);
     }
