@@ -10,8 +10,8 @@ const MODES: string = './modes.ts';
 
 const role = roleOfProcess();
 if (role === 'engine') {
-  const { runEngineRole } = await import('./engine/role.ts');
-  const { decodeRoleInput } = await import('./engine/role_input.ts');
+  const { runEngineRole } = await import('./engine/process/role.ts');
+  const { decodeRoleInput } = await import('./engine/process/role_input.ts');
   process.exit(runEngineRole(decodeRoleInput(inputsOfProcess().env['EDGE_ENGINE'] ?? '')));
 } else {
   const { answerChild, start } = (await import(MODES)) as typeof import('./modes.ts');

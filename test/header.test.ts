@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'bun:test';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { EVENT } from '../src/engine/frames.ts';
-import { EXIT, SLOT } from '../src/engine/results.ts';
-import { TAKEN } from '../src/engine/ring.ts';
-import { ENGINE_SYMBOLS, RING_SYMBOLS } from '../src/engine/symbols.ts';
+import { EVENT } from '../src/engine/process/frames.ts';
+import { EXIT, SLOT } from '../src/engine/ring/results.ts';
+import { TAKEN } from '../src/engine/ring/ring.ts';
+import { ENGINE_SYMBOLS, RING_SYMBOLS } from '../src/engine/ring/symbols.ts';
 import { readDeclarations, readEnums, readExports } from './tidy/header.ts';
 import { ROOT } from './tidy/repository.ts';
 

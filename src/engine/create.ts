@@ -7,21 +7,21 @@ import type { RandomBytes } from '../base/id.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
-import { openCodeCache } from './code_cache.ts';
-import { type Compiler, createCompiler } from './compile.ts';
-import { readCpuFeatures } from './cpu.ts';
+import { openCodeCache } from './code/cache.ts';
+import { type Compiler, createCompiler } from './code/compile.ts';
+import { readCpuFeatures } from './code/cpu.ts';
 import type { Code, Engine } from './engine.ts';
-import { startEngineProcess } from './engine_process.ts';
-import { EVENT } from './frames.ts';
-import { geometryOf } from './geometry.ts';
-import { openNodeKey } from './node_key.ts';
-import { type PoolLimits, VersionPool } from './pool.ts';
-import { createPreparer, type Prepared } from './prepare.ts';
-import { openRingLibrary, type RingLibrary, type SealedMemory } from './ring_library.ts';
-import { Roster } from './roster.ts';
-import { encodeStartBlock } from './start_block.ts';
-import { createSweep, type Sweep } from './sweep.ts';
-import { createZygote, type Zygote } from './zygote.ts';
+import { startEngineProcess } from './process/engine_process.ts';
+import { EVENT } from './process/frames.ts';
+import { geometryOf } from './ring/geometry.ts';
+import { openNodeKey } from './code/node_key.ts';
+import { type PoolLimits, VersionPool } from './pool/pool.ts';
+import { createPreparer, type Prepared } from './code/code.ts';
+import { openRingLibrary, type RingLibrary, type SealedMemory } from './ring/library.ts';
+import { Roster } from './pool/roster.ts';
+import { encodeStartBlock } from './pool/start_block.ts';
+import { createSweep, type Sweep } from './pool/sweep.ts';
+import { createZygote, type Zygote } from './process/process.ts';
 
 /** Each is a bound of `LIMITS` by default; `workers` is the number of workers of the node. */
 export type EngineLimits = {

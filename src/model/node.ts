@@ -2,11 +2,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { Labels, NodeId, PopId } from './names.ts';
 
-const NodeStatus = Type.Union([
-  Type.Literal('online'),
-  Type.Literal('degraded'),
-  Type.Literal('offline'),
-]);
+const NodeStatus = Type.Union([Type.Literal('online'), Type.Literal('degraded'), Type.Literal('offline')]);
 type NodeStatus = Static<typeof NodeStatus>;
 
 export const EdgeNode = Type.Object({

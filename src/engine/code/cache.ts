@@ -1,0 +1,158 @@
+// Compiled files on disk, authenticated with the key of the node: what was changed by anybody is not loaded.
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LIMITS } from '../../base/limits.ts';
+import type { RandomBytes } from '../../base/id.ts';
+
+export type Execution = 'aot' | 'interpreter';
+export type CachedCode = { execution: Execution; code: Uint8Array };
+
+/** `name` is a key of `codeName`; nothing else reaches the file system. */
+export type CodeCache = {
+  readonly dir: string;
+  /** The code of `name`, or null; a file that is not what this node wrote under that name is deleted. */
+  get(name: string): Promise<CachedCode | null>;
+  /** Atomic: temporary name, sync, rename. The oldest files go when the bound is passed. */
+  put(name: string, entry: CachedCode): Promise<void>;
+};
+
+/** The layout of the file and of what is compiled; another number is another name. */
+const FORMAT = 1;
+const HEAD_BYTES = 16;
+const TAG_BYTES = 32;
+const MAGIC = Buffer.from('edgecode');
+const EXECUTIONS: readonly Execution[] = ['aot', 'interpreter'];
+const SUFFIX = '.bin';
+const TEMPORARY = '.tmp-';
+
+/**
+ * What decides whether two compiled files are the same: the module and everything that the compiler looks at.
+ */
+export function codeName(facts: {
+  digest: string;
+  wasmedgeVersion: string;
+  cpuFeatures: string;
+  compileOptions: string;
+}): string {
+  const { digest, wasmedgeVersion, cpuFeatures, compileOptions } = facts;
+  const text = JSON.stringify([FORMAT, digest, wasmedgeVersion, cpuFeatures, compileOptions]);
+  return new Bun.CryptoHasher('sha256').update(text).digest('hex');
+}
+
+/** Head, code, and the HMAC-SHA256 of both under the name; pure. */
+export function sealFile(key: Uint8Array, name: string, entry: CachedCode): Uint8Array {
+  const file = Buffer.alloc(HEAD_BYTES + entry.code.length + TAG_BYTES);
+  file.set(MAGIC);
+  file[8] = FORMAT;
+  file[9] = EXECUTIONS.indexOf(entry.execution);
+  file.set(entry.code, HEAD_BYTES);
+  const end = HEAD_BYTES + entry.code.length;
+  file.set(tagOf(key, name, file.subarray(0, end)), end);
+  return file;
+}
+
+/**
+ * Null when the bytes are not what `sealFile` made of this name with this key. `code` is a view of `file`.
+ */
+export function openFile(key: Uint8Array, name: string, file: Uint8Array): CachedCode | null {
+  const end = file.length - TAG_BYTES;
+  if (end < HEAD_BYTES || !timingSafeEqual(tagOf(key, name, file.subarray(0, end)), file.subarray(end)))
+    return null;
+  const execution = EXECUTIONS[file[9] ?? EXECUTIONS.length];
+  if (execution === undefined || file[8] !== FORMAT || !MAGIC.equals(file.subarray(0, MAGIC.length)))
+    return null;
+  return { execution, code: file.subarray(HEAD_BYTES, end) };
+}
+
+function tagOf(key: Uint8Array, name: string, bytes: Uint8Array): Buffer {
+  return createHmac('sha256', key).update(`${name}\n`).update(bytes).digest();
+}
+
+export type CachedFile = { name: string; sizeBytes: number; usedMs: number };
+
+/** The files to delete, longest unused first, so that the rest holds at most `bytesMax`. */
+export function evictionsOf(files: readonly CachedFile[], bytesMax: number): string[] {
+  let bytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  const evictions: string[] = [];
+  for (const file of [...files].sort((a, b) => a.usedMs - b.usedMs)) {
+    if (bytes <= bytesMax) break;
+    bytes -= file.sizeBytes;
+    evictions.push(file.name);
+  }
+  return evictions;
+}
+
+export async function openCodeCache(options: {
+  dir: string;
+  key: Uint8Array;
+  bytesMax: number;
+  nowMs: () => number;
+  randomBytes: RandomBytes;
+}): Promise<CodeCache> {
+  const { dir, key, bytesMax, nowMs, randomBytes } = options;
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(dir)) {
+    if (name.startsWith(TEMPORARY)) await rm(join(dir, name), { recursive: true, force: true });
+  }
+  const pathOf = (name: string): string => join(dir, `${name}${SUFFIX}`);
+  const evict = async (): Promise<void> => {
+    const names = (await readdir(dir)).filter((name) => name.endsWith(SUFFIX));
+    const files: CachedFile[] = [];
+    for (const name of names) {
+      const found = await stat(join(dir, name)).catch(() => null);
+      if (found !== null) files.push({ name, sizeBytes: found.size, usedMs: found.mtimeMs });
+    }
+    for (const name of evictionsOf(files, bytesMax)) await rm(join(dir, name), { force: true });
+  };
+  return {
+    dir,
+    async get(name) {
+      const path = pathOf(name);
+      const file = await readBounded(path, LIMITS.compiledFileBytesMax + HEAD_BYTES + TAG_BYTES);
+      if (file === null) return null;
+      const entry = openFile(key, name, file);
+      if (entry === null) await rm(path, { force: true });
+      else await utimes(path, nowMs() / 1_000, nowMs() / 1_000).catch(() => undefined);
+      return entry;
+    },
+    async put(name, entry) {
+      const temporary = join(dir, `${TEMPORARY}${Buffer.from(randomBytes(8)).toString('hex')}`);
+      try {
+        const file = await open(temporary, 'wx', 0o600);
+        try {
+          await file.writeFile(sealFile(key, name, entry));
+          await file.sync();
+        } finally {
+          await file.close();
+        }
+        await rename(temporary, pathOf(name));
+      } catch (failure) {
+        await rm(temporary, { force: true });
+        throw failure;
+      }
+      await evict();
+    },
+  };
+}
+
+/** The bytes of a regular file; null when it is missing, no regular file, or larger than `bytesMax`. */
+export async function readBounded(path: string, bytesMax: number): Promise<Uint8Array | null> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(() => null);
+  if (file === null) return null;
+  try {
+    const found = await file.stat();
+    if (!found.isFile() || found.size > bytesMax) return null;
+    const bytes = new Uint8Array(new ArrayBuffer(found.size));
+    let at = 0;
+    while (at < bytes.length) {
+      const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);
+      if (bytesRead === 0) return null;
+      at += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
+  }
+}

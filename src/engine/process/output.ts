@@ -1,0 +1,40 @@
+// What the engine process says on its pipes: one first line, and bounded log lines.
+import { LIMITS } from '../../base/limits.ts';
+import type { Log } from '../../base/log.ts';
+
+const FIRST_LINE_LENGTH_MAX = 256;
+
+/** The first line of `stream`, whose reading end is closed then; throws when there is none. */
+export async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  try {
+    while (!text.includes('\n') && text.length < FIRST_LINE_LENGTH_MAX) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error('the engine process did not say its version');
+      text += decoder.decode(value, { stream: true });
+    }
+    return text.slice(0, Math.min(text.indexOf('\n') >>> 0, FIRST_LINE_LENGTH_MAX));
+  } finally {
+    await reader.cancel();
+  }
+}
+
+/** Logs each line that a process writes, up to `LIMITS.engineLogLinesMax`; reads on to the end in silence. */
+export async function logLines(stream: ReadableStream<Uint8Array>, log: Log): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  let count = 0;
+  const say = (line: string): void => {
+    if (line === '') return;
+    count += 1;
+    if (count <= LIMITS.engineLogLinesMax) log.warn('the engine process says', { line });
+  };
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = (lines.pop() ?? '').slice(0, LIMITS.engineLogLineLengthMax);
+    for (const line of lines) say(line.slice(0, LIMITS.engineLogLineLengthMax));
+  }
+  say(rest);
+}

@@ -1,0 +1,46 @@
+// The engine role: the same executable again, which loads libwasmedge and stays in one C call until the edge
+// is gone.
+import { dlopen, type Library } from 'bun:ffi';
+import { writeSync } from 'node:fs';
+import type { EngineRoleInput } from './role_input.ts';
+import { ENGINE_SYMBOLS } from '../ring/symbols.ts';
+
+const STDOUT = 1;
+const STDERR = 2;
+
+/**
+ * Says the version of libwasmedge as one line on stdout, then serves as the zygote; returns the exit code of
+ * the process. It must be called before anything that starts a thread: whoever forks must be alone.
+ */
+export function runEngineRole(input: EngineRoleInput): number {
+  const library = openLibrary(`${input.libraryDir}/libedge_engine.so`);
+  if (library === null) return 1;
+  const { symbols } = library;
+  writeSync(STDOUT, `${String(symbols.edge_engine_wasmedge_version())}\n`);
+  const { slots, requestHeadBytes, requestBodyBytes, responseHeadBytes, responseBodyBytes, logBytes } =
+    input.geometry;
+  const socketPath = new Uint8Array(new ArrayBuffer(4_096));
+  new TextEncoder().encodeInto(input.socketPath, socketPath);
+  const status = symbols.edge_engine_serve(
+    input.memfd,
+    input.commandFd,
+    socketPath,
+    slots,
+    requestHeadBytes,
+    requestBodyBytes,
+    responseHeadBytes,
+    responseBodyBytes,
+    logBytes,
+  );
+  return status === 0 ? 0 : 1;
+}
+
+/** Null, with the reason as one line on stderr, where the library does not load. */
+function openLibrary(path: string): Library<typeof ENGINE_SYMBOLS> | null {
+  try {
+    return dlopen(path, ENGINE_SYMBOLS);
+  } catch (failure) {
+    writeSync(STDERR, `${failure instanceof Error ? failure.message : String(failure)}\n`);
+    return null;
+  }
+}

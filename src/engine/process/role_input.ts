@@ -1,0 +1,61 @@
+// What the edge tells the engine process at its start, as environment variables and back; pure.
+import { GEOMETRY_NAMES, type RingGeometry } from '../ring/geometry.ts';
+
+/** `memfd` and `commandFd` are inherited descriptors; `socketPath` is the edge's private unix socket. */
+export type EngineRoleInput = {
+  libraryDir: string;
+  socketPath: string;
+  geometry: RingGeometry;
+  memfd: number;
+  commandFd: number;
+};
+
+/** The value of the variable EDGE_ROLE that selects the engine role. */
+export const ENGINE_ROLE = 'engine';
+
+/** Each of these keeps Bun from starting a thread; whoever forks must be alone in its process. */
+const ONE_THREAD = {
+  BUN_FEATURE_FLAG_DISABLE_ASYNC_TRANSPILER: '1',
+  BUN_JSC_useConcurrentGC: '0',
+  BUN_JSC_useConcurrentJIT: '0',
+  BUN_JSC_useWarmUpMarkedBlocks: '0',
+};
+
+/** The whole environment of the engine process: the role, its input, and one thread. */
+export function encodeRoleInput(input: EngineRoleInput): { [name: string]: string } {
+  return {
+    EDGE_ROLE: ENGINE_ROLE,
+    EDGE_ENGINE: JSON.stringify(input),
+    ...ONE_THREAD,
+  };
+}
+
+/** Reads the value of EDGE_ENGINE; throws a sentence when it is not what `encodeRoleInput` wrote. */
+export function decodeRoleInput(text: string): EngineRoleInput {
+  const value: unknown = JSON.parse(text);
+  const { libraryDir, socketPath, geometry, memfd, commandFd } = record(value, 'the engine input');
+  const sizes = record(geometry, 'the geometry');
+  for (const name of GEOMETRY_NAMES) natural(sizes[name], name);
+  return {
+    libraryDir: path(libraryDir, 'libraryDir'),
+    socketPath: path(socketPath, 'socketPath'),
+    geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, sizes[name]])) as RingGeometry,
+    memfd: natural(memfd, 'memfd'),
+    commandFd: natural(commandFd, 'commandFd'),
+  };
+}
+
+function record(value: unknown, name: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) throw new Error(`${name} is not an object`);
+  return value as Record<string, unknown>;
+}
+
+function natural(value: unknown, name: string): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value > 0 && value < 2 ** 31) return value;
+  throw new Error(`${name} is not a positive whole number`);
+}
+
+function path(value: unknown, name: string): string {
+  if (typeof value === 'string' && value.startsWith('/') && !value.includes('\0')) return value;
+  throw new Error(`${name} is not an absolute path`);
+}

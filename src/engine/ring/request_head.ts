@@ -1,0 +1,43 @@
+// Packs the head of a request into the slot: method, path, headers and request id, one after the other.
+import type { InvocationRequest } from '../../model/invocation.ts';
+
+export type HeadLengths = { method: number; path: number; headers: number; requestId: number };
+
+const ENCODER = new TextEncoder();
+const LATIN1 = /^[\0-\xff]*$/;
+
+/**
+ * Writes into `target` and into `lengths` (bytes); false when the head does not fit, and then `target` holds
+ * nothing of use. Text goes out as Latin-1, which is how header bytes came in; text that is not Latin-1 goes
+ * out as UTF-8.
+ */
+export function encodeRequestHead(
+  request: InvocationRequest,
+  target: Uint8Array,
+  lengths: HeadLengths,
+): boolean {
+  const { method, path, headers, requestId } = request;
+  const length = method.length + path.length + headers.length + requestId.length;
+  if (length > target.length) return false;
+  const { read, written } = ENCODER.encodeInto(method + path + headers + requestId, target);
+  // As many bytes as UTF-16 units, and none left: each unit was ASCII.
+  if (read === length && written === length) {
+    lengths.method = method.length;
+    lengths.path = path.length;
+    lengths.headers = headers.length;
+    lengths.requestId = requestId.length;
+    return true;
+  }
+  let at = 0;
+  const put = (text: string): number => {
+    const bytes = Buffer.from(text, LATIN1.test(text) ? 'latin1' : 'utf8');
+    if (at + bytes.length <= target.length) target.set(bytes, at);
+    at += bytes.length;
+    return bytes.length;
+  };
+  lengths.method = put(method);
+  lengths.path = put(path);
+  lengths.headers = put(headers);
+  lengths.requestId = put(requestId);
+  return at <= target.length;
+}

@@ -1,0 +1,53 @@
+// Reads the head of an answer as a worker wrote it: hostile bytes until they are checked.
+import { LIMITS } from '../../base/limits.ts';
+import { refuseResponseHead } from '../../model/headers.ts';
+
+export type ResponseHeaders = [name: string, value: string][];
+
+export type ResponseHead = { ok: true; headers: ResponseHeaders } | { ok: false; detail: string };
+
+const BOUNDS = { bytesMax: LIMITS.responseHeadersBytesMax, countMax: LIMITS.responseHeadersCountMax };
+
+/**
+ * `text` is `name: value\r\n` lines, decoded as Latin-1. Names come back in lower case, in the order of the
+ * guest, repeated ones kept; status and headers have passed `refuseResponseHead`.
+ */
+export function decodeResponseHead(status: number, text: string): ResponseHead {
+  const headers: ResponseHeaders = [];
+  let at = 0;
+  while (at < text.length) {
+    if (headers.length >= BOUNDS.countMax) return { ok: false, detail: 'there are too many headers' };
+    const end = text.indexOf('\r\n', at);
+    const colon = text.indexOf(':', at);
+    if (end < 0 || colon < 0 || colon > end)
+      return { ok: false, detail: 'a header line is not `name: value`' };
+    headers.push([text.slice(at, colon).toLowerCase(), text.slice(colon + 1, end).trim()]);
+    at = end + 2;
+  }
+  const refusal = refuseResponseHead(status, headers, BOUNDS);
+  return refusal === null ? { ok: true, headers } : { ok: false, detail: refusal };
+}
+
+export type ResponseHeadDecoder = (status: number, text: string) => ResponseHead;
+
+/**
+ * The same, which remembers the last head that passed: most answers of a function have the head of the one
+ * before.
+ */
+export function createResponseHeadDecoder(): ResponseHeadDecoder {
+  let lastStatus = 0;
+  let lastText = '';
+  let lastHeaders: ResponseHeaders = [];
+  return (status, text) => {
+    if (status === lastStatus && text === lastText) {
+      return { ok: true, headers: lastHeaders.map(([name, value]) => [name, value]) };
+    }
+    const head = decodeResponseHead(status, text);
+    if (head.ok) {
+      lastStatus = status;
+      lastText = text;
+      lastHeaders = head.headers.map(([name, value]) => [name, value]);
+    }
+    return head;
+  };
+}

@@ -1,0 +1,148 @@
+// Compiled files: only what this node wrote, under that very name, comes back.
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemRandom } from '../../../src/base/id.ts';
+import { codeName, evictionsOf, openCodeCache, openFile, sealFile } from '../../../src/engine/code/cache.ts';
+import { cpuFeaturesOf } from '../../../src/engine/code/cpu.ts';
+import { openNodeKey } from '../../../src/engine/code/node_key.ts';
+
+const key = new Uint8Array(32).fill(7);
+const code = new Uint8Array([1, 2, 3, 4, 5]);
+const entry = { execution: 'interpreter', code } as const;
+let directory = '';
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'edge-test-'));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+describe('A sealed file', () => {
+  test.each([['aot'], ['interpreter']] as const)('opens as it was sealed (%s)', (execution) => {
+    expect(openFile(key, 'a', sealFile(key, 'a', { execution, code }))).toEqual({
+      execution,
+      code: Buffer.from(code),
+    });
+  });
+
+  test('does not open with any one bit changed', () => {
+    const file = sealFile(key, 'a', entry);
+    for (let bit = 0; bit < file.length * 8; bit += 1) {
+      const changed = Uint8Array.from(file);
+      changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect(openFile(key, 'a', changed)).toBeNull();
+    }
+  });
+
+  test('does not open when it is cut short at any length', () => {
+    const file = sealFile(key, 'a', entry);
+    for (let length = 0; length < file.length; length += 1)
+      expect(openFile(key, 'a', file.subarray(0, length))).toBeNull();
+  });
+
+  test('does not open under another name or with another key', () => {
+    const file = sealFile(key, 'a', entry);
+    expect(openFile(key, 'b', file)).toBeNull();
+    expect(openFile(new Uint8Array(32), 'a', file)).toBeNull();
+  });
+});
+
+describe('The name of compiled code', () => {
+  const facts = { digest: 'd', wasmedgeVersion: '0.14.1', cpuFeatures: 'sse', compileOptions: 'o' };
+  test.each([['digest'], ['wasmedgeVersion'], ['cpuFeatures'], ['compileOptions']] as const)(
+    'differs by %s',
+    (fact) => {
+      expect(codeName({ ...facts, [fact]: 'other' })).not.toBe(codeName(facts));
+      expect(codeName(facts)).toMatch(/^[0-9a-f]{64}$/);
+    },
+  );
+});
+
+describe('The features of a processor', () => {
+  test('are its model and flags, without what changes from one reading to the next', () => {
+    const text =
+      'model name\t: X\ncpu MHz\t\t: 2100.1\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nflags\t: none\n';
+    expect(cpuFeaturesOf(text)).toBe('model name=X\nflags=fpu avx2');
+  });
+});
+
+describe('The bound of the directory', () => {
+  const files = [
+    { name: 'new', sizeBytes: 4, usedMs: 3 },
+    { name: 'old', sizeBytes: 4, usedMs: 1 },
+    { name: 'mid', sizeBytes: 4, usedMs: 2 },
+  ];
+  test.each([
+    [12, []],
+    [11, ['old']],
+    [4, ['old', 'mid']],
+    [0, ['old', 'mid', 'new']],
+  ])('of %d bytes evicts %p', (bytesMax, names) => {
+    expect(evictionsOf(files, bytesMax)).toEqual(names);
+  });
+});
+
+describe('A directory of compiled files', () => {
+  const open = (bytesMax = 1_000): ReturnType<typeof openCodeCache> =>
+    openCodeCache({
+      dir: join(directory, 'compiled'),
+      key,
+      bytesMax,
+      nowMs: () => 5_000,
+      randomBytes: systemRandom,
+    });
+
+  test('gives back what was put, also after it was opened again', async () => {
+    await (await open()).put('a', entry);
+    expect(await (await open()).get('a')).toEqual({ execution: 'interpreter', code });
+  });
+
+  test('deletes a file that somebody changed, and has it no more', async () => {
+    const cache = await open();
+    await cache.put('b', entry);
+    const path = join(cache.dir, 'b.bin');
+    const file = await readFile(path);
+    file[17] = (file[17] ?? 0) ^ 1;
+    await writeFile(path, file);
+    expect(await cache.get('b')).toBeNull();
+    expect((await readdir(cache.dir)).includes('b.bin')).toBe(false);
+  });
+
+  test('does not follow a link', async () => {
+    const cache = await open();
+    await cache.put('c', entry);
+    await symlink(join(cache.dir, 'c.bin'), join(cache.dir, 'd.bin'));
+    expect(await cache.get('d')).toBeNull();
+  });
+
+  test('keeps its bound, and no temporary file', async () => {
+    const cache = await open(150);
+    for (const name of ['e', 'f', 'g', 'h']) await cache.put(name, entry);
+    const names = await readdir(cache.dir);
+    expect(names.length).toBeLessThanOrEqual(3);
+    expect(names.filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  test('has nothing of a name that was never put', async () => {
+    expect(await (await open()).get('never')).toBeNull();
+  });
+});
+
+describe('The key of a node', () => {
+  test('is made once, has 32 bytes, and is for its owner only', async () => {
+    const dataDir = join(directory, 'data');
+    const first = await openNodeKey({ dataDir, randomBytes: systemRandom });
+    expect(first).toHaveLength(32);
+    expect(await openNodeKey({ dataDir, randomBytes: systemRandom })).toEqual(first);
+    expect((await stat(join(dataDir, 'node.key'))).mode & 0o777).toBe(0o600);
+    expect(await readdir(dataDir)).toEqual(['node.key']);
+  });
+
+  test('is refused when the file is something else', async () => {
+    const dataDir = join(directory, 'other');
+    await openNodeKey({ dataDir, randomBytes: systemRandom });
+    await writeFile(join(dataDir, 'node.key'), 'short');
+    expect(openNodeKey({ dataDir, randomBytes: systemRandom })).rejects.toThrow('is not a key of 32 bytes');
+  });
+});

@@ -1,0 +1,211 @@
+// From artifact to code: what is refused, what is compiled, what comes from the cache, and what the
+// interpreter runs.
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createSystemClock } from '../../../src/base/clock.ts';
+import { EdgeError } from '../../../src/base/errors.ts';
+import { systemRandom } from '../../../src/base/id.ts';
+import { createLog } from '../../../src/base/log.ts';
+import { openCodeCache } from '../../../src/engine/code/cache.ts';
+import type { CompileOutcome } from '../../../src/engine/code/compile.ts';
+import { createPreparer, type Preparer } from '../../../src/engine/code/code.ts';
+import { openRingLibrary } from '../../../src/engine/ring/library.ts';
+import { defaultVersionSettings } from '../../../src/model/function.ts';
+import { checkModule } from '../../../src/model/wasm/check.ts';
+import { libraryDir, openTestEngine, type TestEngine, textOf } from '../harness.ts';
+
+const FIXTURES = join(import.meta.dir, '../../../fixtures');
+const HELLO = new Uint8Array(readFileSync(join(FIXTURES, 'hello/hello-c.wasm')));
+const digestOf = (bytes: Uint8Array): string => new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
+const settings = defaultVersionSettings;
+const isValid = (bytes: Uint8Array): boolean => WebAssembly.validate(bytes as Uint8Array<ArrayBuffer>);
+
+describe('Preparing with a compiler that is told what to do', () => {
+  let dir = '';
+  let compiles = 0;
+  let outcome: CompileOutcome = { kind: 'done', code: new Uint8Array([1, 2, 3]) };
+  const clock = createSystemClock();
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'edge-test-'));
+    compiles = 0;
+    outcome = { kind: 'done', code: new Uint8Array([1, 2, 3]) };
+  });
+  afterEach(() => rm(dir, { recursive: true }));
+
+  const open = async (cpuFeatures = 'cpu'): Promise<Preparer> => {
+    const key = new Uint8Array(32).fill(1);
+    const nowMs = (): number => clock.nowMs();
+    return createPreparer({
+      cache: await openCodeCache({
+        dir: join(dir, 'compiled'),
+        key,
+        bytesMax: 1e9,
+        nowMs,
+        randomBytes: systemRandom,
+      }),
+      compiler: {
+        async compile() {
+          compiles += 1;
+          return outcome;
+        },
+        onEvent: () => undefined,
+        onLost: () => undefined,
+        stats: () => ({ compiled: 0, failed: 0, queued: 0, compile_ms_total: 0 }),
+      },
+      library: openRingLibrary(libraryDir()),
+      cpuFeatures,
+      check: async (bytes, asked) => checkModule(bytes, { ...asked, typeCheck: isValid }),
+      ready: async () => ({ wasmedgeVersion: '0.14.1' }),
+      clock,
+      log: createLog({ clock, write: () => undefined }),
+    });
+  };
+
+  const prepare = async (preparer: Preparer, artifact = HELLO): Promise<string> => {
+    const found = await preparer.prepare({ artifact, sha256: digestOf(artifact), settings });
+    if (!found.ok) return found.error.code;
+    const { code, fd } = found.prepared;
+    const bytes = readFileSync(`/proc/self/fd/${fd}`);
+    expect(() => writeFileSync(`/proc/self/fd/${fd}`, 'x')).toThrow();
+    code.close();
+    code.close();
+    return `${code.execution} ${bytes.length} bytes`;
+  };
+
+  test('seals exactly what the compiler made, and compiles it once for everybody', async () => {
+    const preparer = await open();
+    expect(await Promise.all([prepare(preparer), prepare(preparer)])).toEqual(['aot 3 bytes', 'aot 3 bytes']);
+    expect(await prepare(await open())).toBe('aot 3 bytes');
+    expect(compiles).toBe(1);
+  });
+
+  test('compiles anew for another processor', async () => {
+    await prepare(await open('one'));
+    await prepare(await open('two'));
+    expect(compiles).toBe(2);
+  });
+
+  test('falls back to the interpreter where the compiler gave up, and remembers it', async () => {
+    outcome = { kind: 'gave_up', detail: 'signal 6' };
+    expect(await prepare(await open())).toBe(`interpreter ${HELLO.length} bytes`);
+    expect(await prepare(await open())).toBe(`interpreter ${HELLO.length} bytes`);
+    expect(compiles).toBe(1);
+  });
+
+  test('falls back where the node failed, and tries again the next time', async () => {
+    outcome = { kind: 'failed', detail: 'exit code 51' };
+    expect(await prepare(await open())).toBe(`interpreter ${HELLO.length} bytes`);
+    outcome = { kind: 'done', code: new Uint8Array(7) };
+    expect(await prepare(await open())).toBe('aot 7 bytes');
+  });
+
+  test('keeps custom sections from compiler and interpreter', async () => {
+    outcome = { kind: 'gave_up', detail: 'signal 6' };
+    const artifact = new Uint8Array(readFileSync(join(FIXTURES, 'hostile/custom-sections.wasm')));
+    const text = await prepare(await open(), artifact);
+    expect(text).toMatch(/^interpreter \d+ bytes$/);
+    expect(Number(text.split(' ')[1])).toBeLessThan(artifact.length);
+  });
+
+  test.each([
+    ['hostile/aot-section.wasm', 'aot_section_forbidden'],
+    ['hostile/type-error.wasm', 'invalid_wasm'],
+    ['hostile/sock-open.wasm', 'forbidden_import'],
+  ])('refuses again what no upload would accept: %s', async (file, code) => {
+    const artifact = new Uint8Array(readFileSync(join(FIXTURES, file)));
+    expect(await prepare(await open(), artifact)).toBe(code);
+    expect(compiles).toBe(0);
+  });
+
+  test('throws artifact_unavailable for bytes of another digest', async () => {
+    const preparer = await open();
+    const failed = preparer.prepare({ artifact: HELLO, sha256: digestOf(new Uint8Array(1)), settings });
+    const failure: unknown = await failed.catch((thrown: unknown) => thrown);
+    expect(failure).toBeInstanceOf(EdgeError);
+    expect((failure as EdgeError).code).toBe('artifact_unavailable');
+  });
+});
+
+describe('A compiled file on disk', () => {
+  let dir = '';
+  let host: TestEngine;
+
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), 'edge-test-'));
+  });
+  afterAll(() => rm(dir, { recursive: true }));
+  beforeEach(async () => {
+    host = await openTestEngine({ dir });
+  });
+  afterEach(() => host.close());
+
+  const files = (): string[] => readdirSync(join(dir, 'compiled'));
+  const answer = async (): Promise<string> => {
+    const { pool, code } = await host.openGuest('hello/hello-c.wasm');
+    return `${code.execution} ${textOf(await host.invoke(pool))}`;
+  };
+
+  test('is written once, and nothing else is left beside it', async () => {
+    expect(await answer()).toBe('aot Hello from edge!\n');
+    expect(files()).toHaveLength(1);
+    expect(host.engine.stats().compile).toMatchObject({
+      cache_misses: 1,
+      cache_hits: 0,
+      compiled: 1,
+      failed: 0,
+    });
+  });
+
+  test('is used by the next engine without compiling', async () => {
+    expect(await answer()).toBe('aot Hello from edge!\n');
+    expect(host.engine.stats().compile).toMatchObject({ cache_misses: 0, cache_hits: 1, compiled: 0 });
+  });
+
+  test('that was tampered with is thrown away and compiled again', async () => {
+    const path = join(dir, 'compiled', files()[0] ?? '');
+    const bytes = readFileSync(path);
+    const middle = bytes.length >> 1;
+    bytes[middle] = (bytes[middle] ?? 0) ^ 0x40;
+    writeFileSync(path, bytes);
+    expect(await answer()).toBe('aot Hello from edge!\n');
+    expect(host.engine.stats().compile).toMatchObject({ cache_misses: 1, cache_hits: 0, compiled: 1 });
+    expect(readFileSync(path).equals(bytes)).toBe(false);
+  });
+
+  test('that says interpreter runs there, with the same answer', async () => {
+    const name = (files()[0] ?? '').replace(/\.bin$/, '');
+    const key = new Uint8Array(readFileSync(join(dir, 'node.key')));
+    const options = {
+      dir: join(dir, 'compiled'),
+      key,
+      bytesMax: 1e9,
+      nowMs: () => 0,
+      randomBytes: systemRandom,
+    };
+    await (await openCodeCache(options)).put(name, { execution: 'interpreter', code: HELLO });
+    expect(await answer()).toBe('interpreter Hello from edge!\n');
+  });
+});
+
+describe('An engine process that dies in the middle of a compile', () => {
+  test('costs a second try, not the artifact', async () => {
+    const host = await openTestEngine();
+    try {
+      await host.engine.ready();
+      const pid = host.engine.stats().enginePid;
+      if (pid === null) throw new Error('the engine process is not there');
+      const opening = host.openGuest('hello/hello-c.wasm');
+      process.kill(pid, 'SIGKILL');
+      const { pool, code } = await opening;
+      expect(code.execution).toBe('aot');
+      expect(textOf(await host.invoke(pool))).toBe('Hello from edge!\n');
+      expect(host.engine.stats().restarts).toBe(1);
+    } finally {
+      await host.close();
+    }
+  });
+});

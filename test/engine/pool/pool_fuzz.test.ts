@@ -1,0 +1,168 @@
+// Any order of requests, answers, deaths and restarts: counts stay true, and each invocation ends once.
+import { expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { HOW } from '../../../src/engine/process/frames.ts';
+import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
+import type { VersionPool } from '../../../src/engine/pool/pool.ts';
+import { SLOT } from '../../../src/engine/ring/results.ts';
+import { createFakeRing } from './fake_ring.ts';
+import { createPoolHost, type PoolHost, WORKERS } from './pool_host.ts';
+
+/** `EDGE_FUZZ_RUNS` asks for more than what every run of the tests does. */
+const RUNS = Number(process.env['EDGE_FUZZ_RUNS'] ?? 2_000);
+const LARGE = new Uint8Array(70_000);
+
+type World = {
+  host: PoolHost;
+  pools: VersionPool[];
+  /** How often each invocation has ended. */
+  ends: { count: number }[];
+  /** Slots whose request is being served, one per worker. */
+  begun: Set<number>;
+  starting: Set<number>;
+};
+
+type Step = { does: keyof typeof ACTIONS; a: number; b: number };
+
+const pick = <T>(from: Iterable<T>, index: number): T | undefined => {
+  const all = [...from];
+  return all[index % Math.max(all.length, 1)];
+};
+
+/** A ring of which `begun` says what cannot be withdrawn any more. */
+function openRing(world: World): void {
+  const { host, begun, starting } = world;
+  const ring = (host.ring = createFakeRing(WORKERS));
+  const { fork, free } = ring;
+  begun.clear();
+  starting.clear();
+  ring.hasBegun = (slot) => begun.has(slot);
+  ring.fork = (worker) => {
+    const isTaken = fork(worker);
+    if (isTaken) starting.add(worker.slot / WORKER_SLOTS);
+    return isTaken;
+  };
+  ring.free = (slot) => {
+    free(slot);
+    starting.delete(slot / WORKER_SLOTS);
+    for (let at = slot; at < slot + WORKER_SLOTS; at += 1) begun.delete(at);
+  };
+  host.roster.attach(ring);
+}
+
+const ACTIONS = {
+  invoke({ host, pools, ends }: World, a: number, b: number) {
+    const end = { count: 0 };
+    ends.push(end);
+    const request = { requestId: 'r', method: 'GET', path: '/', headers: '' };
+    const body = b % 10 === 0 ? LARGE : null;
+    const deadlineMs = host.clock.monotonicMs() + 1 + (b % 60);
+    void pick(pools, a)
+      ?.invoke({ ...request, body }, deadlineMs)
+      .then(() => (end.count += 1));
+  },
+  warm: ({ pools }: World, a: number, b: number) => void pick(pools, a)?.warm(1 + (b % 3)),
+  start({ host, starting }: World, a: number, b: number) {
+    const place = pick(starting, a);
+    if (place === undefined || !starting.delete(place)) return;
+    const isReady = b % 10 !== 0;
+    const report = { state: isReady ? SLOT.ready : SLOT.failed, result: isReady ? 0 : 15 };
+    host.ring.report(place, { ...report, slot: place * WORKER_SLOTS }, b % 3 === 0 ? 'lost' : 'seen');
+    host.roster.drain();
+  },
+  begin({ host, begun }: World, a: number, b: number) {
+    const slots = pick(host.ring.posted.values(), a) ?? [];
+    const slot = pick(slots, b);
+    if (slot !== undefined && !slots.some((one) => begun.has(one))) begun.add(slot);
+  },
+  answer({ host, begun }: World, a: number, b: number) {
+    const slot = pick(begun, a);
+    if (slot === undefined || !begun.delete(slot)) return;
+    const place = Math.floor(slot / WORKER_SLOTS);
+    const slots = host.ring.posted.get(place) ?? [];
+    slots.splice(slots.indexOf(slot), 1);
+    const report = { slot, isValid: b % 40 !== 0, cpuUs: b % 5 === 0 ? 90 : 1 };
+    host.ring.report(place, { state: SLOT.done, ...report }, b % 3 === 0 ? 'lost' : 'seen');
+    if (b % 2 === 0) host.roster.drain();
+  },
+  exit({ host }: World, a: number, b: number) {
+    const place = pick(host.ring.alive.keys(), a);
+    if (place !== undefined) host.exit(place, b % 2 === 0 ? HOW.signalled : HOW.exited);
+  },
+  refuse({ host }: World, a: number) {
+    const { post } = host.ring;
+    host.ring.post = (slot, generation, request) => {
+      host.ring.post = post;
+      return a % 2 === 0 ? 'lost' : post(slot, generation, request);
+    };
+  },
+  look: ({ host }: World, a: number) => host.sweep(a % 10 === 0 ? 5 : 1e9),
+  /** No worker gets any time while the clock stands. */
+  starve({ host }: World) {
+    for (let look = 0; look < 12; look += 1) host.sweep();
+  },
+  pass: ({ host }: World, a: number) => host.clock.advance(a % 8),
+  restart(world: World, a: number) {
+    world.host.roster.detach();
+    if (a % 2 === 0) world.host.sweep();
+    openRing(world);
+  },
+};
+
+const WEIGHTS: Record<Step['does'], number> = {
+  ...{ invoke: 35, warm: 5, start: 15, begin: 15, answer: 20 },
+  ...{ exit: 3, refuse: 1, look: 12, starve: 2, pass: 6, restart: 1 },
+};
+const step = fc.record({
+  does: fc.oneof(
+    ...Object.entries(WEIGHTS).map(([arbitrary, weight]) => ({
+      arbitrary: fc.constant(arbitrary as Step['does']),
+      weight,
+    })),
+  ),
+  a: fc.nat(1_000),
+  b: fc.nat(1_000),
+});
+
+function check({ host, pools }: World): void {
+  const all = pools.map((pool) => pool.stats());
+  for (const { workers, idle, busy, starting, queued } of all) {
+    expect(workers).toBe(idle + busy + starting);
+    expect(queued > 0 && idle > 0).toBe(false);
+  }
+  expect(host.roster.stats().busy).toBe(all.reduce((sum, { busy }) => sum + busy, 0));
+}
+
+/** Every worker that was told to die does, and every deadline passes. */
+async function finish(world: World): Promise<void> {
+  const { host, pools } = world;
+  const closing = pools.map((pool) => pool.close({ graceMs: 0 }));
+  await host.settle();
+  for (const place of host.ring.alive.keys()) host.exit(place);
+  await host.clock.advance(3_000);
+  await Promise.all(closing);
+}
+
+test('Pools and their roster', async () => {
+  const limits = fc.record({ workersMax: fc.nat(2), workersMin: fc.nat(1), workersBusy: fc.nat(2) });
+  const steps = fc.array(step, { minLength: 1, maxLength: 250, size: 'max' });
+  await fc.assert(
+    fc.asyncProperty(fc.tuple(limits, limits), steps, async (wanted, script) => {
+      const host = createPoolHost();
+      const pools = wanted.map(({ workersMax, workersMin, workersBusy }) =>
+        host.openPool({ workersMax: workersMax + 1, workersMin, workersBusy, queueLengthMax: 10 }),
+      );
+      const world: World = { host, pools, ends: [], begun: new Set(), starting: new Set() };
+      host.roster.detach();
+      openRing(world);
+      for (const { does, a, b } of script) {
+        await ACTIONS[does](world, a, b);
+        check(world);
+      }
+      await finish(world);
+      expect(world.ends.filter(({ count }) => count !== 1)).toEqual([]);
+      expect(host.roster.stats()).toMatchObject({ workers: 0, busy: 0 });
+    }),
+    { numRuns: RUNS },
+  );
+}, 600_000);

@@ -1,0 +1,136 @@
+// The rules of the roster: lies of workers, room for every pool, and the end of the engine process.
+import { beforeEach, describe, expect, test } from 'bun:test';
+import { SLOT } from '../../../src/engine/ring/results.ts';
+import { createFakeRing } from './fake_ring.ts';
+import { createPoolHost, type PoolHost, WORKERS } from './pool_host.ts';
+
+let host: PoolHost;
+
+beforeEach(() => {
+  host = createPoolHost();
+});
+
+describe('A worker that lies', () => {
+  test('about a length is killed, and its request is a crash', async () => {
+    const pool = await host.warmPool();
+    const held = host.invoke(pool);
+    host.ring.report(0, { isValid: false });
+    host.roster.drain();
+    await host.settle();
+    expect(held.outcome).toMatchObject({ kind: 'fault', code: 'guest_crashed' });
+    expect(host.ring.calls).toContain('kill 0:1');
+    expect(host.roster.stats()).toMatchObject({ busy: 0, crashed: 1 });
+  });
+
+  test.each([
+    ['an answer of another generation', { generation: 99 }],
+    ['a start that was over', { state: SLOT.ready }],
+    ['a failed start in the middle of a request', { state: SLOT.failed }],
+    ['a slot that is not there', { slot: 777 }],
+  ])('by %s changes nothing', async (_, report) => {
+    const pool = await host.warmPool();
+    const held = host.invoke(pool);
+    host.ring.report(0, report);
+    host.roster.drain();
+    await host.settle();
+    expect(held.outcome).toBeNull();
+    expect(pool.stats()).toMatchObject({ workers: 1, busy: 1 });
+  });
+
+  test('by recycling for ever is killed after max_execution_ms', async () => {
+    const pool = await host.warmPool();
+    host.invoke(pool);
+    host.ring.answer(0);
+    host.roster.drain();
+    host.ring.hintsOf = 0x100;
+    await host.clock.advance(500);
+    host.sweep();
+    expect(host.ring.calls).not.toContain('kill 0:1');
+    await host.clock.advance(1);
+    host.sweep();
+    expect(host.ring.calls).toContain('kill 0:1');
+    expect(pool.stats().workers).toBe(0);
+  });
+});
+
+describe('A node that has no place for another worker', () => {
+  test('gives the place of the longest idle worker above a minimum to the pool in need', async () => {
+    const first = await host.warmPool({ workersMin: 1 }, 2);
+    await host.clock.advance(10);
+    const second = await host.warmPool();
+    expect(host.ring.alive.size).toBe(WORKERS);
+    host.invoke(host.openPool(), '/new');
+    expect(host.ring.calls.at(-1)).toBe('kill 0:1');
+    expect(first.stats().workers).toBe(1);
+    host.sweep();
+    expect(host.ring.calls.filter((call) => call.startsWith('kill'))).toHaveLength(1);
+    host.exit(0);
+    host.sweep();
+    expect(host.ring.calls.at(-1)).toBe('fork 0:2');
+    expect(second.stats().workers).toBe(1);
+  });
+
+  test('takes even the last worker of a pool for one that has none, and leaves it without', async () => {
+    const old = [await host.warmPool(), await host.warmPool(), await host.warmPool()];
+    host.invoke(host.openPool(), '/new');
+    expect(host.ring.calls.at(-1)).toBe('kill 0:1');
+    host.exit(0);
+    host.sweep();
+    expect(host.ring.calls.at(-1)).toBe('fork 0:2');
+    expect(old[0]?.stats().workers).toBe(0);
+    host.sweep();
+    expect(host.ring.alive.size).toBe(WORKERS);
+  });
+
+  test('never takes a busy worker', async () => {
+    for (let count = 0; count < WORKERS; count += 1) host.invoke(await host.warmPool());
+    const held = host.invoke(host.openPool(), '/new', 500);
+    host.sweep();
+    expect(host.ring.calls.filter((call) => call.startsWith('kill'))).toEqual([]);
+    await host.settle();
+    expect(held.outcome).toBeNull();
+  });
+});
+
+describe('Workers that nobody needs', () => {
+  test('end after the idle time, down to the minimum', async () => {
+    const pool = await host.warmPool({ workersMin: 1 }, 2);
+    await host.clock.advance(300);
+    host.sweep(300);
+    expect(pool.stats().workers).toBe(2);
+    await host.clock.advance(1);
+    host.sweep(300);
+    expect(pool.stats().workers).toBe(1);
+    host.sweep(300);
+    expect(pool.stats().workers).toBe(1);
+  });
+});
+
+describe('The end of the engine process', () => {
+  test('ends what runs as unavailable, keeps what waits, and starts anew in the next ring', async () => {
+    const pool = await host.warmPool({ workersMax: 1 });
+    const running = host.invoke(pool, '/1');
+    const waiting = host.invoke(pool, '/2');
+    host.roster.detach();
+    await host.settle();
+    expect(running.outcome).toEqual({ kind: 'unavailable', code: 'engine_restarting' });
+    expect(waiting.outcome).toBeNull();
+    expect(pool.stats()).toEqual({ workers: 0, idle: 0, busy: 0, starting: 0, queued: 1 });
+    host.ring = createFakeRing(WORKERS);
+    host.roster.attach(host.ring);
+    host.sweep();
+    host.ring.ready(0);
+    host.roster.drain();
+    expect(host.ring.calls).toEqual(['fork 0:2', 'post 0:2 /2']);
+  });
+
+  test('ends what waits as unavailable when the deadline passes first', async () => {
+    const pool = host.openPool();
+    host.roster.detach();
+    const held = host.invoke(pool, '/1', 100);
+    await host.clock.advance(100);
+    host.sweep();
+    await host.settle();
+    expect(held.outcome).toEqual({ kind: 'unavailable', code: 'engine_restarting' });
+  });
+});
