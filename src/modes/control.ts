@@ -12,7 +12,7 @@ import type { Address } from '../config/kinds.ts';
 import type { SettingsOf } from '../config/settings.ts';
 import { type Control, createControl } from '../control/control.ts';
 import { listenControl } from '../control/listen.ts';
-import { openMetricsListener } from '../edge/metrics_app.ts';
+import { openMetricsListener } from '../edge/figures/metrics_listener.ts';
 import type { Migration } from '../store/migrate.ts';
 import type { Context } from './context.ts';
 import { binding, claim, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';

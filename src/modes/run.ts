@@ -6,7 +6,7 @@ import { createMetrics } from '../base/metrics.ts';
 import { CliFailure } from '../cli/failure.ts';
 import type { SettingsOf } from '../config/settings.ts';
 import { edgeLimits } from '../edge/edge.ts';
-import { createSingleRunner } from '../edge/run.ts';
+import { createSingleRunner } from '../edge/single.ts';
 import { defaultVersionSettings, type VersionSettings } from '../model/function.ts';
 import { readModule } from './client.ts';
 import type { Context } from './context.ts';

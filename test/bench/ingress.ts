@@ -5,7 +5,7 @@ import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { edgeLimits } from '../../src/edge/edge.ts';
-import { createSingleRunner } from '../../src/edge/run.ts';
+import { createSingleRunner } from '../../src/edge/single.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import { createFakeEngine } from '../edge/fake_engine.ts';
 

@@ -4,11 +4,11 @@ import { createManualClock, createSystemClock, type Clock } from '../../src/base
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
-import { openPublicListener } from '../../src/edge/app.ts';
+import { openPublicListener } from '../../src/edge/serve/listener.ts';
 import { edgeLimits } from '../../src/edge/edge.ts';
-import { createEdgeFigures, type EdgeFigures } from '../../src/edge/figures.ts';
-import { createFront, type FrontLimits } from '../../src/edge/front.ts';
-import { createRouting, type Routing, type Target } from '../../src/edge/routing.ts';
+import { createEdgeFigures, type EdgeFigures } from '../../src/edge/figures/figures.ts';
+import { createFront, type FrontLimits } from '../../src/edge/serve/serve.ts';
+import { createRouting, type Routing, type Target } from '../../src/edge/serve/routing.ts';
 import { createQuota, type QuotaLimits } from '../../src/model/quota.ts';
 import type { RouteRule } from '../../src/model/route.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';

@@ -1,0 +1,235 @@
+// The artifact cache of a node: `{dir}/{function_id}/{version}.wasm`, verified on every read, bounded, LRU.
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Value } from '@sinclair/typebox/value';
+import type { Clock } from '../../base/clock.ts';
+import type { RandomBytes } from '../../base/id.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { Log } from '../../base/log.ts';
+import { Id, Semver } from '../../model/names.ts';
+import { openCacheIndex, type CacheIndex } from './cache_index.ts';
+import { syncFolder, TEMPORARY_PREFIX, readFileBounded, writeFileWhole } from './files.ts';
+
+export type ArtifactRef = { functionId: string; version: string; sha256: string };
+
+export type Cache = {
+  /**
+   * The verified bytes, or null: none are there, or what was there had another digest and is in quarantine
+   * now. The digest is taken of the very buffer that is returned.
+   */
+  get(ref: ArtifactRef): Promise<Uint8Array | null>;
+  /**
+   * `bytes` have the digest of `ref` already. `no_room`: pinned artifacts leave no space, nothing was
+   * written.
+   */
+  put(ref: ArtifactRef, bytes: Uint8Array): Promise<'stored' | 'no_room'>;
+  /** The one version of a function that is never evicted for space; null lets go of all of them. */
+  pin(functionId: string, version: string | null): void;
+  /** Removes every version of a function. */
+  evict(functionId: string): Promise<void>;
+  isStored(functionId: string): boolean;
+  storedFunctions(): string[];
+  totals(): { entries: number; bytes: number };
+  close(): void;
+};
+
+export type CacheOptions = {
+  dir: string;
+  bytesMax: number;
+  entriesMax: number;
+  clock: Clock;
+  random: RandomBytes;
+  log: Log;
+  /** Called once for each `get`. */
+  onRead: (result: 'hit' | 'miss' | 'quarantined') => void;
+};
+
+const QUARANTINE = 'quarantine';
+const SUFFIX = '.wasm';
+
+const isFunctionId = (text: string): boolean => Value.Check(Id, text);
+const isVersion = (text: string): boolean => Value.Check(Semver, text);
+
+/** Only from ids of the known shapes, so that no name from the network can leave the folder. */
+function pathOf(dir: string, functionId: string, version: string): string {
+  if (!isFunctionId(functionId) || !isVersion(version)) throw new Error('not the id of an artifact');
+  return join(dir, functionId, `${version}${SUFFIX}`);
+}
+
+export function digestOf(bytes: Uint8Array): string {
+  return new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
+}
+
+/**
+ * Brings index and folder together: files of a crash are removed, unknown files adopted, lost ones
+ * forgotten.
+ */
+function reconcileIndex(index: CacheIndex, dir: string, nowMs: number): void {
+  const known = new Map(index.list().map((entry) => [`${entry.function_id}/${entry.version}`, entry]));
+  for (const folder of readdirSync(dir, { withFileTypes: true })) {
+    if (!folder.isDirectory() || !isFunctionId(folder.name)) continue;
+    for (const file of readdirSync(join(dir, folder.name), { withFileTypes: true })) {
+      const path = join(dir, folder.name, file.name);
+      const version = file.name.slice(0, -SUFFIX.length);
+      if (file.name.startsWith(TEMPORARY_PREFIX)) rmSync(path, { force: true, recursive: true });
+      if (!file.isFile() || !file.name.endsWith(SUFFIX) || !isVersion(version)) continue;
+      const entry = known.get(`${folder.name}/${version}`);
+      known.delete(`${folder.name}/${version}`);
+      const { size } = statSync(path);
+      if (entry?.size === size) continue;
+      index.put({
+        function_id: folder.name,
+        version,
+        sha256: entry?.sha256 ?? '',
+        size,
+        last_used: entry?.last_used ?? nowMs,
+        state: 'unverified',
+        pinned: entry?.pinned ?? 0,
+      });
+    }
+  }
+  for (const { function_id, version } of known.values()) index.remove(function_id, version);
+}
+
+/** One process at a time has a cache; for another one this throws `CacheInUse`. */
+export function openCache(options: CacheOptions): Cache {
+  const { dir, clock, log } = options;
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const index = openCacheIndex({ path: join(dir, 'index.sqlite'), log });
+  reconcileIndex(index, dir, clock.nowMs());
+  const stored = new Map<string, Set<string>>();
+  for (const { function_id, version } of index.list()) {
+    stored.set(function_id, (stored.get(function_id) ?? new Set()).add(version));
+  }
+  return new FolderCache(options, index, stored);
+}
+
+class FolderCache implements Cache {
+  readonly #options: CacheOptions;
+  readonly #index: CacheIndex;
+  /** Versions of each function that have a file; the index knows more of them. */
+  readonly #stored: Map<string, Set<string>>;
+
+  constructor(options: CacheOptions, index: CacheIndex, stored: Map<string, Set<string>>) {
+    this.#options = options;
+    this.#index = index;
+    this.#stored = stored;
+  }
+
+  async get(ref: ArtifactRef): Promise<Uint8Array | null> {
+    const { onRead, clock, dir } = this.#options;
+    const path = pathOf(dir, ref.functionId, ref.version);
+    let bytes: Uint8Array | null;
+    try {
+      bytes = await readFileBounded(path, LIMITS.artifactBytesMax);
+    } catch (failure) {
+      return await this.#quarantine(ref, String(failure));
+    }
+    if (bytes === null) {
+      this.#forget(ref.functionId, ref.version);
+      onRead('miss');
+      return null;
+    }
+    if (digestOf(bytes) !== ref.sha256) return await this.#quarantine(ref, 'the digest differs');
+    this.#index.touch(ref.functionId, ref.version, clock.nowMs());
+    onRead('hit');
+    return bytes;
+  }
+
+  async put(ref: ArtifactRef, bytes: Uint8Array): Promise<'stored' | 'no_room'> {
+    const { dir, clock, random } = this.#options;
+    const path = pathOf(dir, ref.functionId, ref.version);
+    this.#forget(ref.functionId, ref.version);
+    if (!(await this.#makeRoom(bytes.byteLength))) return 'no_room';
+    const tag = Buffer.from(random(8)).toString('hex');
+    await writeFileWhole(path, bytes, { mode: 0o600, tag });
+    await syncFolder(dir);
+    this.#index.put({
+      function_id: ref.functionId,
+      version: ref.version,
+      sha256: ref.sha256,
+      size: bytes.byteLength,
+      last_used: clock.nowMs(),
+      state: 'verified',
+      pinned: 0,
+    });
+    this.#stored.set(ref.functionId, (this.#stored.get(ref.functionId) ?? new Set()).add(ref.version));
+    return 'stored';
+  }
+
+  pin(functionId: string, version: string | null): void {
+    this.#index.pin(functionId, version);
+  }
+
+  async evict(functionId: string): Promise<void> {
+    if (!isFunctionId(functionId)) throw new Error('not the id of a function');
+    for (const version of this.#stored.get(functionId) ?? []) this.#forget(functionId, version);
+    await rm(join(this.#options.dir, functionId), { recursive: true, force: true });
+  }
+
+  isStored(functionId: string): boolean {
+    return this.#stored.has(functionId);
+  }
+
+  storedFunctions(): string[] {
+    return [...this.#stored.keys()];
+  }
+
+  totals(): { entries: number; bytes: number } {
+    return this.#index.totals();
+  }
+
+  close(): void {
+    this.#index.close();
+  }
+
+  #forget(functionId: string, version: string): void {
+    this.#index.remove(functionId, version);
+    const versions = this.#stored.get(functionId);
+    versions?.delete(version);
+    if (versions?.size === 0) this.#stored.delete(functionId);
+  }
+
+  /** Evicts the least recently used until `size` more bytes and one more entry fit. */
+  async #makeRoom(size: number): Promise<boolean> {
+    const { dir, bytesMax, entriesMax } = this.#options;
+    const totals = this.#index.totals();
+    let { entries, bytes } = totals;
+    if (totals.pinnedBytes + size > bytesMax) return false;
+    if (entries + 1 <= entriesMax && bytes + size <= bytesMax) return true;
+    for (const entry of this.#index.evictable()) {
+      this.#forget(entry.function_id, entry.version);
+      await rm(pathOf(dir, entry.function_id, entry.version), { force: true });
+      entries -= 1;
+      bytes -= entry.size;
+      if (entries + 1 <= entriesMax && bytes + size <= bytesMax) return true;
+    }
+    return false;
+  }
+
+  /** Keeps the newest few bad files for whoever wants to know what happened to them. */
+  async #quarantine(ref: ArtifactRef, reason: string): Promise<null> {
+    const { dir, clock, log, onRead } = this.#options;
+    const { functionId, version } = ref;
+    log.error('an artifact on disk is not what it was; it is in quarantine', {
+      function_id: functionId,
+      version,
+      error: reason,
+    });
+    const folder = join(dir, QUARANTINE);
+    const stamp = String(Math.floor(clock.nowMs())).padStart(16, '0');
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await rename(
+      pathOf(dir, functionId, version),
+      join(folder, `${stamp}-${functionId}-${version}${SUFFIX}`),
+    );
+    const names = (await readdir(folder)).sort();
+    for (const name of names.slice(0, Math.max(0, names.length - LIMITS.quarantineFilesMax))) {
+      await rm(join(folder, name), { force: true, recursive: true });
+    }
+    this.#forget(functionId, version);
+    onRead('quarantined');
+    return null;
+  }
+}

@@ -1,0 +1,58 @@
+// The public listener: every path of it belongs to functions.
+import type { Clock } from '../../base/clock.ts';
+import { errorResponse } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { Log } from '../../base/log.ts';
+import type { Ingress } from './ingress.ts';
+
+export type Address = { host: string; port: number };
+
+export type Listener = {
+  readonly port: number;
+  /** Takes no new connections; resolves when the last request that came in whole has been answered. */
+  drain(): Promise<void>;
+  /** Ends what is still open. */
+  close(): Promise<void>;
+};
+
+/**
+ * Bun answers bodies above `maxRequestBodySize` with a bare 413 before any handler runs; between
+ * `requestBytesMax` and that, the ingress answers in the product's own form and Bun reads the rest of the
+ * body away. `idleTimeout` starts again with every byte and with every request, so bodies have a deadline
+ * of their own.
+ */
+export function openPublicListener(options: {
+  listen: Address;
+  ingress: Ingress;
+  clock: Clock;
+  log: Log;
+  requestBytesMax: number;
+}): Listener {
+  const { listen, ingress, clock, log, requestBytesMax } = options;
+  const server = Bun.serve({
+    hostname: listen.host,
+    port: listen.port,
+    reusePort: false,
+    development: false,
+    maxRequestBodySize: Math.max(LIMITS.requestDrainBytesMax, requestBytesMax),
+    idleTimeout: LIMITS.connectionIdleMs / 1_000,
+    fetch: (request) => ingress.handle(request),
+    error(failure) {
+      log.error('a request failed inside the edge', { error: String(failure) });
+      return errorResponse('internal', 'unknown');
+    },
+  });
+  let isClosed = false;
+  /** Bun would also wait for connections on which half a head has come. */
+  const answered = async (): Promise<void> => {
+    while (!isClosed && server.pendingRequests > 0) await clock.sleep(LIMITS.drainLookMs);
+  };
+  return {
+    port: server.port ?? listen.port,
+    drain: () => Promise.race([server.stop(), answered()]),
+    close() {
+      isClosed = true;
+      return server.stop(true);
+    },
+  };
+}

@@ -1,0 +1,110 @@
+// One module behind a listener of its own, without a control plane: what `edge run` starts.
+import type { Clock } from '../base/clock.ts';
+import { EdgeError } from '../base/errors.ts';
+import { createId, type RandomBytes } from '../base/id.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Engine, Pool } from '../engine/engine.ts';
+import type { VersionSettings } from '../model/function.ts';
+import { createQuota } from '../model/quota.ts';
+import { openPublicListener, type Address, type Listener } from './serve/listener.ts';
+import { digestOf } from './reconcile/cache.ts';
+import { createEdgeFigures } from './figures/figures.ts';
+import { createFront, type FrontLimits } from './serve/serve.ts';
+import { createMachine } from './figures/machine.ts';
+import { openMetricsListener } from './figures/metrics_listener.ts';
+import type { AccessLog } from './serve/request_log.ts';
+import { createRouting } from './serve/routing.ts';
+
+export type SingleRunnerOptions = {
+  bytes: Uint8Array;
+  settings: VersionSettings;
+  /** Stays the caller's, who closes it after the runner. */
+  engine: Engine;
+  listen: Address;
+  /** Null: no figures. */
+  metricsListen: Address | null;
+  limits: FrontLimits;
+  accessLog: AccessLog;
+  drainMs: number;
+  clock: Clock;
+  random: RandomBytes;
+  log: Log;
+  metrics: Metrics;
+};
+
+export type SingleRunner = {
+  readonly port: number;
+  readonly sha256: string;
+  close(): Promise<void>;
+};
+
+const VERSION = '0.0.0';
+
+/**
+ * Every host, path and method leads to the module. Rejects with the code of the refusal when it cannot run.
+ */
+export async function createSingleRunner(options: SingleRunnerOptions): Promise<SingleRunner> {
+  const { bytes, settings, engine, clock, random, log, metrics, limits, accessLog } = options;
+  const sha256 = digestOf(bytes);
+  await engine.ready();
+  const prepared = await engine.prepare({ artifact: bytes, sha256, settings });
+  if (!prepared.ok) throw new EdgeError(prepared.code, { message: prepared.message });
+  const { code } = prepared;
+  const functionId = createId('fn', clock.nowMs(), random);
+  const pool: Pool = engine.openPool({
+    ref: { functionId, projectId: 'local', version: VERSION },
+    code,
+    settings,
+  });
+  const listeners: Listener[] = [];
+  const close = async (): Promise<void> => {
+    const finished = new AbortController();
+    const late = clock.sleep(options.drainMs, finished.signal);
+    await Promise.race([Promise.all(listeners.map((listener) => listener.drain())), late]);
+    finished.abort();
+    await pool.close({ graceMs: options.drainMs });
+    code.close();
+    await Promise.all(listeners.map((listener) => listener.close()));
+  };
+  try {
+    const warmed = await pool.warm(LIMITS.poolWorkersMin);
+    if (!warmed.ok)
+      throw new EdgeError(warmed.code, warmed.detail === null ? {} : { message: warmed.detail });
+    const machine = createMachine({ clock });
+    const pools = (): [{ functionId: string; stats: ReturnType<Pool['stats']> }] => [
+      { functionId, stats: pool.stats() },
+    ];
+    const cache = (): { entries: number; bytes: number } => ({ entries: 0, bytes: 0 });
+    const sources = { machine, engine: () => engine.stats(), pools, cache, revision: () => 0 };
+    const figures = createEdgeFigures({ metrics, sources });
+    const routing = createRouting();
+    const quota = createQuota({
+      concurrentMax: Number.MAX_SAFE_INTEGER,
+      perMinuteMax: Number.MAX_SAFE_INTEGER,
+    });
+    const { max_execution_ms: maxExecutionMs } = settings;
+    const target = {
+      functionId,
+      version: VERSION,
+      maxExecutionMs,
+      quota,
+      figures: figures.openVersion(functionId),
+      pool,
+    };
+    const rule = { host: '*', path: '/*', methods: [], priority: 0 };
+    routing.replace([{ rule, target: { current: target } }]);
+    const ingress = createFront({ routing, figures, clock, random, log, limits, accessLog });
+    const { listen, metricsListen } = options;
+    const main = openPublicListener({ listen, ingress, clock, log, requestBytesMax: limits.requestBytesMax });
+    listeners.push(main);
+    if (metricsListen !== null) {
+      listeners.push(openMetricsListener({ listen: metricsListen, metrics, isReady: () => true }));
+    }
+    return { port: main.port, sha256, close };
+  } catch (failure) {
+    await close();
+    throw failure;
+  }
+}

@@ -1,0 +1,231 @@
+// Failures and their waits in the reconciler, on a clock that the test turns.
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LIMITS } from '../../../src/base/limits.ts';
+import { systemRandom } from '../../../src/base/id.ts';
+import { createLog } from '../../../src/base/log.ts';
+import { createMetrics } from '../../../src/base/metrics.ts';
+import { openCache, type Cache } from '../../../src/edge/reconcile/cache.ts';
+import { createEdgeFigures } from '../../../src/edge/figures/figures.ts';
+import type { Puller, PullOutcome } from '../../../src/edge/reconcile/pull.ts';
+import { createReconciler, type Reconciler } from '../../../src/edge/reconcile/reconcile.ts';
+import { createRouting, type Routing } from '../../../src/edge/serve/routing.ts';
+import { createSteps } from '../../../src/edge/reconcile/steps.ts';
+import { createUnit, joinWaiting, settleWaiting } from '../../../src/edge/reconcile/unit.ts';
+import { desiredFunction } from '../fake_control.ts';
+import { createFakeEngine, type FakeEngine } from '../fake_engine.ts';
+import { createTestClock, functionId, until } from '../harness.ts';
+
+let dir = '';
+let clock: ReturnType<typeof createTestClock>;
+let engine: FakeEngine;
+let cache: Cache;
+let routing: Routing;
+let reconciler: Reconciler;
+/** What a pull of an artifact answers, by its URL; it counts as pulled when it is asked for. */
+let pull: (url: string) => Promise<PullOutcome>;
+let pulled: string[] = [];
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'edge-reconcile-'));
+  clock = createTestClock();
+  engine = createFakeEngine();
+  routing = createRouting();
+  pulled = [];
+  pull = async (url) => ({
+    ok: true,
+    bytes: Buffer.from(decodeURIComponent(url.slice('/artifacts/'.length))),
+  });
+  const log = createLog({ clock, write: () => {} });
+  cache = openCache({
+    dir,
+    bytesMax: 1e6,
+    entriesMax: 12,
+    clock,
+    random: systemRandom,
+    log,
+    onRead: () => {},
+  });
+  const puller: Puller = {
+    pull: ({ artifact_url: url }) => {
+      pulled.push(url);
+      return pull(url);
+    },
+    close: () => {},
+  };
+  const figures = createEdgeFigures({
+    metrics: createMetrics(),
+    sources: {
+      machine: () => ({ cpuPercent: 0, memBytes: 0 }),
+      engine: () => engine.stats(),
+      pools: () => [],
+      cache: () => cache.totals(),
+      revision: () => 0,
+    },
+  });
+  reconciler = createReconciler({
+    steps: createSteps({ engine, cache, puller, figures, log }),
+    cache,
+    routing,
+    figures,
+    clock,
+    random: systemRandom,
+    log,
+    quota: { concurrentMax: 10, perMinuteMax: 10 },
+    engineReady: Promise.resolve(),
+    onChange: () => {},
+  });
+});
+afterEach(async () => {
+  const closed = reconciler.close({ graceMs: 0 });
+  await clock.advance(0);
+  await closed;
+  cache.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** Less than the shortest wait after a failure, so that no attempt is missed. */
+const SHORTEST_MS = 90;
+const unreachable: PullOutcome = { ok: false, reason: 'unreachable', message: 'no way' };
+const stateOf = (n: number): string | undefined =>
+  reconciler.observed().find(({ id }) => id === functionId(n))?.state;
+
+/** Turns the clock by `stepMs` until `condition` holds; says how many seconds it took. */
+async function seconds(what: string, condition: () => boolean, stepMs = 1_000): Promise<number> {
+  const startMs = clock.monotonicMs();
+  await until(what, async () => {
+    if (condition()) return true;
+    await clock.advance(stepMs);
+    return condition();
+  });
+  return (clock.monotonicMs() - startMs) / 1_000;
+}
+
+describe('An artifact that cannot be fetched', () => {
+  test('is tried five times before it is an error, and comes back by itself', async () => {
+    pull = async () => unreachable;
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    for (let attempt = 1; attempt <= 4; attempt += 1) {
+      await seconds(`attempt ${attempt} was made`, () => pulled.length === attempt, SHORTEST_MS);
+      expect(stateOf(1)).toBe('loading');
+    }
+    await seconds('the fifth has failed', () => stateOf(1) === 'error', SHORTEST_MS);
+    expect(pulled.length).toBe(5);
+    expect(reconciler.observed()[0]?.error).toBe('artifact_unavailable: no way');
+    const waited = await seconds('it is tried again', () => pulled.length > 5);
+    expect(waited).toBeLessThanOrEqual(61);
+    pull = async (url) => ({
+      ok: true,
+      bytes: Buffer.from(decodeURIComponent(url.slice('/artifacts/'.length))),
+    });
+    await seconds('it is cached', () => stateOf(1) === 'cached');
+  });
+
+  test('is not asked for by every apply of the same state', async () => {
+    pull = async () => unreachable;
+    for (let i = 0; i < 5; i += 1) {
+      reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+      await until('the attempt has ended', () => reconciler.isSettled());
+    }
+    expect(pulled.length).toBe(1);
+  });
+
+  test('does not hold up other functions', async () => {
+    pull = (url) =>
+      url.includes('f1')
+        ? new Promise(() => {})
+        : Promise.resolve({ ok: true, bytes: Buffer.from('f2 1.0.0') });
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0'), desiredFunction(2, '1.0.0')] });
+    await until('the other one is there', () => stateOf(2) === 'cached');
+    expect(stateOf(1)).toBe('loading');
+  });
+});
+
+describe('Many functions at once', () => {
+  test('come up a bounded number at a time, and one that a request waits for goes first', async () => {
+    const gates: (() => void)[] = [];
+    pull = (url) =>
+      new Promise((resolve) => {
+        const bytes = Buffer.from(decodeURIComponent(url.slice('/artifacts/'.length)));
+        gates.push(() => resolve({ ok: true, bytes }));
+      });
+    const numbers = Array.from({ length: 12 }, (_, i) => i + 1);
+    reconciler.apply({ functions: numbers.map((n) => desiredFunction(n, '1.0.0')) });
+    await until('as many as may are pulled', () => gates.length === 8);
+    const match = routing.match('http://x/12', 'GET');
+    if (match.kind !== 'match' || match.target.current.pool !== null) throw new Error('12 is not on its way');
+    const waiting = match.target.current.whenReady();
+    gates.shift()?.();
+    await until('the next one is pulled', () => pulled.length === 9);
+    expect(pulled[8]).toBe(desiredFunction(12, '1.0.0').artifact_url);
+    while (numbers.some((n) => stateOf(n) !== 'cached')) {
+      for (const gate of gates.splice(0)) gate();
+      await clock.advance(0);
+    }
+    expect(await waiting).toMatchObject({ ready: true, target: { functionId: functionId(12) } });
+    expect(reconciler.isSettled()).toBe(true);
+  });
+});
+
+test('A version that is refused is compiled again only after a wait', async () => {
+  engine.refusals.set('f1 1.0.0', { code: 'invalid_wasm', message: 'no' });
+  reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+  await seconds('it has failed', () => stateOf(1) === 'error');
+  const compiled = (): number => engine.events.filter((event) => event === 'prepare f1 1.0.0').length;
+  expect(compiled()).toBe(1);
+  await clock.advance(99);
+  expect(compiled()).toBe(1);
+  await seconds('it is tried again', () => compiled() > 1);
+  expect(pulled.length).toBe(1);
+});
+
+test('What serves stays on disk when the cache is full; a version that was replaced goes first', async () => {
+  const numbers = Array.from({ length: 11 }, (_, i) => i + 1);
+  reconciler.apply({ functions: numbers.map((n) => desiredFunction(n, '1.0.0')) });
+  await until('all are there', () => numbers.every((n) => stateOf(n) === 'cached'));
+  for (const version of ['2.0.0', '3.0.0', '4.0.0']) {
+    await clock.advance(1);
+    const moved = numbers.map((n) => desiredFunction(n, n === 1 ? version : '1.0.0'));
+    reconciler.apply({ functions: moved });
+    await until('it has moved', () => reconciler.observed().every(({ state }) => state === 'cached'));
+  }
+  for (const n of numbers.slice(1)) {
+    const { function_id, version, sha256 } = desiredFunction(n, '1.0.0');
+    expect(await cache.get({ functionId: function_id, version, sha256 })).not.toBeNull();
+  }
+  expect(cache.totals().entries).toBe(12);
+});
+
+test('Only a bounded number of requests waits for one function', async () => {
+  const unit = createUnit(functionId(1));
+  const first = joinWaiting(unit, 2);
+  expect(joinWaiting(unit, 2)).toBe(first);
+  expect(joinWaiting(unit, 2)).toBeNull();
+  settleWaiting(unit, { ready: false, code: 'not_ready', retryAfterMs: 1 });
+  expect(await first).toMatchObject({ code: 'not_ready' });
+  expect(joinWaiting(unit, 2)).not.toBeNull();
+});
+
+describe('A reconciler that is closed', () => {
+  test('does not wait for a function that is still starting', async () => {
+    engine.stuck.add('f1 1.0.0');
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await until('it is being warmed', () => engine.events.includes('warm f1 1.0.0'));
+    const startMs = clock.monotonicMs();
+    await reconciler.close({ graceMs: 60_000 });
+    expect([clock.monotonicMs() - startMs, engine.openPools(), engine.openCodes()]).toEqual([0, 0, 0]);
+  });
+
+  test('leaves a compile behind that does not end in time', async () => {
+    engine.gates.set('f1 1.0.0', new Promise(() => {}));
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await until('it is being compiled', () => engine.events.includes('prepare f1 1.0.0'));
+    let isClosed = false;
+    const closed = reconciler.close({ graceMs: 60_000 }).then(() => (isClosed = true));
+    const took = await seconds('it is closed', () => isClosed, LIMITS.engineCloseMs);
+    expect(took * 1_000).toBeLessThanOrEqual(LIMITS.engineCloseMs * 2);
+    await closed;
+  });
+});

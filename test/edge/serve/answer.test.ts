@@ -1,0 +1,167 @@
+// The way of a request that a function answers: what reaches the guest, and what the client gets.
+import { describe, expect, test } from 'bun:test';
+import type { InvocationRequest } from '../../../src/model/invocation.ts';
+import { answer } from '../fake_engine.ts';
+import { createTestClock, exchangeRaw, functionId, openFront } from '../harness.ts';
+
+describe('A request that a function answers', () => {
+  test('brings method, target, headers and body to the guest as they were', async () => {
+    const got: InvocationRequest[] = [];
+    await using front = openFront({
+      handler: (request) => {
+        got.push(request);
+        return answer('done');
+      },
+    });
+    const headers = { 'x-a': '1', connection: 'close, x-hop', 'x-hop': 'secret' };
+    await fetch(`${front.url}/a/b?c=%20d`, { method: 'POST', body: 'hello', headers });
+    const [request] = got;
+    expect(request).toMatchObject({ method: 'POST', path: '/a/b?c=%20d' });
+    expect(new TextDecoder().decode(request?.body ?? undefined)).toBe('hello');
+    expect(request?.headers).toContain('x-a: 1\r\n');
+    expect(request?.headers).toContain('content-length: 5\r\n');
+    expect(request?.headers).not.toContain('x-hop');
+    expect(request?.headers).not.toContain('connection');
+  });
+
+  test('gets status, headers and bytes of the guest, and who answered', async () => {
+    await using front = openFront({
+      handler: () => ({
+        kind: 'answer',
+        status: 201,
+        headers: [
+          ['set-cookie', 'a=1'],
+          ['set-cookie', 'b=2'],
+          ['x-edge-version', '9.9.9'],
+          ['content-length', '99'],
+        ],
+        body: new Uint8Array([0, 255]),
+        logs: null,
+      }),
+    });
+    const response = await fetch(front.url);
+    expect(response.status).toBe(201);
+    expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+    expect(response.headers.get('x-edge-function')).toBe(functionId(1));
+    expect(response.headers.get('x-edge-version')).toBe('1.2.3');
+    expect(response.headers.get('server-timing')).toBeNull();
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(new Uint8Array([0, 255]));
+  });
+
+  test("has an id: the client's where it is sane, else one that no other request has", async () => {
+    await using front = openFront();
+    const idOf = async (given?: string): Promise<string | null> => {
+      const headers = given === undefined ? {} : { 'x-request-id': given };
+      return (await fetch(front.url, { headers })).headers.get('x-request-id');
+    };
+    expect(await idOf('mine-1')).toBe('mine-1');
+    expect(await idOf('not sane')).not.toBe('not sane');
+    expect(await idOf('x'.repeat(65))).toMatch(/^[A-Za-z0-9._-]{1,64}$/);
+    expect(await idOf()).not.toBe(await idOf());
+  });
+
+  test('says where the time went when it is asked', async () => {
+    await using front = openFront();
+    const response = await fetch(front.url, { headers: { 'x-edge-timing': '1' } });
+    expect(response.headers.get('server-timing')).toMatch(/^edge;dur=[\d.]+, function;dur=[\d.]+$/);
+  });
+
+  test('to HEAD has no body and the length that GET would have', async () => {
+    await using front = openFront({ handler: () => answer('four') });
+    const text = await exchangeRaw(front.port, 'HEAD / HTTP/1.1\r\nHost: x\r\n\r\n');
+    expect(text.toLowerCase()).toContain('content-length: 4\r\n');
+    expect(text.endsWith('\r\n\r\n')).toBe(true);
+  });
+
+  test('with status 204 has no body, whatever the guest gave', async () => {
+    await using front = openFront({
+      handler: () => ({ kind: 'answer', status: 204, headers: [], body: new Uint8Array(3), logs: null }),
+    });
+    const response = await fetch(front.url);
+    expect(response.status).toBe(204);
+    expect(await response.text()).toBe('');
+  });
+
+  test('gets a deadline of max_execution_ms from its arrival', async () => {
+    const deadlines: number[] = [];
+    const clock = createTestClock(5_000);
+    await using front = openFront({
+      clock,
+      maxExecutionMs: 250,
+      handler: (_request, deadlineMs) => {
+        deadlines.push(deadlineMs);
+        return answer('');
+      },
+    });
+    await fetch(front.url);
+    expect(deadlines).toEqual([5_250]);
+  });
+
+  test('leads by host without its port, and by the request target alone', async () => {
+    await using front = openFront({ rules: [{ host: 'api.example.com', path: '/a' }] });
+    const get = (target: string, host: string): Promise<string> =>
+      exchangeRaw(front.port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+    expect(await get('/a', 'API.example.com:8443')).toContain(' 200 ');
+    expect(await get('/a?x=/b', 'api.example.com.')).toContain(' 200 ');
+    expect(await get('/a', 'example.com')).toContain(' 404 ');
+    expect(await get('/b', 'api.example.com')).toContain(' 404 ');
+  });
+
+  test.each([
+    ['HTTP/1.0\r\n', 'no host'],
+    ['HTTP/1.1\r\nHost:\r\n', 'an empty host'],
+    ['HTTP/1.1\r\nHost: x\r\n', 'a host'],
+  ])('reaches the guest with a plain path: %j', async (rest) => {
+    const paths: string[] = [];
+    await using front = openFront({
+      rules: [{ path: '/a/*' }],
+      handler: ({ path }) => {
+        paths.push(path);
+        return answer('');
+      },
+    });
+    const get = (target: string): Promise<string> => exchangeRaw(front.port, `GET ${target} ${rest}\r\n`);
+    expect(await get('/a/b/../c?q=../x')).toContain(' 200 ');
+    expect(await get('//a/b')).toContain(' 404 ');
+    expect(await get('/a/../b')).toContain(' 404 ');
+    expect(await get('/a/..\\..\\b')).toContain(' 404 ');
+    expect(paths).toEqual(['/a/c?q=../x']);
+  });
+
+  test('never has the headers of another answer, nor its id', async () => {
+    const kinds: [string, string][][] = [
+      [['a', '1']],
+      [['a', '1']],
+      [['a', '2']],
+      [['b', '1']],
+      [],
+      [['a', '1']],
+    ];
+    let next = 0;
+    await using front = openFront({ handler: () => answer('', kinds[next++ % kinds.length]) });
+    for (let round = 0; round < 3; round += 1) {
+      for (const [index, kind] of kinds.entries()) {
+        const id = `r${round}-${index}`;
+        const { headers } = await fetch(front.url, { headers: { 'x-request-id': id } });
+        expect(headers.get('x-request-id')).toBe(id);
+        expect(headers.get('server-timing')).toBeNull();
+        for (const name of ['a', 'b']) {
+          expect(headers.get(name)).toBe(kind.find(([held]) => held === name)?.[1] ?? null);
+        }
+        if (index === 3)
+          await fetch(front.url, { headers: { 'x-edge-timing': '1' } }).then(() => (next -= 1));
+      }
+    }
+  });
+
+  test('keeps its id when many are answered at once', async () => {
+    await using front = openFront();
+    const ids = Array.from({ length: 50 }, (_, i) => `id-${i}`);
+    const got = await Promise.all(
+      ids.map(async (id) =>
+        (await fetch(front.url, { headers: { 'x-request-id': id } })).headers.get('x-request-id'),
+      ),
+    );
+    expect(got).toEqual(ids);
+  });
+});

@@ -1,0 +1,124 @@
+// Which answers of a control plane a node takes, and which stored state.
+import { describe, expect, test } from 'bun:test';
+import { judgeAnswer, readAccepted, readControlKey, type Accepted } from '../../../src/edge/sync/accept.ts';
+import { desiredDigest } from '../../../src/model/desired.ts';
+import type { DesiredState } from '../../../src/model/protocol.ts';
+import { createFakeControl, desiredFunction } from '../fake_control.ts';
+
+const control = createFakeControl();
+const key =
+  readControlKey(control.publicKey) ??
+  (() => {
+    throw new Error('no key');
+  })();
+const one: DesiredState = { functions: [desiredFunction(1, '1.0.0')] };
+const two: DesiredState = { functions: [desiredFunction(1, '2.0.0')] };
+const accepted = (desired: DesiredState, revision: number): Accepted => ({
+  revision,
+  digest: desiredDigest(desired),
+  desired,
+});
+const answerOf = (desired: DesiredState, revision: number, more: object = {}): object => ({
+  node_id: 'n1',
+  revision,
+  digest: desiredDigest(desired),
+  desired,
+  next_heartbeat_ms: 7,
+  ...more,
+});
+function judge(
+  answer: object,
+  options: { held?: Accepted; tamper?: (body: string, signature: string) => [string, string | null] } = {},
+): ReturnType<typeof judgeAnswer> {
+  const { body, signature } = control.sign(answer);
+  const [sent, signed] = options.tamper?.(body, signature) ?? [body, signature];
+  const bytes = new TextEncoder().encode(sent);
+  return judgeAnswer({ bytes, signature: signed, key, nodeId: 'n1', held: options.held ?? null });
+}
+
+describe('An answer to a heartbeat', () => {
+  test('that is signed and newer is accepted', () => {
+    expect(judge(answerOf(one, 3), { held: accepted(two, 2) })).toEqual({
+      kind: 'accepted',
+      accepted: accepted(one, 3),
+      nextHeartbeatMs: 7,
+    });
+  });
+
+  test('without a state changes nothing when the digest is the one that is held', () => {
+    const answer = answerOf(one, 4, { desired: null });
+    expect(judge(answer, { held: accepted(one, 3) })).toEqual({
+      kind: 'unchanged',
+      revision: 4,
+      nextHeartbeatMs: 7,
+    });
+  });
+
+  test('that comes twice changes nothing the second time', () => {
+    expect(judge(answerOf(one, 3), { held: accepted(one, 3) })).toMatchObject({ kind: 'unchanged' });
+  });
+
+  const refused: [name: string, run: () => ReturnType<typeof judgeAnswer>][] = [
+    ['unsigned', () => judge(answerOf(one, 1), { tamper: (body) => [body, null] })],
+    ['with an empty signature', () => judge(answerOf(one, 1), { tamper: (body) => [body, ''] })],
+    [
+      'with the signature of another key',
+      () => {
+        const other = createFakeControl().sign(answerOf(one, 1));
+        return judge(answerOf(one, 1), { tamper: (body) => [body, other.signature] });
+      },
+    ],
+    [
+      'with one byte changed',
+      () => judge(answerOf(one, 1), { tamper: (body, held) => [body.replace('1', '2'), held] }),
+    ],
+    ['with a byte more', () => judge(answerOf(one, 1), { tamper: (body, held) => [`${body} `, held] })],
+    ['of a lower revision', () => judge(answerOf(one, 1), { held: accepted(two, 2) })],
+    ['for another node', () => judge(answerOf(one, 1, { node_id: 'n2' }))],
+    ['with a wrong digest', () => judge(answerOf(one, 1, { digest: desiredDigest(two) }))],
+    ['with an unknown field', () => judge(answerOf(one, 1, { more: 1 }))],
+    ['without a state that this node lacks', () => judge(answerOf(one, 1, { desired: null }))],
+    ['with a function twice', () => judge(answerOf({ functions: [...one.functions, ...two.functions] }, 1))],
+    ['that is no object', () => judge([])],
+    [
+      'with a hostile id',
+      () => judge(answerOf({ functions: [{ ...desiredFunction(1, '1.0.0'), function_id: '../../etc' }] }, 1)),
+    ],
+    [
+      'with a hostile version',
+      () => judge(answerOf({ functions: [{ ...desiredFunction(1, '1.0.0'), version: '../1.0.0' }] }, 1)),
+    ],
+  ];
+  for (const [name, run] of refused) {
+    test(`${name} is refused`, () =>
+      expect(run()).toMatchObject({ kind: 'refused', reason: expect.any(String) }));
+  }
+});
+
+describe('A stored desired state', () => {
+  const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+
+  test('is taken back as it was', () => {
+    expect(readAccepted(bytes(accepted(one, 5)))).toEqual(accepted(one, 5));
+  });
+
+  const damaged: [name: string, value: unknown][] = [
+    ['another digest', { ...accepted(one, 5), digest: desiredDigest(two) }],
+    ['a negative revision', { ...accepted(one, 5), revision: -1 }],
+    ['no state', { revision: 1, digest: desiredDigest(one) }],
+    ['a changed state', { ...accepted(one, 5), desired: two }],
+    ['nothing in it', null],
+  ];
+  for (const [name, value] of damaged) {
+    test(`with ${name} is not`, () => expect(readAccepted(bytes(value))).toBeNull());
+  }
+
+  test('that is cut short is not', () => {
+    expect(readAccepted(bytes(accepted(one, 5)).slice(0, -1))).toBeNull();
+  });
+});
+
+test('A key that is no Ed25519 key is no key', () => {
+  for (const text of ['', 'x'.repeat(42), '!'.repeat(43), 'a'.repeat(44)])
+    expect(readControlKey(text)).toBeNull();
+});

@@ -1,0 +1,282 @@
+// The agent against a control plane that loses, repeats, reorders and forges.
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemRandom } from '../../../src/base/id.ts';
+import { createLog } from '../../../src/base/log.ts';
+import type { Accepted } from '../../../src/edge/sync/accept.ts';
+import { startAgent, type Agent, type Report } from '../../../src/edge/sync/sync.ts';
+import { createControlClient } from '../../../src/edge/sync/control_client.ts';
+import { openNodeFiles } from '../../../src/edge/sync/node_files.ts';
+import { desiredDigest } from '../../../src/model/desired.ts';
+import { createFakeControl, desiredFunction, type FakeControl } from '../fake_control.ts';
+import { createTestClock, until } from '../harness.ts';
+
+let dataDir = '';
+let control: FakeControl;
+let clock: ReturnType<typeof createTestClock>;
+let applied: Accepted[] = [];
+let storedWhenApplied: string[] = [];
+let results: string[] = [];
+let lines: string[] = [];
+let report: Report;
+let agents: Agent[] = [];
+
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'edge-agent-'));
+  control = createFakeControl();
+  clock = createTestClock();
+  applied = [];
+  storedWhenApplied = [];
+  results = [];
+  lines = [];
+  agents = [];
+  report = { status: 'online', cpu_percent: 1, mem_bytes: 2, functions: [] };
+});
+afterEach(async () => {
+  for (const agent of agents) await turn(agent.close({ graceMs: 1_000 }));
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+/** Turns the clock, so that what waits goes on, until `promise` has settled. */
+async function turn<T>(promise: Promise<T>): Promise<T> {
+  let settled = false;
+  const end = promise.finally(() => (settled = true));
+  await until('it settled', async () => {
+    await clock.advance(20);
+    return settled;
+  });
+  return await end;
+}
+
+/** Turns the clock by `stepMs` at a time until `condition` holds; says how much it took. */
+async function turnUntil(what: string, condition: () => boolean, stepMs = 20): Promise<number> {
+  const startMs = clock.monotonicMs();
+  await until(what, async () => {
+    if (condition()) return true;
+    await clock.advance(stepMs);
+    return condition();
+  });
+  return clock.monotonicMs() - startMs;
+}
+
+async function start(options: { joinToken?: string | null } = {}): Promise<Agent> {
+  const { joinToken = 'join-1' } = options;
+  const log = createLog({ clock, write: (line) => void lines.push(line) });
+  const files = openNodeFiles({ dataDir, random: systemRandom, log });
+  const agent = startAgent({
+    identity: { nodeId: 'n1', popId: 'p1', labels: { region: 'tokyo' }, edgeVersion: '0.0.0' },
+    joinToken,
+    holdMs: 25_000,
+    accepted: await files.loadDesired(),
+    credentials: await files.loadCredentials(),
+    client: createControlClient({ cpUrl: 'http://control.test', controlFetch: control.fetch, clock }),
+    files,
+    clock,
+    random: systemRandom,
+    log,
+    report: () => report,
+    onAccepted: (accepted) => {
+      applied.push(accepted);
+      storedWhenApplied.push(readFileSync(join(dataDir, 'desired.json'), 'utf8'));
+    },
+    onHeartbeat: (result) => void results.push(result),
+  });
+  agents.push(agent);
+  return agent;
+}
+
+const isHeld = (): boolean => control.held() === 1;
+
+describe('A node that joins', () => {
+  test('does it once, keeps its credentials private, and never shows them', async () => {
+    const agent = await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    expect(control.joins).toEqual(['Bearer join-1']);
+    expect(statSync(join(dataDir, 'node.json')).mode & 0o777).toBe(0o600);
+    await turn(agent.close({ graceMs: 1_000 }));
+    await start({ joinToken: null });
+    await turnUntil('a heartbeat is held', isHeld);
+    expect(control.joins.length).toBe(1);
+    expect(lines.join('')).not.toContain('node-secret');
+    expect(lines.join('')).not.toContain('join-1');
+  });
+
+  test('with a token that is not taken tries again, and leaves nothing on disk', async () => {
+    await start({ joinToken: 'wrong' });
+    await turnUntil('it tried twice', () => control.joins.length === 2);
+    expect(existsSync(join(dataDir, 'node.json'))).toBe(false);
+  });
+
+  test('does not go on with damaged credentials', async () => {
+    writeFileSync(join(dataDir, 'node.json'), '{"node_id":"n1"');
+    await expect(start()).rejects.toThrow('node.json');
+  });
+});
+
+test('What a node sends follows no redirect, so that its token stays with its control plane', async () => {
+  const seen: Request[] = [];
+  const { fetch: send } = control;
+  control.fetch = (request) => {
+    seen.push(request);
+    return send(request);
+  };
+  await start();
+  await turnUntil('a heartbeat is held', isHeld);
+  expect(seen.map(({ redirect }) => redirect)).toEqual(seen.map(() => 'error'));
+  expect(seen.length).toBeGreaterThanOrEqual(2);
+});
+
+describe('A heartbeat', () => {
+  test('says what the node is and has, and is held until something moves', async () => {
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    const first = control.heartbeats[0];
+    expect(first).toMatchObject({ status: 'online', labels: { region: 'tokyo' }, applied_digest: null });
+    expect(control.heartbeats[1]?.applied_digest).toBe(desiredDigest({ functions: [] }));
+    const count = control.heartbeats.length;
+    control.deploy([desiredFunction(1, '1.0.0')]);
+    await turnUntil('the state is applied', () => applied.length === 2);
+    expect(applied[1]).toMatchObject({ revision: 1, desired: { functions: [{ version: '1.0.0' }] } });
+    await turnUntil('the next is held', () => isHeld() && control.heartbeats.length > count);
+    expect(control.heartbeats.at(-1)).toMatchObject({
+      applied_revision: 1,
+      applied_digest: applied[1]?.digest,
+    });
+  });
+
+  test('is given up and sent anew when the observed state changes', async () => {
+    const agent = await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    const count = control.heartbeats.length;
+    report = { ...report, mem_bytes: 77 };
+    agent.notify();
+    const tookMs = await turnUntil('the next is held', () => control.heartbeats.length > count && isHeld());
+    expect(control.heartbeats.at(-1)?.mem_bytes).toBe(77);
+    expect(tookMs).toBeLessThanOrEqual(100);
+  });
+
+  test('is stored on disk before it is applied', async () => {
+    await start();
+    control.deploy([desiredFunction(1, '1.0.0')]);
+    await turnUntil('the state is applied', () => applied.length === 1);
+    expect(storedWhenApplied[0]).toContain('"version":"1.0.0"');
+    expect(statSync(join(dataDir, 'desired.json')).mode & 0o777).toBe(0o600);
+  });
+
+  test('that is answered at once with nothing new does not become a busy loop', async () => {
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    const count = control.heartbeats.length;
+    for (let i = 0; i < 20; i += 1) {
+      control.release();
+      await clock.advance(50);
+    }
+    expect(control.heartbeats.length - count).toBeLessThanOrEqual(3);
+  });
+
+  test('says offline at the end', async () => {
+    const agent = await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    await turn(agent.close({ graceMs: 1_000 }));
+    expect(control.heartbeats.at(-1)).toMatchObject({ status: 'offline', hold_ms: 0 });
+  });
+});
+
+describe('An answer that is not to be trusted', () => {
+  const body = (text: string, signature?: string): Response =>
+    new Response(text, { headers: signature === undefined ? {} : { 'x-edge-signature': signature } });
+
+  test('is not applied, and the next good one is', async () => {
+    control.scripted.push(
+      (text) => body(text),
+      (text, signature) => body(text.replace('"revision":1', '"revision":9'), signature),
+      () => body('x'.repeat(100)),
+    );
+    control.deploy([desiredFunction(1, '1.0.0')]);
+    await start();
+    await turnUntil('the good one is applied', () => applied.length === 1);
+    expect(results).toEqual(['refused', 'refused', 'refused', 'ok']);
+    expect(applied[0]?.revision).toBe(1);
+  });
+
+  test('of a lower revision does not take the node back', async () => {
+    control.deploy([desiredFunction(1, '1.0.0')]);
+    control.deploy([desiredFunction(1, '2.0.0')]);
+    await start();
+    await turnUntil('the state is applied', () => applied.length === 1);
+    const old = control.sign({
+      node_id: 'n1',
+      revision: 1,
+      digest: desiredDigest({ functions: [] }),
+      desired: { functions: [] },
+      next_heartbeat_ms: 0,
+    });
+    control.scripted.push(
+      () => body(old.body, old.signature),
+      () => body(old.body, old.signature),
+    );
+    control.release();
+    await turnUntil('both were refused', () => results.filter((result) => result === 'refused').length === 2);
+    expect(applied.length).toBe(1);
+  });
+});
+
+describe('A control plane that is gone', () => {
+  test('is asked again with a growing wait that never exceeds a minute', async () => {
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    control.mode = 'gone';
+    control.release();
+    const failures = (): number => results.filter((result) => result === 'unreachable').length;
+    await turnUntil('it failed eight times', () => failures() >= 8, 1_000);
+    const waits = lines.map((line) => JSON.parse(line).retry_ms).filter((wait) => wait !== undefined);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(60_000);
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(100);
+    control.mode = 'up';
+    await turnUntil('it is back', isHeld, 1_000);
+  });
+
+  test('leaves a started node with its last state', async () => {
+    control.deploy([desiredFunction(1, '1.0.0')]);
+    const before = await start();
+    await turnUntil('the state is applied', () => applied.length === 1);
+    await turn(before.close({ graceMs: 1_000 }));
+    control.mode = 'gone';
+    const agent = await start({ joinToken: null });
+    expect(agent.accepted()).toEqual(applied[0] ?? null);
+  });
+
+  test('that does not take the token any more is asked again, and nothing is dropped', async () => {
+    control.deploy([desiredFunction(1, '1.0.0')]);
+    const agent = await start();
+    await turnUntil('the state is applied', () => applied.length === 1);
+    control.mode = 'unauthenticated';
+    agent.notify();
+    await turnUntil(
+      'it was refused twice',
+      () => results.filter((held) => held === 'unauthenticated').length === 2,
+    );
+    expect(agent.accepted()).toEqual(applied[0] ?? null);
+    control.mode = 'up';
+    await turnUntil('it is back', isHeld);
+  });
+
+  test('that never answers is given up', async () => {
+    control.fetch = () => new Promise(() => {});
+    await start();
+    await turnUntil('it was given up', () => results.includes('unreachable'), 1_000);
+  });
+});
+
+test('A stored state that was changed on disk is not taken back', async () => {
+  control.deploy([desiredFunction(1, '1.0.0')]);
+  const before = await start();
+  await turnUntil('the state is applied', () => applied.length === 1);
+  await turn(before.close({ graceMs: 1_000 }));
+  const path = join(dataDir, 'desired.json');
+  writeFileSync(path, readFileSync(path, 'utf8').replace('1.0.0', '6.6.6'));
+  const agent = await start();
+  expect(agent.accepted()).toBeNull();
+});
