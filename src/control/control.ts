@@ -12,21 +12,21 @@ import { openDiskArtifacts } from '../store/artifacts_disk.ts';
 import type { Migration } from '../store/migrate.ts';
 import { createPrivateFiles, type PrivateFiles } from '../store/private_files.ts';
 import { openStore, type Store } from '../store/store.ts';
-import { tokenHash } from './access.ts';
+import { tokenHash } from './auth/access.ts';
 import type { ApiParts } from './api/resource.ts';
-import { createControlApp } from './app.ts';
-import { createCalls } from './calls.ts';
-import { createDesiredStates } from './desired_states.ts';
-import { startFleetLoop } from './fleet_loop.ts';
-import { createGate } from './gate.ts';
-import { createHeartbeats } from './heartbeats.ts';
-import { createIdempotency } from './idempotency.ts';
-import { type ControlKeys, openKeys } from './keys.ts';
-import { createNotifier, type Notifier } from './notifier.ts';
-import { createProgressReader } from './progress.ts';
+import { createControlApp } from './http/app.ts';
+import { createCalls } from './http/calls.ts';
+import { createDesiredStates } from './sync/desired_states.ts';
+import { startFleetLoop } from './sync/fleet_loop.ts';
+import { createGate } from './http/gate.ts';
+import { createHeartbeats } from './sync/heartbeats.ts';
+import { createIdempotency } from './http/idempotency.ts';
+import { type ControlKeys, openKeys } from './auth/keys.ts';
+import { createNotifier, type Notifier } from './sync/notifier.ts';
+import { createProgressReader } from './sync/progress.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
-import { createPublisher } from './publisher.ts';
-import { createUploadUrls } from './upload_urls.ts';
+import { createPublisher } from './publish/publisher.ts';
+import { createUploadUrls } from './publish/upload_urls.ts';
 
 export type ControlOptions = {
   /** Holds `control.db`, `artifacts/`, the keys and `admin-token`; it belongs to this control plane alone. */

@@ -11,7 +11,7 @@ import { profilePath, writeProfile } from '../cli/profile.ts';
 import type { Address } from '../config/kinds.ts';
 import type { SettingsOf } from '../config/settings.ts';
 import { type Control, createControl } from '../control/control.ts';
-import { listenControl } from '../control/listen.ts';
+import { listenControl } from '../control/http/listen.ts';
 import { openMetricsListener } from '../edge/figures/metrics_listener.ts';
 import type { Migration } from '../store/migrate.ts';
 import type { Context } from './context.ts';

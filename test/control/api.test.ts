@@ -1,8 +1,8 @@
 // What every request meets: tokens, request ids, bodies, unknown paths, health, the API's own description.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { LIMITS } from '../../src/base/limits.ts';
-import { accessOf } from '../../src/control/access.ts';
-import { listenControl } from '../../src/control/listen.ts';
+import { accessOf } from '../../src/control/auth/access.ts';
+import { listenControl } from '../../src/control/http/listen.ts';
 import { type Fleet, openFleet } from './harness.ts';
 
 let fleet: Fleet;

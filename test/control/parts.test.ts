@@ -2,9 +2,9 @@
 import { describe, expect, test } from 'bun:test';
 import * as fc from 'fast-check';
 import { createManualClock } from '../../src/base/clock.ts';
-import { createDesiredStates } from '../../src/control/desired_states.ts';
-import { createGate, createTurn } from '../../src/control/gate.ts';
-import { createNotifier } from '../../src/control/notifier.ts';
+import { createDesiredStates } from '../../src/control/sync/desired_states.ts';
+import { createGate, createTurn } from '../../src/control/http/gate.ts';
+import { createNotifier } from '../../src/control/sync/notifier.ts';
 import { desiredDigest, desiredFor } from '../../src/model/desired.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import { compileSelector } from '../../src/model/selector.ts';

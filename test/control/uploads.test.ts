@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LIMITS } from '../../src/base/limits.ts';
-import { listenControl } from '../../src/control/listen.ts';
+import { listenControl } from '../../src/control/http/listen.ts';
 import { type Fleet, fixture, hello, helloAgain, openFleet, until } from './harness.ts';
 
 let fleet: Fleet;

@@ -6,8 +6,8 @@ import { EdgeError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { Version } from '../../model/function.ts';
 import { Semver } from '../../model/names.ts';
-import { boundedBody, timedBody } from '../bodies.ts';
-import { badFields } from '../failures.ts';
+import { boundedBody, timedBody } from '../http/bodies.ts';
+import { badFields } from '../http/failures.ts';
 import { type ApiParts, createResource, FunctionParams } from './resource.ts';
 
 const ArtifactParams = Type.Object({ function_id: Type.String(), version: Type.String() });

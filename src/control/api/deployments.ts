@@ -6,7 +6,7 @@ import { LIMITS } from '../../base/limits.ts';
 import { DryRunAnswer, pageOf } from '../../model/api.ts';
 import { Deployment, DeploymentProgress, DeployRequest, RollbackRequest } from '../../model/deployment.ts';
 import type { NewDeployment } from '../../store/deployments.ts';
-import { jsonBody } from '../bodies.ts';
+import { jsonBody } from '../http/bodies.ts';
 import { requireSelector } from './functions.ts';
 import {
   type ApiParts,

@@ -13,8 +13,8 @@ import {
 } from '../../model/function.ts';
 import { Name } from '../../model/names.ts';
 import { compileSelector } from '../../model/selector.ts';
-import { jsonBody } from '../bodies.ts';
-import { badFields } from '../failures.ts';
+import { jsonBody } from '../http/bodies.ts';
+import { badFields } from '../http/failures.ts';
 import {
   type ApiParts,
   createResource,

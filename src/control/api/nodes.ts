@@ -6,8 +6,8 @@ import { LIMITS } from '../../base/limits.ts';
 import { JoinTokenAnswer, JoinTokenRequest, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
 import { HeartbeatAnswer, HeartbeatRequest, JoinAnswer, JoinRequest } from '../../model/protocol.ts';
-import { bearerOf, tokenHash } from '../access.ts';
-import { jsonBody, jsonUpTo } from '../bodies.ts';
+import { bearerOf, tokenHash } from '../auth/access.ts';
+import { jsonBody, jsonUpTo } from '../http/bodies.ts';
 import { type ApiParts, createResource, pageAnswer, PageQuery, pageRequest } from './resource.ts';
 
 const NodeParams = Type.Object({ id: Type.String() });

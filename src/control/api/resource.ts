@@ -7,15 +7,15 @@ import { LIMITS } from '../../base/limits.ts';
 import type { ArtifactStore } from '../../store/artifacts.ts';
 import type { Page, PageRequest } from '../../store/answers.ts';
 import type { Store } from '../../store/store.ts';
-import type { Calls } from '../calls.ts';
-import type { DesiredStates } from '../desired_states.ts';
-import { badFields } from '../failures.ts';
-import type { Gate } from '../gate.ts';
-import type { Heartbeats } from '../heartbeats.ts';
-import type { ControlKeys } from '../keys.ts';
-import type { ProgressReader } from '../progress.ts';
-import type { Publisher } from '../publisher.ts';
-import type { UploadUrls } from '../upload_urls.ts';
+import type { Calls } from '../http/calls.ts';
+import type { DesiredStates } from '../sync/desired_states.ts';
+import { badFields } from '../http/failures.ts';
+import type { Gate } from '../http/gate.ts';
+import type { Heartbeats } from '../sync/heartbeats.ts';
+import type { ControlKeys } from '../auth/keys.ts';
+import type { ProgressReader } from '../sync/progress.ts';
+import type { Publisher } from '../publish/publisher.ts';
+import type { UploadUrls } from '../publish/upload_urls.ts';
 
 /** Everything that handlers reach; they decide nothing that is not in one of these. */
 export type ApiParts = {

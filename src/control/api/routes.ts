@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
 import { pageOf } from '../../model/api.ts';
 import { CreateRoute, Route, type RouteRule } from '../../model/route.ts';
-import { jsonBody } from '../bodies.ts';
+import { jsonBody } from '../http/bodies.ts';
 import { type ApiParts, createResource, pageAnswer, pageQuery, pageRequest } from './resource.ts';
 
 const ListQuery = Type.Object(

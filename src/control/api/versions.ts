@@ -4,7 +4,7 @@ import { EdgeError } from '../../base/errors.ts';
 import { pageOf, VersionCreated } from '../../model/api.ts';
 import { CreateVersion, Upload, Version } from '../../model/function.ts';
 import { ModuleReport } from '../../model/wasm/report.ts';
-import { jsonBody } from '../bodies.ts';
+import { jsonBody } from '../http/bodies.ts';
 import { settingsOf } from './functions.ts';
 import {
   type ApiParts,

@@ -1,10 +1,10 @@
 // Idempotency keys: a user's POST that is sent again gets the answer of the first time.
 import { createCipheriv, createDecipheriv, createHash, hkdfSync } from 'node:crypto';
-import { EdgeError } from '../base/errors.ts';
-import type { RandomBytes } from '../base/id.ts';
-import { LIMITS } from '../base/limits.ts';
-import type { AnswerOperations, StoredAnswer } from '../store/books.ts';
-import { bearerOf } from './access.ts';
+import { EdgeError } from '../../base/errors.ts';
+import type { RandomBytes } from '../../base/id.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { AnswerOperations, StoredAnswer } from '../../store/books.ts';
+import { bearerOf } from '../auth/access.ts';
 import { readBody } from './bodies.ts';
 import { pathOf } from './calls.ts';
 

@@ -1,6 +1,6 @@
 // What the control plane knows of a request before its handler runs: its id, and who calls.
-import { EdgeError } from '../base/errors.ts';
-import { createId, type RandomBytes } from '../base/id.ts';
+import { EdgeError } from '../../base/errors.ts';
+import { createId, type RandomBytes } from '../../base/id.ts';
 
 /** Project roles would be further kinds. A node's token opens only what `accessOf` gives to nodes. */
 export type Caller = { kind: 'admin'; name: string } | { kind: 'node'; nodeId: string };

@@ -1,7 +1,7 @@
 // The one place that turns whatever went wrong in a request into an answer of the error table.
 import { ParseError, ValidationError } from 'elysia';
-import { EdgeError, errorResponse } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
+import { EdgeError, errorResponse } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
 
 const FIELDS_SHOWN_MAX = 50;
 const FIELD_LENGTH_MAX = 200;

@@ -1,7 +1,7 @@
 // Request bodies, read with a bound while they arrive.
-import type { Clock } from '../base/clock.ts';
-import { EdgeError } from '../base/errors.ts';
-import { LIMITS } from '../base/limits.ts';
+import type { Clock } from '../../base/clock.ts';
+import { EdgeError } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
 
 /** The whole body; refuses `request_too_large` as soon as it passes `bytesMax`. */
 export async function readBody(request: Request, bytesMax: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,13 +1,13 @@
 // From received bytes to a published version: digest, module check, and only then the row.
-import { EdgeError } from '../base/errors.ts';
-import { LIMITS } from '../base/limits.ts';
-import type { Version } from '../model/function.ts';
-import type { ModuleCheck } from '../model/wasm/check.ts';
-import type { ModuleReport } from '../model/wasm/report.ts';
-import type { ArtifactStore, ReceivedArtifact } from '../store/artifacts.ts';
-import type { Store } from '../store/store.ts';
-import type { VersionKey } from '../store/versions.ts';
-import { createTurn } from './gate.ts';
+import { EdgeError } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { Version } from '../../model/function.ts';
+import type { ModuleCheck } from '../../model/wasm/check.ts';
+import type { ModuleReport } from '../../model/wasm/report.ts';
+import type { ArtifactStore, ReceivedArtifact } from '../../store/artifacts.ts';
+import type { Store } from '../../store/store.ts';
+import type { VersionKey } from '../../store/versions.ts';
+import { createTurn } from '../http/gate.ts';
 
 export type Publisher = {
   /**

@@ -1,7 +1,7 @@
 // Presigned upload URLs of the disk store: who holds one may PUT the artifact of one version for a while.
-import { EdgeError } from '../base/errors.ts';
-import type { VersionKey } from '../store/versions.ts';
-import type { ControlKeys } from './keys.ts';
+import { EdgeError } from '../../base/errors.ts';
+import type { VersionKey } from '../../store/versions.ts';
+import type { ControlKeys } from '../auth/keys.ts';
 
 export type UploadUrls = {
   /** `origin` is where the caller reached the control plane, unless the public URL is known. */

@@ -1,11 +1,11 @@
 // The loop that marks silent nodes as offline.
-import type { Clock } from '../base/clock.ts';
-import { LIMITS } from '../base/limits.ts';
-import type { Log } from '../base/log.ts';
-import { type Loop, startLoop } from '../base/loop.ts';
-import type { Metrics } from '../base/metrics.ts';
-import { judgeLiveness } from '../model/liveness.ts';
-import type { Store } from '../store/store.ts';
+import type { Clock } from '../../base/clock.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { Log } from '../../base/log.ts';
+import { type Loop, startLoop } from '../../base/loop.ts';
+import type { Metrics } from '../../base/metrics.ts';
+import { judgeLiveness } from '../../model/liveness.ts';
+import type { Store } from '../../store/store.ts';
 
 /** A control plane that has just started gives every node a full `nodeOfflineMs` to be heard. */
 export function startFleetLoop(options: {

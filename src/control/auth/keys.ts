@@ -8,8 +8,8 @@ import {
   sign,
   timingSafeEqual,
 } from 'node:crypto';
-import type { RandomBytes } from '../base/id.ts';
-import type { PrivateFiles } from '../store/private_files.ts';
+import type { RandomBytes } from '../../base/id.ts';
+import type { PrivateFiles } from '../../store/private_files.ts';
 
 /** `publicKey` is the raw Ed25519 key, base64url. */
 export type ControlKeys = {

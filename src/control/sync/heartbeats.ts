@@ -1,14 +1,14 @@
 // A node's heartbeat: keep what it reports, and hold the answer until its desired state moves.
-import type { Clock } from '../base/clock.ts';
-import { EdgeError } from '../base/errors.ts';
-import { LIMITS } from '../base/limits.ts';
-import type { RandomBytes } from '../base/id.ts';
-import type { Log } from '../base/log.ts';
-import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../model/protocol.ts';
-import type { SelectorNode } from '../model/selector.ts';
-import type { Store } from '../store/store.ts';
+import type { Clock } from '../../base/clock.ts';
+import { EdgeError } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { RandomBytes } from '../../base/id.ts';
+import type { Log } from '../../base/log.ts';
+import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../../model/protocol.ts';
+import type { SelectorNode } from '../../model/selector.ts';
+import type { Store } from '../../store/store.ts';
 import type { DesiredStates } from './desired_states.ts';
-import type { Gate } from './gate.ts';
+import type { Gate } from '../http/gate.ts';
 import type { Notifier } from './notifier.ts';
 
 export type Heartbeats = {

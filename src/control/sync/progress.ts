@@ -1,11 +1,11 @@
 // How far the nodes are with a deployment, and waiting until they have moved.
-import type { Clock } from '../base/clock.ts';
-import type { Deployment, DeploymentProgress, NodeProgress } from '../model/deployment.ts';
-import { type DeploymentTarget, isTargeted } from '../model/desired.ts';
-import { canonicalJson, type ObservedFunction } from '../model/protocol.ts';
-import type { Store } from '../store/store.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Deployment, DeploymentProgress, NodeProgress } from '../../model/deployment.ts';
+import { type DeploymentTarget, isTargeted } from '../../model/desired.ts';
+import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
+import type { Store } from '../../store/store.ts';
 import { type DesiredSnapshot, type DesiredStates, targetOf } from './desired_states.ts';
-import type { Gate } from './gate.ts';
+import type { Gate } from '../http/gate.ts';
 import type { Notifier } from './notifier.ts';
 
 export type ProgressReader = {

@@ -1,5 +1,5 @@
 // Wakes whoever waits for something to move, in the tick in which it moved.
-import type { Clock } from '../base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 
 /**
  * `version` rises with every wake. A waiter names the version that it has seen, so that what moved between

@@ -1,15 +1,15 @@
 // The desired state of every node at the present revision, worked out once per set of functions.
-import { LIMITS } from '../base/limits.ts';
+import { LIMITS } from '../../base/limits.ts';
 import {
   type DeploymentTarget,
   desiredDigest,
   type DeploymentFact,
   desiredFunctions,
   isTargeted,
-} from '../model/desired.ts';
-import type { DesiredFunction, DesiredState } from '../model/protocol.ts';
-import { compileSelector, type Selector, type SelectorNode } from '../model/selector.ts';
-import type { FactOperations, StoredFacts } from '../store/facts.ts';
+} from '../../model/desired.ts';
+import type { DesiredFunction, DesiredState } from '../../model/protocol.ts';
+import { compileSelector, type Selector, type SelectorNode } from '../../model/selector.ts';
+import type { FactOperations, StoredFacts } from '../../store/facts.ts';
 import type { Notifier } from './notifier.ts';
 
 export type NodeDesired = { desired: DesiredState; digest: string };

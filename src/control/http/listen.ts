@@ -1,6 +1,6 @@
 // The control plane's socket.
-import { LIMITS } from '../base/limits.ts';
-import type { Control } from './control.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { Control } from '../control.ts';
 
 /**
  * `url` is what the socket really got, for port 0 too. `close` takes no new connections and ends the held
