@@ -3,6 +3,6 @@ import { defineConfig } from 'drizzle-kit';
 
 export default defineConfig({
   dialect: 'sqlite',
-  schema: './src/store/schema_sqlite.ts',
+  schema: './src/store/sqlite/tables.ts',
   out: './migrations/sqlite',
 });

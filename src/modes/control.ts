@@ -13,7 +13,7 @@ import type { SettingsOf } from '../config/settings.ts';
 import { type Control, createControl } from '../control/control.ts';
 import { listenControl } from '../control/http/listen.ts';
 import { openMetricsListener } from '../edge/figures/metrics_listener.ts';
-import type { Migration } from '../store/migrate.ts';
+import type { Migration } from '../store/sqlite/migrate.ts';
 import type { Context } from './context.ts';
 import { binding, claim, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';
 

@@ -2,7 +2,7 @@
 import { createLog, type Log, type LogLevel } from '../base/log.ts';
 import { CliFailure } from '../cli/failure.ts';
 import { type Address, formatAddress } from '../config/kinds.ts';
-import { claimDirectory, type ClaimRole } from '../store/claim.ts';
+import { claimDirectory, type ClaimRole } from '../store/data_dir/claim.ts';
 import type { Context } from './context.ts';
 
 /** One Ctrl-C may arrive twice: from the terminal, and from a parent such as npm that passes it on. */

@@ -1,9 +1,9 @@
 // Closed operations on what the control plane keeps for itself: tokens, stored answers, the audit trail.
 import { desc, eq, lt } from 'drizzle-orm';
 import type { AuditEntry } from '../model/api.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './answers.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Database } from './database.ts';
-import * as tables from './schema_sqlite.ts';
+import * as tables from './sqlite/tables.ts';
 
 const { audit, idempotency, nodes, tokens } = tables;
 

@@ -5,8 +5,8 @@ import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import type { Clock } from '../base/clock.ts';
 import { LIMITS } from '../base/limits.ts';
 import { canonicalJson } from '../model/protocol.ts';
-import { type Migration, migrate } from './migrate.ts';
-import * as tables from './schema_sqlite.ts';
+import { type Migration, migrate } from './sqlite/migrate.ts';
+import * as tables from './sqlite/tables.ts';
 
 /** What a closed operation queries: the database itself or an open transaction. */
 export type Query = Pick<BunSQLiteDatabase, 'select' | 'insert' | 'update' | 'delete'>;

@@ -2,10 +2,10 @@
 import { and, desc, eq, lt } from 'drizzle-orm';
 import { EdgeError } from '../base/errors.ts';
 import type { Deployment } from '../model/deployment.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './answers.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import { type Change, type Database, type Query, revisionOf } from './database.ts';
 import { findFunction } from './functions.ts';
-import * as tables from './schema_sqlite.ts';
+import * as tables from './sqlite/tables.ts';
 import { findVersion, latestPublished } from './versions.ts';
 
 const { deployments } = tables;

@@ -2,9 +2,9 @@
 import { and, asc, eq, gt } from 'drizzle-orm';
 import { EdgeError } from '../base/errors.ts';
 import type { EdgeFunction, Version, VersionSettings } from '../model/function.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './answers.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Change, Database, Query } from './database.ts';
-import * as tables from './schema_sqlite.ts';
+import * as tables from './sqlite/tables.ts';
 import { insertVersion, latestPublished, removeUnreferenced } from './versions.ts';
 
 const { deployments, functions, projects, versions } = tables;

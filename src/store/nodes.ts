@@ -9,9 +9,9 @@ import {
   type JoinRequest,
   type ObservedFunction,
 } from '../model/protocol.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './answers.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Change, Database, Query } from './database.ts';
-import * as tables from './schema_sqlite.ts';
+import * as tables from './sqlite/tables.ts';
 
 const { joinTokens, nodeFunctions, nodes, versions } = tables;
 

@@ -3,10 +3,10 @@ import { and, asc, eq, gt } from 'drizzle-orm';
 import { EdgeError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { methodsOverlap, type Route, type RouteRule, routeShape } from '../model/route.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './answers.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Change, Database, Query } from './database.ts';
 import { findFunction } from './functions.ts';
-import * as tables from './schema_sqlite.ts';
+import * as tables from './sqlite/tables.ts';
 
 const { functions, routes } = tables;
 

@@ -6,7 +6,7 @@ import type { EdgeNode } from '../model/node.ts';
 import type { ObservedFunction } from '../model/protocol.ts';
 import type { Method } from '../model/route.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
-import type { Kit } from './kit_sqlite.ts';
+import type { Kit } from './sqlite/kit.ts';
 
 /**
  * Property names are column names. Deleting a function takes its versions, routes and deployments with it;

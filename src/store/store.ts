@@ -12,7 +12,7 @@ import { openDatabase } from './database.ts';
 import { type DeploymentOperations, deploymentOperations } from './deployments.ts';
 import { type FactOperations, factOperations } from './facts.ts';
 import { type FunctionOperations, functionOperations } from './functions.ts';
-import type { Migration } from './migrate.ts';
+import type { Migration } from './sqlite/migrate.ts';
 import { type NodeOperations, nodeOperations } from './nodes.ts';
 import { type RouteOperations, routeOperations } from './routes.ts';
 import { type VersionOperations, versionOperations } from './versions.ts';

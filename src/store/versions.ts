@@ -5,9 +5,9 @@ import { EdgeError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Version, VersionSettings } from '../model/function.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './answers.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Change, Database, Query } from './database.ts';
-import * as tables from './schema_sqlite.ts';
+import * as tables from './sqlite/tables.ts';
 
 const { artifacts, deployments, functions, versions } = tables;
 

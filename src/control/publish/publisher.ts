@@ -4,7 +4,7 @@ import { LIMITS } from '../../base/limits.ts';
 import type { Version } from '../../model/function.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
 import type { ModuleReport } from '../../model/wasm/report.ts';
-import type { ArtifactStore, ReceivedArtifact } from '../../store/artifacts.ts';
+import type { ArtifactStore, ReceivedArtifact } from '../../store/artifacts/artifacts.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionKey } from '../../store/versions.ts';
 import { createTurn } from '../http/gate.ts';

@@ -1,8 +1,8 @@
 // Migrations: from nothing, from an older database, and the databases that are refused.
 import { describe, expect, test } from 'bun:test';
 import { Database } from 'bun:sqlite';
-import { migrate } from '../../src/store/migrate.ts';
-import { sqliteMigrations } from '../control/harness.ts';
+import { migrate } from '../../../src/store/sqlite/migrate.ts';
+import { sqliteMigrations } from '../../control/harness.ts';
 
 const first = {
   name: '0000_first.sql',

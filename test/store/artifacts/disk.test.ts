@@ -13,8 +13,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ArtifactStore } from '../../src/store/artifacts.ts';
-import { openDiskArtifacts } from '../../src/store/artifacts_disk.ts';
+import type { ArtifactStore } from '../../../src/store/artifacts/artifacts.ts';
+import { openDiskArtifacts } from '../../../src/store/artifacts/disk.ts';
 
 let dir = '';
 let artifacts: ArtifactStore;

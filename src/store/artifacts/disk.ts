@@ -1,7 +1,7 @@
 // Artifacts as files named by their digest; whatever has its final name is whole and on the disk.
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EdgeError } from '../base/errors.ts';
+import { EdgeError } from '../../base/errors.ts';
 import type { ArtifactStore, ReceivedArtifact } from './artifacts.ts';
 
 const DIGEST = /^[0-9a-f]{64}$/;

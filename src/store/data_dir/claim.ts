@@ -2,7 +2,7 @@
 import { Database as Sqlite } from 'bun:sqlite';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { LIMITS } from '../base/limits.ts';
+import { LIMITS } from '../../base/limits.ts';
 
 /** What a directory is to a process; a control plane and a node may share one. */
 export type ClaimRole = 'control' | 'node';

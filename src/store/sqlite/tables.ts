@@ -1,6 +1,6 @@
 // The tables on SQLite, exported one by one because the migration generator reads a module's exports.
-import { sqliteKit } from './kit_sqlite.ts';
-import { build } from './schema.ts';
+import { sqliteKit } from './kit.ts';
+import { build } from '../schema.ts';
 
 export const {
   projects,
