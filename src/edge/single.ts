@@ -7,7 +7,7 @@ import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Engine, Pool } from '../engine/engine.ts';
 import type { VersionSettings } from '../model/function.ts';
-import { createQuota } from '../model/quota.ts';
+import { createQuota } from '../model/rules/quota.ts';
 import { openPublicListener, type Address, type Listener } from './serve/listener.ts';
 import { digestOf } from './reconcile/cache.ts';
 import { createEdgeFigures } from './figures/figures.ts';

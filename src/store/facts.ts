@@ -1,6 +1,6 @@
 // One consistent reading of everything that desired states are made of, with the revision that it belongs to.
 import { and, asc, eq } from 'drizzle-orm';
-import type { FunctionFact, RouteFact, VersionFact } from '../model/desired.ts';
+import type { FunctionFact, RouteFact, VersionFact } from '../model/rules/desired.ts';
 import type { Deployment } from '../model/deployment.ts';
 import { type Database, type Query, revisionOf } from './database.ts';
 import * as tables from './sqlite/tables.ts';

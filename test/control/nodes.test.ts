@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createPublicKey, verify } from 'node:crypto';
 import { Value } from '@sinclair/typebox/value';
 import { LIMITS } from '../../src/base/limits.ts';
-import { desiredDigest } from '../../src/model/desired.ts';
+import { desiredDigest } from '../../src/model/rules/desired.ts';
 import { DesiredState, HeartbeatAnswer, type JoinAnswer } from '../../src/model/protocol.ts';
 import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
 

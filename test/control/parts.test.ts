@@ -5,9 +5,9 @@ import { createManualClock } from '../../src/base/clock.ts';
 import { createDesiredStates } from '../../src/control/sync/desired_states.ts';
 import { createGate, createTurn } from '../../src/control/http/gate.ts';
 import { createNotifier } from '../../src/control/sync/notifier.ts';
-import { desiredDigest, desiredFor } from '../../src/model/desired.ts';
+import { desiredDigest, desiredFor } from '../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
-import { compileSelector } from '../../src/model/selector.ts';
+import { compileSelector } from '../../src/model/rules/selector.ts';
 import type { StoredFacts } from '../../src/store/facts.ts';
 
 const idOf = (letter: string): string => `fn_${letter.repeat(26)}`;

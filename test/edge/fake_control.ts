@@ -1,7 +1,7 @@
 // A control plane inside the test: signs answers, holds heartbeats, serves artifacts, and can be told to
 // misbehave.
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
-import { desiredDigest } from '../../src/model/desired.ts';
+import { desiredDigest } from '../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import type { DesiredFunction, DesiredState, HeartbeatRequest } from '../../src/model/protocol.ts';
 import { functionId } from './harness.ts';

@@ -9,7 +9,7 @@ import { edgeLimits } from '../../src/edge/edge.ts';
 import { createEdgeFigures, type EdgeFigures } from '../../src/edge/figures/figures.ts';
 import { createFront, type FrontLimits } from '../../src/edge/serve/serve.ts';
 import { createRouting, type Routing, type Target } from '../../src/edge/serve/routing.ts';
-import { createQuota, type QuotaLimits } from '../../src/model/quota.ts';
+import { createQuota, type QuotaLimits } from '../../src/model/rules/quota.ts';
 import type { RouteRule } from '../../src/model/route.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import { createFakeEngine, type FakeEngine, type Handler } from './fake_engine.ts';

@@ -12,7 +12,7 @@ import {
   type VersionSettings,
 } from '../../model/function.ts';
 import { Name } from '../../model/names.ts';
-import { compileSelector } from '../../model/selector.ts';
+import { compileSelector } from '../../model/rules/selector.ts';
 import { jsonBody } from '../http/bodies.ts';
 import { badFields } from '../http/failures.ts';
 import {

@@ -6,9 +6,9 @@ import {
   type DeploymentFact,
   desiredFunctions,
   isTargeted,
-} from '../../model/desired.ts';
+} from '../../model/rules/desired.ts';
 import type { DesiredFunction, DesiredState } from '../../model/protocol.ts';
-import { compileSelector, type Selector, type SelectorNode } from '../../model/selector.ts';
+import { compileSelector, type Selector, type SelectorNode } from '../../model/rules/selector.ts';
 import type { FactOperations, StoredFacts } from '../../store/facts.ts';
 import type { Notifier } from './notifier.ts';
 

@@ -4,7 +4,7 @@ import { LIMITS } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import { type Loop, startLoop } from '../../base/loop.ts';
 import type { Metrics } from '../../base/metrics.ts';
-import { judgeLiveness } from '../../model/liveness.ts';
+import { judgeLiveness } from '../../model/rules/liveness.ts';
 import type { Store } from '../../store/store.ts';
 
 /** A control plane that has just started gives every node a full `nodeOfflineMs` to be heard. */

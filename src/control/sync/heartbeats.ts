@@ -5,7 +5,7 @@ import { LIMITS } from '../../base/limits.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
 import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../../model/protocol.ts';
-import type { SelectorNode } from '../../model/selector.ts';
+import type { SelectorNode } from '../../model/rules/selector.ts';
 import type { Store } from '../../store/store.ts';
 import type { DesiredStates } from './desired_states.ts';
 import type { Gate } from '../http/gate.ts';

@@ -1,7 +1,7 @@
 // How far the nodes are with a deployment, and waiting until they have moved.
 import type { Clock } from '../../base/clock.ts';
 import type { Deployment, DeploymentProgress, NodeProgress } from '../../model/deployment.ts';
-import { type DeploymentTarget, isTargeted } from '../../model/desired.ts';
+import { type DeploymentTarget, isTargeted } from '../../model/rules/desired.ts';
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
 import type { Store } from '../../store/store.ts';
 import { type DesiredSnapshot, type DesiredStates, targetOf } from './desired_states.ts';

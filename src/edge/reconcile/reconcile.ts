@@ -7,15 +7,15 @@ import { LIMITS } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { PoolStats } from '../../engine/engine.ts';
-import { planFunction, type Step, versionKey } from '../../model/plan.ts';
+import { planFunction, type Step, versionKey } from '../../model/rules/plan.ts';
 import {
   canonicalJson,
   type DesiredFunction,
   type DesiredState,
   type ObservedFunction,
 } from '../../model/protocol.ts';
-import type { Quota, QuotaLimits } from '../../model/quota.ts';
-import { createQuota, isQuotaIdle } from '../../model/quota.ts';
+import type { Quota, QuotaLimits } from '../../model/rules/quota.ts';
+import { createQuota, isQuotaIdle } from '../../model/rules/quota.ts';
 import type { Cache } from './cache.ts';
 import type { EdgeFigures, VersionFigures } from '../figures/figures.ts';
 import type { Readiness, Routing } from '../serve/routing.ts';

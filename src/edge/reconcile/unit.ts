@@ -1,9 +1,9 @@
 // One function on this node: what runs, what is on its way, what failed last, and who waits for it.
 import type { Code, Pool } from '../../engine/engine.ts';
-import type { ActualFunction, Stage } from '../../model/plan.ts';
-import { routesKey, versionKey } from '../../model/plan.ts';
+import type { ActualFunction, Stage } from '../../model/rules/plan.ts';
+import { routesKey, versionKey } from '../../model/rules/plan.ts';
 import type { DesiredFunction, ObservedFunction } from '../../model/protocol.ts';
-import type { Quota } from '../../model/quota.ts';
+import type { Quota } from '../../model/rules/quota.ts';
 import type { RouteRule } from '../../model/route.ts';
 import type { VersionFigures } from '../figures/figures.ts';
 import { meanMs, percentileMs } from '../figures/latency.ts';

@@ -1,5 +1,5 @@
 // The headers of answers: checked once, and kept for the next answer of a version that has the same ones.
-import { isHostOwned, refuseResponseHead } from '../../model/headers.ts';
+import { isHostOwned, refuseResponseHead } from '../../model/http/headers.ts';
 import type { ReadyTarget } from './routing.ts';
 
 export type AnswerHead = { ok: true; headers: Headers } | { ok: false; refusal: string };

@@ -1,7 +1,7 @@
 // The way of one request through the edge: bounds, route, quota, pool; every branch is here.
 import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
-import { isRequestId, readRequestHead } from '../../model/headers.ts';
+import { isRequestId, readRequestHead } from '../../model/http/headers.ts';
 import type { Invoker } from './invoke.ts';
 import type { Call, Responder } from './respond.ts';
 import { retryAfter } from './respond.ts';

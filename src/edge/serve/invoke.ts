@@ -1,7 +1,7 @@
 // From a matched request to the answer of its pool: the body, the wait for a version, the quota, the
 // deadline.
 import type { Clock } from '../../base/clock.ts';
-import { admit, release } from '../../model/quota.ts';
+import { admit, release } from '../../model/rules/quota.ts';
 import type { Bodies } from './body.ts';
 import type { Call, Responder } from './respond.ts';
 import { retryAfter } from './respond.ts';

@@ -3,9 +3,9 @@
 import type { Clock } from '../../base/clock.ts';
 import type { EdgeErrorCode, ErrorCode } from '../../base/errors.ts';
 import { errorResponse } from '../../base/errors.ts';
-import type { RequestHead } from '../../model/headers.ts';
+import type { RequestHead } from '../../model/http/headers.ts';
 import type { InvocationOutcome } from '../../model/invocation.ts';
-import type { Admission } from '../../model/quota.ts';
+import type { Admission } from '../../model/rules/quota.ts';
 import { createAnswerHeads } from './answer_head.ts';
 import type { EdgeFigures } from '../figures/figures.ts';
 import type { RequestLog } from './request_log.ts';

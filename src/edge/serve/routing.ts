@@ -2,9 +2,9 @@
 import { LRUCache } from 'lru-cache';
 import { LIMITS } from '../../base/limits.ts';
 import type { Pool } from '../../engine/engine.ts';
-import type { RouteEntry, RouteMatch } from '../../model/match.ts';
-import { compileRoutes, matchRoute } from '../../model/match.ts';
-import type { Quota } from '../../model/quota.ts';
+import type { RouteEntry, RouteMatch } from '../../model/http/match.ts';
+import { compileRoutes, matchRoute } from '../../model/http/match.ts';
+import type { Quota } from '../../model/rules/quota.ts';
 import type { VersionFigures } from '../figures/figures.ts';
 
 /** What became of a version that a request waited for. */

@@ -2,7 +2,7 @@
 // what it has.
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
-import { desiredDigest } from '../../model/desired.ts';
+import { desiredDigest } from '../../model/rules/desired.ts';
 import { DesiredState, HeartbeatAnswer } from '../../model/protocol.ts';
 
 /** A desired state that this node has taken over; `digest` is that of `desired`. */

@@ -1,6 +1,6 @@
 // Reads the head of an answer as a worker wrote it: hostile bytes until they are checked.
 import { LIMITS } from '../../base/limits.ts';
-import { refuseResponseHead } from '../../model/headers.ts';
+import { refuseResponseHead } from '../../model/http/headers.ts';
 
 export type ResponseHeaders = [name: string, value: string][];
 

@@ -2,8 +2,8 @@
 import { LIMITS } from '../../base/limits.ts';
 import { moduleFault, type ModuleFault } from './fault.ts';
 import { importFault } from './imports.ts';
-import { parseModule } from './parse.ts';
-import type { ModuleLimits } from './parsed.ts';
+import { parseModule } from './parser/parser.ts';
+import type { ModuleLimits } from './parser/parsed.ts';
 import {
   allocatorOf,
   entrypointFault,

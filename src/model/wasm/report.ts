@@ -1,7 +1,7 @@
 // What is recorded of an accepted module: its ABI, imports, exports and sizes.
 import { type Static, Type } from '@sinclair/typebox';
 import { LIMITS } from '../../base/limits.ts';
-import type { ModuleSection, ParsedModule } from './parsed.ts';
+import type { ModuleSection, ParsedModule } from './parser/parsed.ts';
 
 /** The export that gives the host memory for the inputs; `none`: the host adds a region of its own. */
 export const Allocator = Type.Union([

@@ -1,5 +1,5 @@
 // Drops the custom sections of a module, so that nothing in them reaches the compiler.
-import { ModuleReader } from './reader.ts';
+import { ModuleReader } from './parser/reader.ts';
 
 const HEADER_BYTES = 8;
 const CUSTOM = 0;

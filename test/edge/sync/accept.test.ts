@@ -1,7 +1,7 @@
 // Which answers of a control plane a node takes, and which stored state.
 import { describe, expect, test } from 'bun:test';
 import { judgeAnswer, readAccepted, readControlKey, type Accepted } from '../../../src/edge/sync/accept.ts';
-import { desiredDigest } from '../../../src/model/desired.ts';
+import { desiredDigest } from '../../../src/model/rules/desired.ts';
 import type { DesiredState } from '../../../src/model/protocol.ts';
 import { createFakeControl, desiredFunction } from '../fake_control.ts';
 

@@ -9,7 +9,7 @@ import type { Accepted } from '../../../src/edge/sync/accept.ts';
 import { startAgent, type Agent, type Report } from '../../../src/edge/sync/sync.ts';
 import { createControlClient } from '../../../src/edge/sync/control_client.ts';
 import { openNodeFiles } from '../../../src/edge/sync/node_files.ts';
-import { desiredDigest } from '../../../src/model/desired.ts';
+import { desiredDigest } from '../../../src/model/rules/desired.ts';
 import { createFakeControl, desiredFunction, type FakeControl } from '../fake_control.ts';
 import { createTestClock, until } from '../harness.ts';
 

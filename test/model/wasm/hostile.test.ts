@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { checkModule } from '../../../src/model/wasm/check.ts';
-import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/instructions.ts';
-import { parseModule } from '../../../src/model/wasm/parse.ts';
+import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/parser/instructions.ts';
+import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import { stripCustomSections } from '../../../src/model/wasm/strip.ts';
 import { FURNISHED, HEADER, moduleRunning, repeated, richModule, u32 } from './builder.ts';
 

@@ -1,8 +1,8 @@
 // The bounds on a module: each refuses one past its limit with its own code, and admits the limit itself.
 import { describe, expect, test } from 'bun:test';
 import { LIMITS } from '../../../src/base/limits.ts';
-import { parseModule } from '../../../src/model/wasm/parse.ts';
-import type { ModuleLimits } from '../../../src/model/wasm/parsed.ts';
+import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
+import type { ModuleLimits } from '../../../src/model/wasm/parser/parsed.ts';
 import {
   FUNCREF,
   HANDLE_TYPE,

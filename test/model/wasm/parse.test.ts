@@ -1,6 +1,6 @@
 // The decoder: what is well formed, what is malformed, and what belongs to a proposal that is not enabled.
 import { describe, expect, test } from 'bun:test';
-import { parseModule } from '../../../src/model/wasm/parse.ts';
+import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import {
   EXTERNREF,
   FUNCREF,

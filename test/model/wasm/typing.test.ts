@@ -1,8 +1,13 @@
 // The types of instructions: those of the engine where code is reached, of the specification where it is not.
 import { describe, expect, test } from 'bun:test';
-import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/instructions.ts';
-import { FC_OPERANDS, FD_OPERANDS, PLAIN_OPERANDS, type Operands } from '../../../src/model/wasm/operands.ts';
-import { parseModule } from '../../../src/model/wasm/parse.ts';
+import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/parser/instructions.ts';
+import {
+  FC_OPERANDS,
+  FD_OPERANDS,
+  PLAIN_OPERANDS,
+  type Operands,
+} from '../../../src/model/wasm/parser/operands.ts';
+import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import {
   EXTERNREF,
   F32,

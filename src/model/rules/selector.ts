@@ -1,7 +1,7 @@
 // Selectors: bounded, typed CEL expressions over a node's labels, its id and its pop.
 import { type ASTNode, Environment, ParseError, TypeError as CelTypeError } from '@marcbachmann/cel-js';
-import { LIMITS } from '../base/limits.ts';
-import type { Labels } from './names.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { Labels } from '../names.ts';
 
 /** What a selector reads of a node; labels named `node_id` or `pop_id` are hidden by the node's own. */
 export type SelectorNode = { id: string; pop_id: string; labels: Labels };

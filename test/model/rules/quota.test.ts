@@ -1,7 +1,7 @@
 // Quotas: concurrency, and the sliding minute against every window.
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { admit, createQuota, isQuotaIdle, release } from '../../src/model/quota.ts';
+import { admit, createQuota, isQuotaIdle, release } from '../../../src/model/rules/quota.ts';
 
 describe('A project over its concurrency', () => {
   test('is refused until one execution ends', () => {

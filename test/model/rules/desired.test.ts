@@ -1,10 +1,15 @@
 // The desired state of a node: a pure function, ordered, whole.
 import { describe, expect, test } from 'bun:test';
 import { Value } from '@sinclair/typebox/value';
-import { type DeploymentFact, desiredDigest, desiredFor, type Facts } from '../../src/model/desired.ts';
-import { defaultVersionSettings } from '../../src/model/function.ts';
-import { DesiredState } from '../../src/model/protocol.ts';
-import { compileSelector, type Selector } from '../../src/model/selector.ts';
+import {
+  type DeploymentFact,
+  desiredDigest,
+  desiredFor,
+  type Facts,
+} from '../../../src/model/rules/desired.ts';
+import { defaultVersionSettings } from '../../../src/model/function.ts';
+import { DesiredState } from '../../../src/model/protocol.ts';
+import { compileSelector, type Selector } from '../../../src/model/rules/selector.ts';
 
 const idOf = (letter: string): string => `fn_${letter.repeat(26)}`;
 

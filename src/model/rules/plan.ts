@@ -1,6 +1,6 @@
 // What an edge has to do next for each function: the pure difference between desired and actual state.
-import type { DesiredFunction } from './protocol.ts';
-import { canonicalJson } from './protocol.ts';
+import type { DesiredFunction } from '../protocol.ts';
+import { canonicalJson } from '../protocol.ts';
 
 /** How far a version that does not serve yet has come. */
 export type Stage = 'chosen' | 'pulled' | 'prepared' | 'open';

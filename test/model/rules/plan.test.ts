@@ -1,9 +1,9 @@
 // The steps from actual to desired state as a table.
 import { describe, expect, test } from 'bun:test';
-import { defaultVersionSettings } from '../../src/model/function.ts';
-import type { ActualFunction, Stage, Step } from '../../src/model/plan.ts';
-import { plan, planFunction, routesKey, versionKey } from '../../src/model/plan.ts';
-import type { DesiredFunction } from '../../src/model/protocol.ts';
+import { defaultVersionSettings } from '../../../src/model/function.ts';
+import type { ActualFunction, Stage, Step } from '../../../src/model/rules/plan.ts';
+import { plan, planFunction, routesKey, versionKey } from '../../../src/model/rules/plan.ts';
+import type { DesiredFunction } from '../../../src/model/protocol.ts';
 
 const desired = (version: string, more: Partial<DesiredFunction> = {}): DesiredFunction => ({
   function_id: 'fn_00000000000000000000000001',

@@ -1,7 +1,7 @@
 // A bounded cursor over the bytes of a module: LEB128 integers, names and counts, as strict as the format.
 // Source: WebAssembly Core Specification, "Values" of the binary format.
-import type { ModuleErrorCode } from '../../base/errors.ts';
-import { ModuleRefusal, moduleFault } from './fault.ts';
+import type { ModuleErrorCode } from '../../../base/errors.ts';
+import { ModuleRefusal, moduleFault } from '../fault.ts';
 
 type CountBound = { max: number; code: ModuleErrorCode; what: string };
 

@@ -1,7 +1,7 @@
 // The desired state of one node: a pure function of the node and of what users asked for.
-import type { VersionSettings } from './function.ts';
-import type { RouteRule } from './route.ts';
-import { canonicalJson, type DesiredFunction, type DesiredState } from './protocol.ts';
+import type { VersionSettings } from '../function.ts';
+import type { RouteRule } from '../route.ts';
+import { canonicalJson, type DesiredFunction, type DesiredState } from '../protocol.ts';
 import type { Selector, SelectorNode } from './selector.ts';
 
 /** Where a deployment goes: both conditions hold where both are given; with neither, every node. */

@@ -1,6 +1,11 @@
 // The border of headers, both ways.
 import { describe, expect, test } from 'bun:test';
-import { isHostOwned, isRequestId, readRequestHead, refuseResponseHead } from '../../src/model/headers.ts';
+import {
+  isHostOwned,
+  isRequestId,
+  readRequestHead,
+  refuseResponseHead,
+} from '../../../src/model/http/headers.ts';
 
 const bounds = { bytesMax: 1_000, countMax: 10 };
 const read = (init: [string, string][]): ReturnType<typeof readRequestHead> =>

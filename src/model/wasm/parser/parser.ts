@@ -1,8 +1,8 @@
 // Decodes a whole module in one pass: header, order and sizes of sections, and everything inside them.
 // Source: WebAssembly Core Specification 2.0, "Modules" of the binary format.
-import { LIMITS } from '../../base/limits.ts';
+import { LIMITS } from '../../../base/limits.ts';
 import { BodyDecoder } from './body.ts';
-import { ModuleRefusal, moduleFault, type ModuleFault } from './fault.ts';
+import { ModuleRefusal, moduleFault, type ModuleFault } from '../fault.ts';
 import { createParsedModule, type ModuleLimits, type ParsedModule } from './parsed.ts';
 import { ModuleReader } from './reader.ts';
 import {

@@ -1,5 +1,5 @@
 // What a decoded module is known to hold: the shapes that the decoder fills and the policy reads.
-import type { LIMITS } from '../../base/limits.ts';
+import type { LIMITS } from '../../../base/limits.ts';
 
 /** The bounds of `LIMITS` that speak of modules. */
 export type ModuleLimits = {

@@ -1,7 +1,7 @@
 // Route matching as tables.
 import { describe, expect, test } from 'bun:test';
-import { compileRoutes, matchRoute } from '../../src/model/match.ts';
-import type { RouteRule } from '../../src/model/route.ts';
+import { compileRoutes, matchRoute } from '../../../src/model/http/match.ts';
+import type { RouteRule } from '../../../src/model/route.ts';
 
 const rule = (path: string, more: Partial<RouteRule> = {}): RouteRule => ({
   host: '*',

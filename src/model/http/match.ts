@@ -1,5 +1,5 @@
 // Which route a request takes: a compiled table of host and path patterns, and the pure question over it.
-import type { Method, RouteRule } from './route.ts';
+import type { Method, RouteRule } from '../route.ts';
 
 export type RouteEntry<T> = { rule: RouteRule; target: T };
 

@@ -1,7 +1,7 @@
 // Selectors: what they match, what they refuse, and that no expression can run away.
 import { describe, expect, test } from 'bun:test';
-import { LIMITS } from '../../src/base/limits.ts';
-import { compileSelector, type SelectorNode } from '../../src/model/selector.ts';
+import { LIMITS } from '../../../src/base/limits.ts';
+import { compileSelector, type SelectorNode } from '../../../src/model/rules/selector.ts';
 
 const node: SelectorNode = {
   id: 'tokyo-1',

@@ -1,6 +1,6 @@
 // Which silence counts, and when the control plane suspects itself.
 import { describe, expect, test } from 'bun:test';
-import { judgeLiveness, type NodeSilence } from '../../src/model/liveness.ts';
+import { judgeLiveness, type NodeSilence } from '../../../src/model/rules/liveness.ts';
 
 const options = {
   nowMs: 500_000,
