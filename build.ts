@@ -99,7 +99,7 @@ async function buildExecutable({ stage, steps, recipe }: Build, packed: string):
     if (await stage.isCurrent('executable', stampOf(inputs), [executable])) return skip();
     await cp(hello, stage.asset('hello.wasm'));
     const built = await Bun.build({
-      entrypoints: [join(ROOT, 'src', 'main.ts'), join(ROOT, 'src', 'modes.ts')],
+      entrypoints: [join(ROOT, 'src', 'main.ts'), join(ROOT, 'src', 'program', 'program.ts')],
       compile: {
         outfile: executable,
         assets: [join(ROOT, 'migrations'), stage.assetsDir],

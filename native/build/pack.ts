@@ -1,7 +1,7 @@
 // Writes the engine's files as one deterministic tar.zst, and the manifest that they are checked against.
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RuntimeManifest } from '../../src/runtime.ts';
+import type { RuntimeManifest } from '../../src/program/embedded/runtime.ts';
 import { sha256 } from './shell.ts';
 
 const BLOCK = 512;

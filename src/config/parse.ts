@@ -1,7 +1,7 @@
 // Turns the words and variables that a person gave into one command with checked settings, or into a usage
 // error.
 import { Command, CommanderError, Help, Option, type ParseOptions } from 'commander';
-import type { Environment } from '../config.ts';
+import type { Environment } from './inputs.ts';
 import { COMMANDS, COMMAND_NAMES } from './commands.ts';
 import type { CommandName, SettingRow } from './row.ts';
 import { type SettingsOf, settingsOf } from './settings.ts';

@@ -9,7 +9,7 @@ import { createMetrics } from '../../src/base/metrics.ts';
 import { type Api, createApi } from '../../src/cli/api.ts';
 import { createTerminal, type Terminal } from '../../src/cli/terminal.ts';
 import { createControl } from '../../src/control/control.ts';
-import { checkHere } from '../../src/modes/module_check.ts';
+import { checkHere } from '../../src/program/roles/module_check.ts';
 
 const MIGRATIONS = join(import.meta.dir, '../../migrations/sqlite');
 

@@ -9,7 +9,7 @@ import { createLog } from '../../src/base/log.ts';
 import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
 import { type Control, type ControlOptions, createControl } from '../../src/control/control.ts';
 import { type HeartbeatRequest, JoinAnswer, type ObservedFunction } from '../../src/model/protocol.ts';
-import { checkHere } from '../../src/modes/module_check.ts';
+import { checkHere } from '../../src/program/roles/module_check.ts';
 import type { Migration } from '../../src/store/sqlite/migrate.ts';
 
 const START_MS = Date.parse('2030-01-01T00:00:00Z');

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LIMITS } from '../../src/base/limits.ts';
-import { checkHere } from '../../src/modes/module_check.ts';
+import { checkHere } from '../../src/program/roles/module_check.ts';
 import { type Fleet, hello, openFleet } from './harness.ts';
 
 let fleet: Fleet;

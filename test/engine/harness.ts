@@ -9,7 +9,7 @@ import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createEngine, type EngineLimits } from '../../src/engine/create.ts';
 import type { Code, Engine, Pool } from '../../src/engine/engine.ts';
-import { checkHere } from '../../src/modes/module_check.ts';
+import { checkHere } from '../../src/program/roles/module_check.ts';
 import type { ModuleCheck } from '../../src/model/wasm/check.ts';
 import { defaultVersionSettings, type VersionSettings } from '../../src/model/function.ts';
 import type { InvocationOutcome, InvocationRequest } from '../../src/model/invocation.ts';

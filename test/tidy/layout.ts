@@ -8,8 +8,8 @@ const TOP = [
   ...['build.ts', 'README.md', 'LICENSE', 'bun.lock'],
 ];
 const SOURCES = [
-  ...['base', 'model', 'store', 'engine', 'control', 'edge', 'cli', 'console', 'config', 'modes'],
-  ...['main.ts', 'config.ts', 'modes.ts', 'runtime.ts', 'unpack.ts', 'assets.ts'],
+  ...['base', 'model', 'store', 'engine', 'control', 'edge', 'cli', 'console', 'config', 'program'],
+  'main.ts',
 ];
 
 /** The entries of the root and of src/ are fixed. */

@@ -5,7 +5,7 @@ import { type Scanned, type Token, endsExpression } from './tokens.ts';
 
 type Scan = (file: SourceFile) => Scanned;
 
-const ENTRY = ['src/main.ts', 'src/modes.ts', 'src/modes/'];
+const ENTRY = ['src/main.ts', 'src/program/'];
 
 /** `spell` is a run of tokens; `homes` are the only places in src/; `within` says where else it is banned. */
 type Ban = { spell: string; homes: readonly string[]; within: 'product' | 'everywhere'; instead: string };
@@ -33,13 +33,13 @@ const BANS: readonly Ban[] = [
   },
   {
     spell: 'process . env',
-    homes: ['src/config.ts'],
+    homes: ['src/config/inputs.ts'],
     within: 'product',
     instead: 'add a setting to src/config/',
   },
   {
     spell: 'process . argv',
-    homes: ['src/config.ts'],
+    homes: ['src/config/inputs.ts'],
     within: 'product',
     instead: 'add a setting to src/config/',
   },

@@ -1,8 +1,8 @@
 // How long a server lives, how its start fails, and what is common to everything that listens.
-import { createLog, type Log, type LogLevel } from '../base/log.ts';
-import { CliFailure } from '../cli/failure.ts';
-import { type Address, formatAddress } from '../config/kinds.ts';
-import { claimDirectory, type ClaimRole } from '../store/data_dir/claim.ts';
+import { createLog, type Log, type LogLevel } from '../../base/log.ts';
+import { CliFailure } from '../../cli/failure.ts';
+import { type Address, formatAddress } from '../../config/kinds.ts';
+import { claimDirectory, type ClaimRole } from '../../store/data_dir/claim.ts';
 import type { Context } from './context.ts';
 
 /** One Ctrl-C may arrive twice: from the terminal, and from a parent such as npm that passes it on. */

@@ -1,19 +1,19 @@
 // Starts a control plane with its socket, and leaves the profile that the CLI finds.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openAssets, versionOfProgram } from '../assets.ts';
-import { createModuleCheck } from './module_check.ts';
-import type { Log } from '../base/log.ts';
-import { openHeapKeeper } from '../base/heap.ts';
-import { createMetrics, type Metrics } from '../base/metrics.ts';
-import { CliFailure } from '../cli/failure.ts';
-import { profilePath, writeProfile } from '../cli/profile.ts';
-import type { Address } from '../config/kinds.ts';
-import type { SettingsOf } from '../config/settings.ts';
-import { type Control, createControl } from '../control/control.ts';
-import { listenControl } from '../control/http/listen.ts';
-import { openMetricsListener } from '../edge/figures/metrics_listener.ts';
-import type { Migration } from '../store/sqlite/migrate.ts';
+import { openAssets, versionOfProgram } from '../embedded/assets.ts';
+import { createModuleCheck } from '../roles/module_check.ts';
+import type { Log } from '../../base/log.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
+import { createMetrics, type Metrics } from '../../base/metrics.ts';
+import { CliFailure } from '../../cli/failure.ts';
+import { profilePath, writeProfile } from '../../cli/profile.ts';
+import type { Address } from '../../config/kinds.ts';
+import type { SettingsOf } from '../../config/settings.ts';
+import { type Control, createControl } from '../../control/control.ts';
+import { listenControl } from '../../control/http/listen.ts';
+import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
+import type { Migration } from '../../store/sqlite/migrate.ts';
 import type { Context } from './context.ts';
 import { binding, claim, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';
 

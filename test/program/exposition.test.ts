@@ -1,7 +1,7 @@
 // The metrics page of a process that is a control plane and an edge at once.
 import { expect, test } from 'bun:test';
 import { createMetrics } from '../../src/base/metrics.ts';
-import { withMetrics } from '../../src/modes/exposition.ts';
+import { withMetrics } from '../../src/program/modes/exposition.ts';
 
 test('holds the families of both, and of a name that both have only the first', async () => {
   const [edge, control] = [createMetrics(), createMetrics()];

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { LIMITS } from '../../src/base/limits.ts';
-import { createModuleCheck } from '../../src/modes/module_check.ts';
+import { createModuleCheck } from '../../src/program/roles/module_check.ts';
 
 const ROOT = resolve(import.meta.dir, '../..');
 const executable = [join(ROOT, 'dist/edge')];

@@ -1,10 +1,10 @@
 // What every mode is given, and the commands by their kind.
-import type { Clock } from '../base/clock.ts';
-import type { RandomBytes } from '../base/id.ts';
-import type { Terminal } from '../cli/terminal.ts';
-import type { Environment } from '../config.ts';
-import type { Parsed } from '../config/parse.ts';
-import { CLIENT, type ClientCommand } from '../config/row.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { RandomBytes } from '../../base/id.ts';
+import type { Terminal } from '../../cli/terminal.ts';
+import type { Environment } from '../../config/inputs.ts';
+import type { Parsed } from '../../config/parse.ts';
+import { CLIENT, type ClientCommand } from '../../config/row.ts';
 
 /** `isLogRead`: a person looks at stdout, where the log goes. */
 export type Context = {

@@ -2,10 +2,10 @@
 // for it.
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { LIMITS } from '../base/limits.ts';
-import { type CheckResult, checkModule, type ModuleCheck } from '../model/wasm/check.ts';
-import { moduleFault } from '../model/wasm/fault.ts';
-import { childEnvironment } from '../runtime.ts';
+import { LIMITS } from '../../base/limits.ts';
+import { type CheckResult, checkModule, type ModuleCheck } from '../../model/wasm/check.ts';
+import { moduleFault } from '../../model/wasm/fault.ts';
+import { childEnvironment } from '../embedded/runtime.ts';
 
 export const CHECK_VARIABLE = 'EDGE_CHECK';
 

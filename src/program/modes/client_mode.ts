@@ -1,13 +1,13 @@
 // The commands that talk to a control plane: finds out whom to talk to, then runs the one that was chosen.
 import { isAbsolute, join } from 'node:path';
-import { createId, randomFraction } from '../base/id.ts';
-import { createApi, type Api } from '../cli/api.ts';
-import { deploy, printDeployed, type DeploySettings } from '../cli/deploy.ts';
-import { CliFailure } from '../cli/failure.ts';
-import * as manage from '../cli/manage.ts';
-import { profilePaths, resolveTarget } from '../cli/profile.ts';
-import type { Environment } from '../config.ts';
-import type { ClientCommand } from '../config/row.ts';
+import { createId, randomFraction } from '../../base/id.ts';
+import { createApi, type Api } from '../../cli/api.ts';
+import { deploy, printDeployed, type DeploySettings } from '../../cli/deploy.ts';
+import { CliFailure } from '../../cli/failure.ts';
+import * as manage from '../../cli/manage.ts';
+import { profilePaths, resolveTarget } from '../../cli/profile.ts';
+import type { Environment } from '../../config/inputs.ts';
+import type { ClientCommand } from '../../config/row.ts';
 import type { ClientChoice, Context } from './context.ts';
 
 type ManageCommand = Exclude<ClientCommand, 'deploy'>;

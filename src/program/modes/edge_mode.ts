@@ -1,9 +1,9 @@
 // `--mode=edge`: one node that belongs to a control plane elsewhere.
 import { resolve } from 'node:path';
-import { openHeapKeeper } from '../base/heap.ts';
-import { createMetrics } from '../base/metrics.ts';
-import { CliFailure } from '../cli/failure.ts';
-import type { SettingsOf } from '../config/settings.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
+import { createMetrics } from '../../base/metrics.ts';
+import { CliFailure } from '../../cli/failure.ts';
+import type { SettingsOf } from '../../config/settings.ts';
 import type { Context } from './context.ts';
 import { claim, openLog, reachable, stopSignal } from './lifetime.ts';
 import { cacheDirOf, hasJoined, nodeIdOfHost, openEdge, openEngine } from './node.ts';

@@ -1,19 +1,19 @@
 // From the command line to the command: the only place that knows every mode. Each is loaded when it is
 // chosen.
-import { createSystemClock } from './base/clock.ts';
-import { systemRandom } from './base/id.ts';
-import { CliFailure } from './cli/failure.ts';
-import { createTerminal } from './cli/terminal.ts';
-import { versionOfProgram } from './assets.ts';
-import { inputsOfProcess } from './config.ts';
-import { parseConfig } from './config/parse.ts';
-import { printSettings } from './config/print.ts';
+import { createSystemClock } from '../base/clock.ts';
+import { systemRandom } from '../base/id.ts';
+import { CliFailure } from '../cli/failure.ts';
+import { createTerminal } from '../cli/terminal.ts';
+import { versionOfProgram } from './embedded/assets.ts';
+import { inputsOfProcess } from '../config/inputs.ts';
+import { parseConfig } from '../config/parse.ts';
+import { printSettings } from '../config/print.ts';
 import { type Command, type Context, isClientCommand } from './modes/context.ts';
 
 /** The roles of short-lived children; returns the exit code. */
 export async function answerChild(role: 'unpack' | 'check'): Promise<number> {
-  if (role === 'check') await (await import('./modes/check.ts')).runCheckRole();
-  else await (await import('./modes/unpack.ts')).runUnpackRole();
+  if (role === 'check') await (await import('./roles/check_role.ts')).runCheckRole();
+  else await (await import('./roles/unpack_role.ts')).runUnpackRole();
   return 0;
 }
 
@@ -48,15 +48,15 @@ async function run(chosen: Command, context: Context): Promise<number> {
     case 'config':
       return showConfig(chosen.words[0] ?? 'text', chosen.settings, context);
     case 'up':
-      return (await import('./modes/up.ts')).runUp(chosen.settings, context);
+      return (await import('./modes/up_mode.ts')).runUp(chosen.settings, context);
     case 'cp':
-      return (await import('./modes/control.ts')).runControl(chosen.settings, context);
+      return (await import('./modes/control_mode.ts')).runControl(chosen.settings, context);
     case 'edge':
-      return (await import('./modes/edge.ts')).runEdge(chosen.settings, context);
+      return (await import('./modes/edge_mode.ts')).runEdge(chosen.settings, context);
     case 'run':
-      return (await import('./modes/run.ts')).runModule(chosen.words[0] ?? '', chosen.settings, context);
+      return (await import('./modes/run_mode.ts')).runModule(chosen.words[0] ?? '', chosen.settings, context);
     default:
-      if (isClientCommand(chosen)) return (await import('./modes/client.ts')).runClient(chosen, context);
+      if (isClientCommand(chosen)) return (await import('./modes/client_mode.ts')).runClient(chosen, context);
       throw new CliFailure('usage', 'This command is not known.');
   }
 }

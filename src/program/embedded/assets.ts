@@ -17,14 +17,14 @@ export type Assets = {
 /** Opens no file: each Blob is read when it is used. */
 export function openAssets(): Assets {
   const isPacked = Bun.isStandaloneExecutable;
-  const assets = isPacked
-    ? join(import.meta.dir, 'assets')
-    : join(import.meta.dir, '..', 'dist', 'stage', 'assets');
+  // The executable holds this file in the bundle of `program/program.ts`, one folder below the assets.
+  const top = join(import.meta.dir, isPacked ? '..' : '../../..');
+  const assets = isPacked ? join(top, 'assets') : join(top, 'dist', 'stage', 'assets');
   return {
     archive: Bun.file(join(assets, 'engine.tar.zst')),
     manifest: Bun.file(join(assets, 'engine.json')),
     hello: Bun.file(join(assets, 'hello.wasm')),
-    migrationsDir: isPacked ? join(import.meta.dir, 'migrations') : join(import.meta.dir, '..', 'migrations'),
+    migrationsDir: join(top, 'migrations'),
   };
 }
 

@@ -1,7 +1,7 @@
 // Finds the unpacked libraries of the engine, or has them unpacked by a process of its own.
 import { chmodSync, lstatSync, mkdirSync, readdirSync, type Stats, utimesSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-import type { Clock } from './base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 
 /** What the archive holds, as the build wrote it. The directory of a set is named by `archive_sha256`. */
 export type RuntimeManifest = {

@@ -1,14 +1,14 @@
 // `edge run`: one module behind a listener, without a control plane.
 import { join, resolve } from 'node:path';
-import { EdgeError } from '../base/errors.ts';
-import { openHeapKeeper } from '../base/heap.ts';
-import { createMetrics } from '../base/metrics.ts';
-import { CliFailure } from '../cli/failure.ts';
-import type { SettingsOf } from '../config/settings.ts';
-import { edgeLimits } from '../edge/edge.ts';
-import { createSingleRunner } from '../edge/single.ts';
-import { defaultVersionSettings, type VersionSettings } from '../model/function.ts';
-import { readModule } from './client.ts';
+import { EdgeError } from '../../base/errors.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
+import { createMetrics } from '../../base/metrics.ts';
+import { CliFailure } from '../../cli/failure.ts';
+import type { SettingsOf } from '../../config/settings.ts';
+import { edgeLimits } from '../../edge/edge.ts';
+import { createSingleRunner } from '../../edge/single.ts';
+import { defaultVersionSettings, type VersionSettings } from '../../model/function.ts';
+import { readModule } from './client_mode.ts';
 import type { Context } from './context.ts';
 import { binding, openLog, reachable, stopSignal } from './lifetime.ts';
 import { openEngine } from './node.ts';

@@ -1,16 +1,16 @@
 // `edge up`: a control plane and one edge in one process tree; they meet in the control plane's own handler.
 import { join, resolve } from 'node:path';
-import { openAssets } from '../assets.ts';
-import { openHeapKeeper } from '../base/heap.ts';
-import { createId, randomFraction } from '../base/id.ts';
-import { createMetrics } from '../base/metrics.ts';
-import { type Api, createApi } from '../cli/api.ts';
-import { deploy } from '../cli/deploy.ts';
-import { findFunction } from '../cli/lookup.ts';
-import type { SettingsOf } from '../config/settings.ts';
-import { JoinTokenAnswer } from '../model/api.ts';
+import { openAssets } from '../embedded/assets.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
+import { createId, randomFraction } from '../../base/id.ts';
+import { createMetrics } from '../../base/metrics.ts';
+import { type Api, createApi } from '../../cli/api.ts';
+import { deploy } from '../../cli/deploy.ts';
+import { findFunction } from '../../cli/lookup.ts';
+import type { SettingsOf } from '../../config/settings.ts';
+import { JoinTokenAnswer } from '../../model/api.ts';
 import type { Context } from './context.ts';
-import { type ControlPlane, openControlPlane } from './control.ts';
+import { type ControlPlane, openControlPlane } from './control_mode.ts';
 import { withMetrics } from './exposition.ts';
 import { claim, openLog, reachable, stopSignal } from './lifetime.ts';
 import { hasJoined, openEdge, openEngine } from './node.ts';

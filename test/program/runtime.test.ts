@@ -5,8 +5,8 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile
 import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { joinFrames, packFiles, TAR_END, tarEntry, writeArchive } from '../native/build/pack.ts';
-import { createManualClock, createSystemClock } from '../src/base/clock.ts';
+import { joinFrames, packFiles, TAR_END, tarEntry, writeArchive } from '../../native/build/pack.ts';
+import { createManualClock, createSystemClock } from '../../src/base/clock.ts';
 import {
   childEnvironment,
   isSound,
@@ -14,8 +14,8 @@ import {
   runtimeBases,
   type RuntimeManifest,
   useRuntime,
-} from '../src/runtime.ts';
-import { createTarReader, unpackRole } from '../src/unpack.ts';
+} from '../../src/program/embedded/runtime.ts';
+import { createTarReader, unpackRole } from '../../src/program/embedded/unpacker.ts';
 
 const FILES: Record<string, Uint8Array> = {
   'libempty.so': new Uint8Array(),
@@ -191,10 +191,10 @@ describe('Opening the runtime', () => {
   /** A program that unpacks as the product does in its hidden role. */
   const selfCommand = async (): Promise<string[]> => {
     const path = join(dir, 'self.ts');
-    const source = (name: string): string => JSON.stringify(join(import.meta.dir, '..', 'src', name));
+    const source = (name: string): string => JSON.stringify(join(import.meta.dir, '../../src', name));
     await writeFile(
       path,
-      `import { unpackRole } from ${source('unpack.ts')};
+      `import { unpackRole } from ${source('program/embedded/unpacker.ts')};
 import { createSystemClock } from ${source('base/clock.ts')};
 const { BUN_OPTIONS, EDGE_ROLE, EDGE_UNPACK_BASE: base } = process.env;
 if (BUN_OPTIONS !== undefined || EDGE_ROLE !== 'unpack') throw new Error('not a clean child');

@@ -1,5 +1,5 @@
 // The role `check`: a child that reads a module on stdin and answers on stdout whether it is acceptable.
-import { inputsOfProcess } from '../config.ts';
+import { inputsOfProcess } from '../../config/inputs.ts';
 import { CHECK_VARIABLE, checkHere, decodeCheckOptions } from './module_check.ts';
 
 export async function runCheckRole(): Promise<void> {

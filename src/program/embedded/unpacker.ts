@@ -13,7 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock } from './base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 import { isSound, type RuntimeManifest } from './runtime.ts';
 
 const BLOCK = 512;

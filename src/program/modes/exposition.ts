@@ -1,5 +1,5 @@
 // One text exposition of two registries, for a process that is a control plane and an edge at once.
-import type { Metrics } from '../base/metrics.ts';
+import type { Metrics } from '../../base/metrics.ts';
 
 /** `first` with another rendering: families of `second` follow, without those whose name `first` has. */
 export function withMetrics(first: Metrics, second: Metrics): Metrics {

@@ -1,10 +1,10 @@
 // The command line and the environment: what becomes of them, and how they are refused.
 import { describe, expect, test } from 'bun:test';
-import { COMMAND_NAMES, COMMANDS } from '../src/config/commands.ts';
-import { formatAddress } from '../src/config/kinds.ts';
-import { parseConfig } from '../src/config/parse.ts';
-import { printSettings } from '../src/config/print.ts';
-import { settingsOf } from '../src/config/settings.ts';
+import { COMMAND_NAMES, COMMANDS } from '../../src/config/commands.ts';
+import { formatAddress } from '../../src/config/kinds.ts';
+import { parseConfig } from '../../src/config/parse.ts';
+import { printSettings } from '../../src/config/print.ts';
+import { settingsOf } from '../../src/config/settings.ts';
 
 const EDGE = ['--mode=edge', '--cp-url', 'http://cp:8080'];
 

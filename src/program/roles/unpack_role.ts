@@ -1,10 +1,10 @@
 // The role `unpack`: a child that writes the engine's libraries where its parent says, and reports on stdout.
 import { isAbsolute } from 'node:path';
-import { openAssets } from '../assets.ts';
-import { createSystemClock } from '../base/clock.ts';
-import { inputsOfProcess } from '../config.ts';
-import { type RuntimeManifest, UNPACK_BASE_VARIABLE } from '../runtime.ts';
-import { unpackRole } from '../unpack.ts';
+import { openAssets } from '../embedded/assets.ts';
+import { createSystemClock } from '../../base/clock.ts';
+import { inputsOfProcess } from '../../config/inputs.ts';
+import { type RuntimeManifest, UNPACK_BASE_VARIABLE } from '../embedded/runtime.ts';
+import { unpackRole } from '../embedded/unpacker.ts';
 
 export async function runUnpackRole(): Promise<void> {
   const base = inputsOfProcess().env[UNPACK_BASE_VARIABLE] ?? '';
