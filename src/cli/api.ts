@@ -160,8 +160,7 @@ function refusal(status: number, text: string): { failure: CliFailure; isRetryab
 function facts(details: unknown): string {
   if (!isRecord(details)) return '';
   const parts = Object.entries(details).map(([name, held]) => {
-    if (!Array.isArray(held))
-      return `${name}: ${typeof held === 'object' ? JSON.stringify(held) : String(held)}`;
+    if (!Array.isArray(held)) return `${name}: ${typeof held === 'string' ? held : JSON.stringify(held)}`;
     const items = held.slice(0, 8).map((item: unknown) => {
       if (!isRecord(item)) return String(item);
       return Object.values(item).map(String).join(': ');

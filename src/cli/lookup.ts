@@ -38,20 +38,21 @@ export async function findFunction(
   name: string,
   options: { project: string | null },
 ): Promise<EdgeFunction | null> {
-  if (Value.Check(Id, name)) return api.get(`/functions/${name}`, EdgeFunction);
+  const isId: boolean = Value.Check(Id, name);
+  if (isId) return api.get(`/functions/${name}`, EdgeFunction);
   const { project } = options;
   const found = await listAll(api, '/functions', EdgeFunction, {
     name,
     ...(project === null ? {} : { project }),
   });
-  const [first, ...others] = found.filter((one) => one.name === name);
-  if (others.length > 0) {
-    const projects = [first, ...others].map((one) => one?.project_id).join(', ');
+  const named = found.filter((one) => one.name === name);
+  if (named.length > 1) {
+    const projects = named.map((one) => one.project_id).join(', ');
     throw new CliFailure('function_ambiguous', `Several projects have a function ${name}: ${projects}.`, {
       hint: 'Say which with --project.',
     });
   }
-  return first ?? null;
+  return named[0] ?? null;
 }
 
 /** As `findFunction`, but its absence ends the command. */

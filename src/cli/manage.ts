@@ -62,8 +62,8 @@ export async function inspect(input: ManageInput): Promise<void> {
   terminal.print(`${owner.name} ${version.version} (${version.status})`);
   const facts = { sha256: version.sha256, size_bytes: version.size_bytes, ...version.settings, report };
   for (const [name, held] of Object.entries(facts)) {
-    if (held !== null)
-      terminal.print(`  ${name.padEnd(17)} ${typeof held === 'object' ? JSON.stringify(held) : held}`);
+    if (held === null) continue;
+    terminal.print(`  ${name.padEnd(17)} ${typeof held === 'string' ? held : JSON.stringify(held)}`);
   }
 }
 

@@ -77,7 +77,7 @@ export function bansRule(scan: Scan): Rule {
 }
 
 function placesOf(tokens: readonly Token[], words: readonly string[]): number[] {
-  const starts = tokens.flatMap((token, at) =>
+  const starts = tokens.flatMap((_, at) =>
     words.every((word, more) => tokens[at + more]?.text === word) ? [at] : [],
   );
   return starts

@@ -17,7 +17,7 @@ type ModuleFaultPlace = Pick<ModuleFault, 'offset' | 'import' | 'export'>;
 
 export function moduleFault(
   code: ModuleErrorCode,
-  detail?: string | undefined,
+  detail?: string,
   place: ModuleFaultPlace = {},
 ): ModuleFault {
   const sentence = MODULE_ERRORS[code].message;
