@@ -133,13 +133,13 @@ export type ErrorBody = {
 /**
  * A refusal with a code of the table; `message` adds a sentence of its own where the table's is too general.
  */
-export class EdgeError extends Error {
+export class CodedError extends Error {
   readonly code: ErrorCode;
   readonly details: ErrorDetails | undefined;
 
   constructor(code: ErrorCode, options: { message?: string; details?: ErrorDetails } = {}) {
     super(options.message ?? ERRORS[code].message);
-    this.name = 'EdgeError';
+    this.name = 'CodedError';
     this.code = code;
     this.details = options.details;
   }

@@ -1,16 +1,16 @@
 // Gives memory back after work: what a burst left behind is collected in the quiet moments that follow.
-import { LIMITS } from './limits.ts';
+import { HEAP_TUNING } from './limits/memory.ts';
 
 export type HeapKeeper = {
-  /** One look, once per `LIMITS.heapLookMs`. */
+  /** One look, once per `HEAP_TUNING.pollMs`. */
   look(): void;
 };
 
 /**
  * `cpuMs` is the processor time of this process so far. A collection stops the main thread for some tens of
  * milliseconds, so it waits for a quiet look after work, and there are a few of them, since pages go back in
- * more than one step. Above `LIMITS.heapResidentBytes` work does not put it off for ever; up to
- * `LIMITS.heapSmallBytes` there is nothing to gain.
+ * more than one step. Above `HEAP_TUNING.residentBytes` work does not put it off for ever; up to
+ * `HEAP_TUNING.smallBytes` there is nothing to gain.
  */
 export function createHeapKeeper(options: {
   cpuMs: () => number;
@@ -23,13 +23,13 @@ export function createHeapKeeper(options: {
   let busyLooks = 0;
   const isPressed = (): boolean => {
     busyLooks += 1;
-    return busyLooks >= LIMITS.heapBusyLooks && residentBytes() > LIMITS.heapResidentBytes;
+    return busyLooks >= HEAP_TUNING.busyPolls && residentBytes() > HEAP_TUNING.residentBytes;
   };
   return {
     look() {
-      const isQuiet = cpuMs() - seenMs < LIMITS.heapWorkMs;
-      if (!isQuiet) wanted = LIMITS.heapCollections;
-      if (wanted > 0 && residentBytes() > LIMITS.heapSmallBytes && (isQuiet || isPressed())) {
+      const isQuiet = cpuMs() - seenMs < HEAP_TUNING.workMs;
+      if (!isQuiet) wanted = HEAP_TUNING.collections;
+      if (wanted > 0 && residentBytes() > HEAP_TUNING.smallBytes && (isQuiet || isPressed())) {
         if (isQuiet) wanted -= 1;
         busyLooks = 0;
         collect();
@@ -49,7 +49,7 @@ export function openHeapKeeper(): Disposable {
     residentBytes: () => process.memoryUsage.rss(),
     collect: () => Bun.gc(true),
   });
-  const timer = setInterval(() => keeper.look(), LIMITS.heapLookMs);
+  const timer = setInterval(() => keeper.look(), HEAP_TUNING.pollMs);
   timer.unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -1,6 +1,6 @@
 // Prometheus figures with bounded label sets; the only place that knows the client library.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { LIMITS } from './limits.ts';
+import { EDGE_BOUNDS } from './limits/edge.ts';
 
 export type CounterSeries = { inc(by?: number): void };
 export type GaugeSeries = { set(value: number): void };
@@ -98,7 +98,7 @@ export function createMetrics(options: { defaults?: Record<string, string> } = {
     metric: { labels(...values: string[]): S; remove(...values: string[]): void },
   ): Family<S> => {
     const labels = naming.labels ?? [];
-    const { seriesMax = LIMITS.metricSeriesMax } = naming;
+    const { seriesMax = EDGE_BOUNDS.metricSeriesMax } = naming;
     const made = createFamily({ labels, seriesMax, open: (values) => metric.labels(...values) });
     forgetters.push((label, value) => {
       const at = labels.indexOf(label);
@@ -114,7 +114,7 @@ export function createMetrics(options: { defaults?: Record<string, string> } = {
       const buckets = [...naming.buckets];
       return family(naming, new Histogram({ ...configure(naming), buckets, registers: [registry] }));
     },
-    collected({ kind, read, seriesMax = LIMITS.metricSeriesMax, ...naming }) {
+    collected({ kind, read, seriesMax = EDGE_BOUNDS.metricSeriesMax, ...naming }) {
       const config = { ...configure(naming), registers: [registry] };
       const fill = fillFrom(read, seriesMax);
       if (kind === 'gauge') {

@@ -1,7 +1,7 @@
 // `edge deploy`: a file becomes a version, the version a deployment, and every matching node has it.
 import { basename } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { LIMITS } from '../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { FunctionCreated, VersionCreated } from '../model/api.ts';
 import { DeploymentProgress } from '../model/deployment.ts';
 import {
@@ -63,8 +63,8 @@ export async function deploy(
 ): Promise<Deployed> {
   const { api } = tools;
   const { bytes } = module;
-  if (bytes.length > LIMITS.artifactBytesMax) {
-    const mebibytes = LIMITS.artifactBytesMax / 1_048_576;
+  if (bytes.length > FUNCTION_BOUNDS.artifactBytesMax) {
+    const mebibytes = FUNCTION_BOUNDS.artifactBytesMax / 1_048_576;
     throw new CliFailure('artifact_too_large', `${module.file} is larger than ${mebibytes} MiB.`);
   }
   const sha256 = new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
@@ -175,7 +175,7 @@ function nameOf(file: string): string {
     .replace(/\.[^.]*$/, '')
     .toLowerCase()
     .replaceAll(/[^a-z0-9-]+/g, '-')
-    .slice(0, LIMITS.nameLengthMax);
+    .slice(0, FUNCTION_BOUNDS.nameLengthMax);
   if (/[a-z0-9]/.test(name)) return name;
   throw new CliFailure('name_missing', `${file} gives no name for the function.`, {
     hint: 'Say one with --name.',

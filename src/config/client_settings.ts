@@ -1,5 +1,5 @@
 // Settings of the commands that talk to a control plane, and of what is deployed or run.
-import { LIMITS } from '../base/limits.ts';
+import { FUNCTION_BOUNDS, FUNCTION_DEFAULTS } from '../base/limits/function.ts';
 import { Entrypoint, EnvName, Name, Semver } from '../model/names.ts';
 import { RouteHost, RoutePath } from '../model/route.ts';
 import { choice, integer, list, onOff, pairs, text, url } from './kinds.ts';
@@ -113,17 +113,17 @@ export const CLIENT_SETTINGS = {
   memoryPages: {
     flag: '--memory-pages',
     variable: null,
-    kind: integer('PAGES', { min: 1, max: LIMITS.memoryPagesMax }),
+    kind: integer('PAGES', { min: 1, max: FUNCTION_BOUNDS.memoryPagesMax }),
     initial: null,
-    meaning: `Memory limit, pages of 64 KiB. Not set: as before, else ${LIMITS.memoryPagesDefault}.`,
+    meaning: `Memory limit, pages of 64 KiB. Not set: as before, else ${FUNCTION_DEFAULTS.memoryPages}.`,
     commands: ['deploy', 'run'],
   },
   maxExecutionMs: {
     flag: '--max-execution-ms',
     variable: null,
-    kind: integer('MS', { min: 1, max: LIMITS.executionMsMax }),
+    kind: integer('MS', { min: 1, max: FUNCTION_BOUNDS.executionMsMax }),
     initial: null,
-    meaning: `Time limit of a request. Not set: as before, else ${LIMITS.executionMsDefault}.`,
+    meaning: `Time limit of a request. Not set: as before, else ${FUNCTION_DEFAULTS.executionMs}.`,
     commands: ['deploy', 'run'],
   },
   isolation: {
@@ -138,7 +138,7 @@ export const CLIENT_SETTINGS = {
   env: {
     flag: '--env',
     variable: null,
-    kind: pairs('K=V', { name: EnvName, max: LIMITS.envEntriesMax, separator: null }),
+    kind: pairs('K=V', { name: EnvName, max: FUNCTION_BOUNDS.envEntriesMax, separator: null }),
     initial: null,
     meaning: 'Setting that the function reads with env_get; may be repeated. Not set: as before.',
     commands: ['deploy', 'run'],

@@ -1,13 +1,13 @@
 // Settings of the commands that start something: up, --mode=cp, --mode=edge and run.
-import { LIMITS } from '../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
+import { POOL_BOUNDS, POOL_DEFAULTS } from '../base/limits/pool.ts';
+import { REQUEST_BOUNDS, REQUEST_DEFAULTS } from '../base/limits/request.ts';
+import { SYNC_DEFAULTS } from '../base/limits/sync.ts';
 import { NodeId, PopId } from '../model/names.ts';
 import { address, choice, decimal, integer, labels, onOff, text, url } from './kinds.ts';
 import { CLIENT, type SettingRow } from './row.ts';
 
 const LABEL_NAME = '^[A-Za-z_][A-Za-z0-9_]{0,62}$';
-
-/** What the ring has slots for (native/ring.h). */
-const NODE_WORKERS_MAX = 1_024;
 
 export const SERVER_SETTINGS = {
   dataDir: {
@@ -108,7 +108,7 @@ export const SERVER_SETTINGS = {
   labels: {
     flag: '--labels',
     variable: 'EDGE_LABELS',
-    kind: labels('K=V,…', { name: LABEL_NAME, max: LIMITS.labelsMax }),
+    kind: labels('K=V,…', { name: LABEL_NAME, max: FUNCTION_BOUNDS.labelsMax }),
     initial: '',
     meaning: 'What selectors read of this node, such as region=tokyo,latency_ms=12.',
     commands: ['up', 'edge'],
@@ -132,8 +132,8 @@ export const SERVER_SETTINGS = {
   maxHotInstances: {
     flag: '--max-hot-instances',
     variable: 'MAX_HOT_INSTANCES',
-    kind: integer('N', { min: 1, max: LIMITS.nodeWorkersMax }),
-    initial: String(LIMITS.poolWorkersMax),
+    kind: integer('N', { min: 1, max: POOL_DEFAULTS.nodeWorkersMax }),
+    initial: String(POOL_DEFAULTS.workersMax),
     meaning: 'Hot instances per version, each in a worker process of its own.',
     commands: ['up', 'edge', 'run'],
   },
@@ -141,7 +141,7 @@ export const SERVER_SETTINGS = {
     flag: '--heartbeat-interval-secs',
     variable: 'HEARTBEAT_INTERVAL_SECS',
     kind: integer('SECONDS', { min: 1, max: 3_600 }),
-    initial: String(LIMITS.heartbeatIntervalMs / 1_000),
+    initial: String(SYNC_DEFAULTS.heartbeatIntervalMs / 1_000),
     meaning: 'The longest time between two heartbeats of a node.',
     commands: ['up', 'edge'],
   },
@@ -149,7 +149,7 @@ export const SERVER_SETTINGS = {
     flag: '--concurrent-per-project',
     variable: 'EDGE_CONCURRENT_PER_PROJECT',
     kind: integer('N', { min: 1, max: 100_000 }),
-    initial: String(LIMITS.concurrentPerProject),
+    initial: String(REQUEST_DEFAULTS.concurrentPerProject),
     meaning: 'Executions that a project may have running on this node; more get 429.',
     commands: ['up', 'edge'],
   },
@@ -157,15 +157,15 @@ export const SERVER_SETTINGS = {
     flag: '--invocations-per-minute',
     variable: 'EDGE_INVOCATIONS_PER_MINUTE',
     kind: integer('N', { min: 1, max: 1_000_000_000 }),
-    initial: String(LIMITS.invocationsPerMinute),
+    initial: String(REQUEST_DEFAULTS.invocationsPerMinute),
     meaning: 'Invocations that a project may make in any 60 seconds on this node; more get 429.',
     commands: ['up', 'edge'],
   },
   poolWorkersMin: {
     flag: '--pool-workers-min',
     variable: 'EDGE_POOL_WORKERS_MIN',
-    kind: integer('N', { min: 0, max: LIMITS.nodeWorkersMax }),
-    initial: String(LIMITS.poolWorkersMin),
+    kind: integer('N', { min: 0, max: POOL_DEFAULTS.nodeWorkersMax }),
+    initial: String(POOL_DEFAULTS.workersMin),
     meaning:
       'Workers that a version keeps when it is idle; 0: the first request after a pause is a cold start.',
     commands: ['up', 'edge', 'run'],
@@ -174,7 +174,7 @@ export const SERVER_SETTINGS = {
     flag: '--queue-length-max',
     variable: 'EDGE_QUEUE_LENGTH_MAX',
     kind: integer('N', { min: 0, max: 100_000 }),
-    initial: String(LIMITS.queueLengthMax),
+    initial: String(POOL_DEFAULTS.queueLengthMax),
     meaning: 'Requests of a version that may wait for a worker; more get 503.',
     commands: ['up', 'edge', 'run'],
   },
@@ -182,31 +182,31 @@ export const SERVER_SETTINGS = {
     flag: '--worker-idle-ms',
     variable: 'EDGE_WORKER_IDLE_MS',
     kind: integer('MS', { min: 1, max: 86_400_000 }),
-    initial: String(LIMITS.workerIdleMs),
+    initial: String(POOL_DEFAULTS.workerIdleMs),
     meaning: 'A worker beyond the least number ends after this time without a request.',
     commands: ['up', 'edge', 'run'],
   },
   nodeWorkersMax: {
     flag: '--node-workers-max',
     variable: 'EDGE_NODE_WORKERS_MAX',
-    kind: integer('N', { min: 1, max: NODE_WORKERS_MAX }),
-    initial: String(LIMITS.nodeWorkersMax),
+    kind: integer('N', { min: 1, max: POOL_BOUNDS.nodeWorkersMax }),
+    initial: String(POOL_DEFAULTS.nodeWorkersMax),
     meaning: 'Workers of all versions on this node together.',
     commands: ['up', 'edge', 'run'],
   },
   requestBytesMax: {
     flag: '--request-bytes-max',
     variable: 'EDGE_REQUEST_BYTES_MAX',
-    kind: integer('BYTES', { min: 1, max: LIMITS.requestDrainBytesMax }),
-    initial: String(LIMITS.requestBytesMax),
+    kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax }),
+    initial: String(REQUEST_DEFAULTS.requestBytesMax),
     meaning: 'Largest body of a request; a larger one gets 413.',
     commands: ['up', 'edge', 'run'],
   },
   responseBytesMax: {
     flag: '--response-bytes-max',
     variable: 'EDGE_RESPONSE_BYTES_MAX',
-    kind: integer('BYTES', { min: 1, max: LIMITS.requestDrainBytesMax }),
-    initial: String(LIMITS.responseBytesMax),
+    kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax }),
+    initial: String(REQUEST_DEFAULTS.responseBytesMax),
     meaning: 'Largest body of a response; a larger one is answered with 500.',
     commands: ['up', 'edge', 'run'],
   },
@@ -214,7 +214,7 @@ export const SERVER_SETTINGS = {
     flag: '--drain-secs',
     variable: 'EDGE_DRAIN_SECS',
     kind: integer('SECONDS', { min: 0, max: 3_600 }),
-    initial: String(LIMITS.drainMs / 1_000),
+    initial: String(REQUEST_DEFAULTS.drainMs / 1_000),
     meaning: 'How long running requests may go on after SIGTERM.',
     commands: ['up', 'edge', 'run'],
   },

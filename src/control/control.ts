@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { errorResponse } from '../base/errors.ts';
 import { createId, createSecret, type RandomBytes } from '../base/id.ts';
-import { LIMITS } from '../base/limits.ts';
+import { CONTROL_BOUNDS, CONTROL_DEFAULTS, CONTROL_TUNING } from '../base/limits/control.ts';
+import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
 import { startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
@@ -112,7 +113,7 @@ async function start(
     nextName: () => newId('in'),
   });
   const reported = createNotifier({ clock });
-  const polls = createGate({ max: LIMITS.longPollsMax });
+  const polls = createGate({ max: CONTROL_BOUNDS.longPollsMax });
   const states = createDesiredStates({ facts: store.facts, revised });
   const shared = { store, states, revised, reported, polls, clock };
   const heartbeats = createHeartbeats({ ...shared, random, log });
@@ -126,11 +127,11 @@ async function start(
     uploadUrls: createUploadUrls({
       keys,
       nowMs: clock.nowMs,
-      ttlMs: LIMITS.uploadUrlTtlMs,
+      ttlMs: CONTROL_DEFAULTS.uploadUrlTtlMs,
       publicUrl: options.publicUrl ?? null,
     }),
     publisher: createPublisher({ store, artifacts, checkModule: options.checkModule }),
-    uploads: createGate({ max: LIMITS.uploadsMax }),
+    uploads: createGate({ max: CONTROL_BOUNDS.uploadsMax }),
     heartbeats,
     progress: createProgressReader(shared),
     productVersion: options.productVersion,
@@ -153,9 +154,9 @@ async function start(
   const fleet = startFleetLoop({ store, clock, log, metrics, onOffline: () => reported.wake() });
   const sweep = async (): Promise<number> => {
     await store.answers.sweep();
-    return LIMITS.sweepMs;
+    return CONTROL_TUNING.sweepMs;
   };
-  const sweeping = startLoop({ name: 'sweep', clock, log, failedMs: LIMITS.sweepMs, step: sweep });
+  const sweeping = startLoop({ name: 'sweep', clock, log, failedMs: CONTROL_TUNING.sweepMs, step: sweep });
   return {
     handle: inFlight.track(app.handle),
     newAdminToken: opened.newAdminToken,
@@ -192,7 +193,7 @@ function createInFlight(): { track(handle: Handle): Handle; drain(clock: Clock):
     async drain(clock) {
       closing = true;
       const late = new AbortController();
-      await Promise.race([Promise.allSettled(running), clock.sleep(LIMITS.drainMs, late.signal)]);
+      await Promise.race([Promise.allSettled(running), clock.sleep(REQUEST_DEFAULTS.drainMs, late.signal)]);
       late.abort();
     },
   };

@@ -3,7 +3,9 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { RandomBytes } from '../base/id.ts';
-import { LIMITS } from '../base/limits.ts';
+import { EDGE_DEFAULTS } from '../base/limits/edge.ts';
+import { REQUEST_BOUNDS, REQUEST_DEFAULTS } from '../base/limits/request.ts';
+import { SYNC_BOUNDS, SYNC_DEFAULTS, SYNC_TUNING } from '../base/limits/sync.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Engine } from '../engine/engine.ts';
@@ -44,7 +46,7 @@ export type EdgeConfig = FrontLimits & {
   concurrentPerProject: number;
   invocationsPerMinute: number;
   /**
-   * The longest time between two heartbeats; a control plane holds one for `LIMITS.heartbeatHoldMs` at most.
+   * The longest time between two heartbeats; one is held for `SYNC_BOUNDS.heartbeatHoldMs` at most.
    */
   heartbeatIntervalMs: number;
   /** How long running requests may go on after `close`. */
@@ -79,18 +81,18 @@ export type Edge = {
 
 /** The defaults of everything in `EdgeConfig` that is a limit. */
 export const edgeLimits = {
-  targetBytesMax: LIMITS.targetBytesMax,
-  headersBytesMax: LIMITS.headersBytesMax,
-  headersCountMax: LIMITS.headersCountMax,
-  requestBytesMax: LIMITS.requestBytesMax,
-  requestBodyMs: LIMITS.requestBodyMs,
-  requestBodiesBytesMax: LIMITS.requestBodiesBytesMax,
-  cacheBytesMax: LIMITS.cacheBytesMax,
-  cacheEntriesMax: LIMITS.cacheEntriesMax,
-  concurrentPerProject: LIMITS.concurrentPerProject,
-  invocationsPerMinute: LIMITS.invocationsPerMinute,
-  heartbeatIntervalMs: LIMITS.heartbeatIntervalMs,
-  drainMs: LIMITS.drainMs,
+  targetBytesMax: REQUEST_BOUNDS.targetBytesMax,
+  headersBytesMax: REQUEST_BOUNDS.headersBytesMax,
+  headersCountMax: REQUEST_BOUNDS.headersCountMax,
+  requestBytesMax: REQUEST_DEFAULTS.requestBytesMax,
+  requestBodyMs: REQUEST_BOUNDS.bodyMs,
+  requestBodiesBytesMax: REQUEST_BOUNDS.bodiesBytesMax,
+  cacheBytesMax: EDGE_DEFAULTS.cacheBytesMax,
+  cacheEntriesMax: EDGE_DEFAULTS.cacheEntriesMax,
+  concurrentPerProject: REQUEST_DEFAULTS.concurrentPerProject,
+  invocationsPerMinute: REQUEST_DEFAULTS.invocationsPerMinute,
+  heartbeatIntervalMs: SYNC_DEFAULTS.heartbeatIntervalMs,
+  drainMs: REQUEST_DEFAULTS.drainMs,
 } as const;
 
 /**
@@ -209,7 +211,7 @@ class Node implements Edge {
     this.#agent = startAgent({
       identity: config,
       joinToken: config.joinToken,
-      holdMs: Math.min(config.heartbeatIntervalMs, LIMITS.heartbeatHoldMs),
+      holdMs: Math.min(config.heartbeatIntervalMs, SYNC_BOUNDS.heartbeatHoldMs),
       accepted,
       credentials,
       client: createControlClient({ cpUrl: config.cpUrl, controlFetch, clock }),
@@ -232,7 +234,7 @@ class Node implements Edge {
     const finished = new AbortController();
     const late = clock.sleep(config.drainMs, finished.signal);
     if (this.#public !== null) await Promise.race([this.#public.drain(), late]);
-    await this.#agent?.close({ graceMs: Math.min(config.drainMs, LIMITS.reconnectMsMin) });
+    await this.#agent?.close({ graceMs: Math.min(config.drainMs, SYNC_TUNING.reconnectMsMin) });
     this.#puller?.close();
     await this.#reconciler?.close({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
     await this.#public?.close();

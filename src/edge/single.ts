@@ -1,8 +1,8 @@
 // One module behind a listener of its own, without a control plane: what `edge run` starts.
 import type { Clock } from '../base/clock.ts';
-import { EdgeError } from '../base/errors.ts';
+import { CodedError } from '../base/errors.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
-import { LIMITS } from '../base/limits.ts';
+import { POOL_DEFAULTS } from '../base/limits/pool.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Engine, Pool } from '../engine/engine.ts';
@@ -50,7 +50,7 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
   const sha256 = digestOf(bytes);
   await engine.ready();
   const prepared = await engine.prepare({ artifact: bytes, sha256, settings });
-  if (!prepared.ok) throw new EdgeError(prepared.code, { message: prepared.message });
+  if (!prepared.ok) throw new CodedError(prepared.code, { message: prepared.message });
   const { code } = prepared;
   const functionId = createId('fn', clock.nowMs(), random);
   const pool: Pool = engine.openPool({
@@ -69,9 +69,9 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
     await Promise.all(listeners.map((listener) => listener.close()));
   };
   try {
-    const warmed = await pool.warm(LIMITS.poolWorkersMin);
+    const warmed = await pool.warm(POOL_DEFAULTS.workersMin);
     if (!warmed.ok)
-      throw new EdgeError(warmed.code, warmed.detail === null ? {} : { message: warmed.detail });
+      throw new CodedError(warmed.code, warmed.detail === null ? {} : { message: warmed.detail });
     const machine = createMachine({ clock });
     const pools = (): [{ functionId: string; stats: ReturnType<Pool['stats']> }] => [
       { functionId, stats: pool.stats() },

@@ -2,9 +2,11 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { EdgeError } from '../base/errors.ts';
+import { CodedError } from '../base/errors.ts';
 import type { RandomBytes } from '../base/id.ts';
-import { LIMITS } from '../base/limits.ts';
+import { COMPILE_DEFAULTS } from '../base/limits/compile.ts';
+import { POOL_DEFAULTS } from '../base/limits/pool.ts';
+import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
 import { openCodeCache } from './code/cache.ts';
@@ -23,7 +25,7 @@ import { encodeStartBlock } from './pool/start_block.ts';
 import { createSweep, type Sweep } from './pool/sweep.ts';
 import { createZygote, type Zygote } from './process/process.ts';
 
-/** Each is a bound of `LIMITS` by default; `workers` is the number of workers of the node. */
+/** Each has its default in `base/limits/`; `workers` is the number of workers of the node. */
 export type EngineLimits = {
   workers: number;
   requestBytesMax: number;
@@ -54,14 +56,14 @@ export type EngineOptions = {
 };
 
 const DEFAULTS: EngineLimits = {
-  workers: LIMITS.nodeWorkersMax,
-  requestBytesMax: LIMITS.requestBytesMax,
-  responseBytesMax: LIMITS.responseBytesMax,
-  poolWorkersMin: LIMITS.poolWorkersMin,
-  poolWorkersMax: LIMITS.poolWorkersMax,
-  queueLengthMax: LIMITS.queueLengthMax,
-  workerIdleMs: LIMITS.workerIdleMs,
-  compiledBytesMax: LIMITS.compiledBytesMax,
+  workers: POOL_DEFAULTS.nodeWorkersMax,
+  requestBytesMax: REQUEST_DEFAULTS.requestBytesMax,
+  responseBytesMax: REQUEST_DEFAULTS.responseBytesMax,
+  poolWorkersMin: POOL_DEFAULTS.workersMin,
+  poolWorkersMax: POOL_DEFAULTS.workersMax,
+  queueLengthMax: POOL_DEFAULTS.queueLengthMax,
+  workerIdleMs: POOL_DEFAULTS.workerIdleMs,
+  compiledBytesMax: COMPILE_DEFAULTS.cacheBytesMax,
 };
 
 /** While some of the workers run, the others have answered and wait for the edge. */
@@ -136,7 +138,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     openPool({ ref, code, settings }) {
       const found = prepared.get(code);
       if (found === undefined)
-        throw new EdgeError('internal', { message: 'This engine did not prepare this code.' });
+        throw new CodedError('internal', { message: 'This engine did not prepare this code.' });
       const pool = new VersionPool({
         ref,
         settings,

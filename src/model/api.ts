@@ -9,7 +9,7 @@ import {
   type TUnion,
   Type,
 } from '@sinclair/typebox';
-import { LIMITS } from '../base/limits.ts';
+import { CONTROL_BOUNDS } from '../base/limits/control.ts';
 import { NodeProgress } from './deployment.ts';
 import { EdgeFunction, Upload, Version } from './function.ts';
 import { NodeId, PopId } from './names.ts';
@@ -43,7 +43,7 @@ export type DryRunAnswer = Static<typeof DryRunAnswer>;
 /** POST /nodes/join-tokens. A token with `node_id` or `pop_id` admits only that node or pop. */
 export const JoinTokenRequest = Type.Object(
   {
-    ttl_ms: Type.Optional(Type.Integer({ minimum: 1_000, maximum: LIMITS.joinTokenTtlMsMax })),
+    ttl_ms: Type.Optional(Type.Integer({ minimum: 1_000, maximum: CONTROL_BOUNDS.joinTokenTtlMsMax })),
     node_id: Type.Optional(NodeId),
     pop_id: Type.Optional(PopId),
   },

@@ -1,6 +1,6 @@
 // A deployment: which version of a function runs on which nodes, and how far the nodes are.
 import { type Static, Type } from '@sinclair/typebox';
-import { LIMITS } from '../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { PopId, Semver } from './names.ts';
 
 /**
@@ -9,7 +9,7 @@ import { PopId, Semver } from './names.ts';
 export const DeployRequest = Type.Object(
   {
     version: Type.Optional(Semver),
-    pop_selector: Type.Optional(Type.String({ maxLength: LIMITS.selectorLengthMax })),
+    pop_selector: Type.Optional(Type.String({ maxLength: FUNCTION_BOUNDS.selectorLengthMax })),
     target_pop: Type.Optional(Type.Array(PopId, { minItems: 1, maxItems: 1_000, uniqueItems: true })),
     dry_run: Type.Optional(Type.Boolean()),
   },

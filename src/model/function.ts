@@ -1,6 +1,6 @@
 // The nouns of a function: what it is, its versions, and what an API client may ask for.
 import { type Static, Type } from '@sinclair/typebox';
-import { LIMITS } from '../base/limits.ts';
+import { FUNCTION_BOUNDS, FUNCTION_DEFAULTS } from '../base/limits/function.ts';
 import { Entrypoint, Env, Name, Semver, Sha256 } from './names.ts';
 
 /**
@@ -10,8 +10,8 @@ import { Entrypoint, Env, Name, Semver, Sha256 } from './names.ts';
 export const Isolation = Type.Union([Type.Literal('clean'), Type.Literal('reuse')]);
 export type Isolation = Static<typeof Isolation>;
 
-const MemoryPages = Type.Integer({ minimum: 1, maximum: LIMITS.memoryPagesMax });
-const ExecutionMs = Type.Integer({ minimum: 1, maximum: LIMITS.executionMsMax });
+const MemoryPages = Type.Integer({ minimum: 1, maximum: FUNCTION_BOUNDS.memoryPagesMax });
+const ExecutionMs = Type.Integer({ minimum: 1, maximum: FUNCTION_BOUNDS.executionMsMax });
 
 /** Settings of one version: everything an edge needs besides the bytes. */
 export const VersionSettings = Type.Object(
@@ -21,7 +21,7 @@ export const VersionSettings = Type.Object(
     max_execution_ms: ExecutionMs,
     isolation: Isolation,
     /** Requests that one instance serves in `reuse` before it is replaced. */
-    max_reuse: Type.Integer({ minimum: 1, maximum: LIMITS.reuseRequestsMax }),
+    max_reuse: Type.Integer({ minimum: 1, maximum: FUNCTION_BOUNDS.reuseRequestsMax }),
     env: Env,
   },
   { additionalProperties: false },
@@ -30,10 +30,10 @@ export type VersionSettings = Static<typeof VersionSettings>;
 
 export const defaultVersionSettings: VersionSettings = {
   entrypoint: 'handle',
-  memory_pages: LIMITS.memoryPagesDefault,
-  max_execution_ms: LIMITS.executionMsDefault,
+  memory_pages: FUNCTION_DEFAULTS.memoryPages,
+  max_execution_ms: FUNCTION_DEFAULTS.executionMs,
   isolation: 'clean',
-  max_reuse: LIMITS.reuseRequestsMax,
+  max_reuse: FUNCTION_BOUNDS.reuseRequestsMax,
   env: {},
 };
 
@@ -68,7 +68,7 @@ const settingsOfRequest = {
   memory_pages: Type.Optional(MemoryPages),
   max_execution_ms: Type.Optional(ExecutionMs),
   isolation: Type.Optional(Isolation),
-  max_reuse: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.reuseRequestsMax })),
+  max_reuse: Type.Optional(Type.Integer({ minimum: 1, maximum: FUNCTION_BOUNDS.reuseRequestsMax })),
   env: Type.Optional(Env),
   version: Type.Optional(Semver),
 };
@@ -79,7 +79,7 @@ export const CreateFunction = Type.Object(
     name: Name,
     owner_project_id: Type.Optional(Name),
     runtime: Type.Optional(Type.Literal('wasm')),
-    pop_selector: Type.Optional(Type.String({ maxLength: LIMITS.selectorLengthMax })),
+    pop_selector: Type.Optional(Type.String({ maxLength: FUNCTION_BOUNDS.selectorLengthMax })),
     ...settingsOfRequest,
   },
   { additionalProperties: false },

@@ -1,6 +1,6 @@
 // The shapes of names, ids and versions that users choose, as schemas that every border shares.
 import { Type } from '@sinclair/typebox';
-import { LIMITS } from '../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 
 /** Function and project names; unique in a project (spec 1.1). */
 export const Name = Type.String({
@@ -29,7 +29,7 @@ export const EnvName = '^[A-Za-z_][A-Za-z0-9_]{0,127}$';
 
 /** Settings that a version's guest reads with `env_get`. */
 export const Env = Type.Record(Type.String({ pattern: EnvName }), Type.String({ maxLength: 8_192 }), {
-  maxProperties: LIMITS.envEntriesMax,
+  maxProperties: FUNCTION_BOUNDS.envEntriesMax,
   additionalProperties: false,
 });
 
@@ -37,6 +37,6 @@ export const Env = Type.Record(Type.String({ pattern: EnvName }), Type.String({ 
 export const Labels = Type.Record(
   Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' }),
   Type.Union([Type.String({ maxLength: 256 }), Type.Number(), Type.Boolean()]),
-  { maxProperties: LIMITS.labelsMax, additionalProperties: false },
+  { maxProperties: FUNCTION_BOUNDS.labelsMax, additionalProperties: false },
 );
 export type Labels = { [name: string]: string | number | boolean };

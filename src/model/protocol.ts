@@ -1,6 +1,7 @@
 // The wire between control plane and edge: join, heartbeat, desired state, observed state.
 import { type Static, Type } from '@sinclair/typebox';
-import { LIMITS } from '../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
+import { SYNC_BOUNDS } from '../base/limits/sync.ts';
 import { VersionSettings } from './function.ts';
 import { Labels, Name, NodeId, PopId, Semver, Sha256 } from './names.ts';
 import { RouteRule } from './route.ts';
@@ -53,13 +54,13 @@ export const HeartbeatRequest = Type.Object(
     cpu_percent: Type.Number({ minimum: 0 }),
     mem_bytes: Type.Integer({ minimum: 0 }),
     labels: Labels,
-    functions: Type.Array(ObservedFunction, { maxItems: LIMITS.cacheEntriesMax }),
+    functions: Type.Array(ObservedFunction, { maxItems: SYNC_BOUNDS.functionsMax }),
     applied_revision: Type.Integer({ minimum: 0 }),
     /**
      * SHA-256 over the canonical JSON of the desired state that the node has accepted; null before the first.
      */
     applied_digest: Type.Union([Sha256, Type.Null()]),
-    hold_ms: Type.Integer({ minimum: 0, maximum: LIMITS.heartbeatHoldMs }),
+    hold_ms: Type.Integer({ minimum: 0, maximum: SYNC_BOUNDS.heartbeatHoldMs }),
   },
   { additionalProperties: false },
 );
@@ -77,9 +78,9 @@ export const DesiredFunction = Type.Object(
     version: Semver,
     artifact_url: Type.String({ maxLength: 2_048 }),
     sha256: Sha256,
-    size_bytes: Type.Integer({ minimum: 8, maximum: LIMITS.artifactBytesMax }),
+    size_bytes: Type.Integer({ minimum: 8, maximum: FUNCTION_BOUNDS.artifactBytesMax }),
     settings: VersionSettings,
-    routes: Type.Array(RouteRule, { maxItems: LIMITS.routesPerFunctionMax }),
+    routes: Type.Array(RouteRule, { maxItems: FUNCTION_BOUNDS.routesPerFunctionMax }),
   },
   { additionalProperties: false },
 );
@@ -87,7 +88,7 @@ export type DesiredFunction = Static<typeof DesiredFunction>;
 
 /** The whole truth for one node; functions are ordered by `function_id`. */
 export const DesiredState = Type.Object(
-  { functions: Type.Array(DesiredFunction, { maxItems: LIMITS.cacheEntriesMax }) },
+  { functions: Type.Array(DesiredFunction, { maxItems: SYNC_BOUNDS.functionsMax }) },
   { additionalProperties: false },
 );
 export type DesiredState = Static<typeof DesiredState>;

@@ -3,7 +3,7 @@ import { Database as Sqlite } from 'bun:sqlite';
 import { eq, sql } from 'drizzle-orm';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import type { Clock } from '../base/clock.ts';
-import { LIMITS } from '../base/limits.ts';
+import { CONTROL_TUNING } from '../base/limits/control.ts';
 import { canonicalJson } from '../model/protocol.ts';
 import { type Migration, migrate } from './sqlite/migrate.ts';
 import * as tables from './sqlite/tables.ts';
@@ -22,7 +22,7 @@ export type Change = { tx: Query; nowMs: number; record(entry: AuditRecord): num
 
 /**
  * Operations are synchronous inside, so that nothing can come between their statements, and promises outside.
- * A thrown `EdgeError` rolls a write back and reaches the caller.
+ * A thrown `CodedError` rolls a write back and reaches the caller.
  */
 export type Database = {
   /** One consistent reading, however many queries it takes. */
@@ -41,7 +41,7 @@ export function openDatabase(options: {
   const { clock, onCommit } = options;
   const sqlite = new Sqlite(options.path, { create: true, strict: true });
   try {
-    sqlite.run(`PRAGMA busy_timeout = ${LIMITS.databaseBusyMs}`);
+    sqlite.run(`PRAGMA busy_timeout = ${CONTROL_TUNING.databaseBusyMs}`);
     sqlite.run('PRAGMA journal_mode = WAL');
     sqlite.run('PRAGMA synchronous = FULL');
     sqlite.run('PRAGMA foreign_keys = ON');

@@ -1,6 +1,6 @@
 // Closed operations on deployments: at most one is active per function, and a new one supersedes it.
 import { and, desc, eq, lt } from 'drizzle-orm';
-import { EdgeError } from '../base/errors.ts';
+import { CodedError } from '../base/errors.ts';
 import type { Deployment } from '../model/deployment.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import { type Change, type Database, type Query, revisionOf } from './database.ts';
@@ -53,7 +53,7 @@ export function deploymentOperations(database: Database): DeploymentOperations {
     get: (id) =>
       database.read((db) => {
         const row = db.select().from(deployments).where(eq(deployments.id, id)).get();
-        if (row === undefined) throw new EdgeError('deployment_not_found');
+        if (row === undefined) throw new CodedError('deployment_not_found');
         return toDeployment(row);
       }),
     list: (page) =>
@@ -84,9 +84,9 @@ function planned(db: Query, input: NewDeployment, nowMs: number, revision: numbe
   const { id, function_id, pop_selector, target_pop } = input;
   findFunction(db, function_id);
   const version = input.version ?? latestPublished(db, function_id);
-  if (version === null) throw new EdgeError('version_not_published');
+  if (version === null) throw new CodedError('version_not_published');
   if (findVersion(db, { function_id, version }).status !== 'published')
-    throw new EdgeError('version_not_published');
+    throw new CodedError('version_not_published');
   const current = activeOf(db, function_id) ?? lastOf(db, function_id);
   const previous = current?.version === version ? current.previous_version : current?.version;
   return {
@@ -142,7 +142,7 @@ function end(tx: Query, function_id: string, status: 'superseded' | 'undeployed'
 function undeploy(change: Change, input: { function_id: string; actor: string }): Deployment {
   findFunction(change.tx, input.function_id);
   const ended = end(change.tx, input.function_id, 'undeployed');
-  if (ended === undefined) throw new EdgeError('not_deployed');
+  if (ended === undefined) throw new CodedError('not_deployed');
   const detail = { deployment_id: ended.id, version: ended.version };
   change.record({ actor: input.actor, action: 'deployment.end', target: input.function_id, detail });
   return toDeployment(ended);
@@ -154,9 +154,9 @@ function rollBack(
 ): Deployment {
   findFunction(change.tx, input.function_id);
   const active = activeOf(change.tx, input.function_id);
-  if (active === undefined) throw new EdgeError('not_deployed');
+  if (active === undefined) throw new CodedError('not_deployed');
   const version = input.version ?? active.previous_version;
-  if (version === null) throw new EdgeError('nothing_to_roll_back');
+  if (version === null) throw new CodedError('nothing_to_roll_back');
   const { pop_selector, target_pop } = active;
   return insert(change, { ...input, version, pop_selector, target_pop, action: 'deployment.roll_back' });
 }

@@ -1,6 +1,6 @@
 // Closed operations on functions: create, find, list, delete.
 import { and, asc, eq, gt } from 'drizzle-orm';
-import { EdgeError } from '../base/errors.ts';
+import { CodedError } from '../base/errors.ts';
 import type { EdgeFunction, Version, VersionSettings } from '../model/function.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Change, Database, Query } from './database.ts';
@@ -65,7 +65,7 @@ export function functionOperations(database: Database): FunctionOperations {
 /** Refuses `function_not_found`. */
 export function findFunction(db: Query, id: string): EdgeFunction {
   const row = db.select().from(functions).where(eq(functions.id, id)).get();
-  if (row === undefined) throw new EdgeError('function_not_found');
+  if (row === undefined) throw new CodedError('function_not_found');
   return toFunction(db, row);
 }
 
@@ -77,7 +77,7 @@ function create(
   tx.insert(projects).values({ id: input.project_id, created_at_ms: nowMs }).onConflictDoNothing().run();
   const same = and(eq(functions.project_id, input.project_id), eq(functions.name, input.name));
   const taken = tx.select({ id: functions.id }).from(functions).where(same).get();
-  if (taken !== undefined) throw new EdgeError('name_taken', { details: { function_id: taken.id } });
+  if (taken !== undefined) throw new CodedError('name_taken', { details: { function_id: taken.id } });
   const { id, project_id, name, pop_selector } = input;
   tx.insert(functions).values({ id, project_id, name, pop_selector, created_at_ms: nowMs }).run();
   const version = insertVersion(change, {
@@ -94,7 +94,7 @@ function remove(change: Change, input: { id: string; actor: string }): string[] 
   const { name, project_id } = findFunction(tx, input.id);
   const active = and(eq(deployments.function_id, input.id), eq(deployments.status, 'active'));
   const held = tx.select({ id: deployments.id }).from(deployments).where(active).get();
-  if (held !== undefined) throw new EdgeError('function_in_use', { details: { deployment_id: held.id } });
+  if (held !== undefined) throw new CodedError('function_in_use', { details: { deployment_id: held.id } });
   const owned = tx
     .select({ sha256: versions.sha256 })
     .from(versions)

@@ -1,7 +1,8 @@
 // Closed operations on nodes: join, report, list, delete.
 import { and, asc, eq, gt, inArray, lt } from 'drizzle-orm';
-import { EdgeError } from '../base/errors.ts';
-import { LIMITS } from '../base/limits.ts';
+import { CodedError } from '../base/errors.ts';
+import { CONTROL_BOUNDS } from '../base/limits/control.ts';
+import { SYNC_TUNING } from '../base/limits/sync.ts';
 import type { EdgeNode } from '../model/node.ts';
 import {
   canonicalJson,
@@ -132,15 +133,15 @@ function join(
   const { tx, nowMs } = change;
   const { join_token_hash, token_hash, node_id: id, pop_id, labels, edge_version } = input;
   const token = tx.select().from(joinTokens).where(eq(joinTokens.hash, join_token_hash)).get();
-  if (token === undefined || token.expires_at_ms <= nowMs) throw new EdgeError('join_token_invalid');
+  if (token === undefined || token.expires_at_ms <= nowMs) throw new CodedError('join_token_invalid');
   const foreign = (token.node_id ?? id) !== id || (token.pop_id ?? pop_id) !== pop_id;
   if (foreign)
-    throw new EdgeError('join_token_invalid', { message: 'This join token is for another node or pop.' });
+    throw new CodedError('join_token_invalid', { message: 'This join token is for another node or pop.' });
   const known = tx.select().from(nodes).where(eq(nodes.id, id)).get();
   if (known !== undefined && known.status !== 'offline' && token.node_id !== id)
-    throw new EdgeError('node_id_taken');
+    throw new CodedError('node_id_taken');
   const count = tx.select({ id: nodes.id }).from(nodes).all().length;
-  if (known === undefined && count >= LIMITS.nodesMax) throw new EdgeError('limit_reached');
+  if (known === undefined && count >= CONTROL_BOUNDS.nodesMax) throw new CodedError('limit_reached');
   tx.delete(joinTokens).where(eq(joinTokens.hash, join_token_hash)).run();
   if (known !== undefined) tx.delete(nodes).where(eq(nodes.id, id)).run();
   const row: Row = {
@@ -177,7 +178,7 @@ function report(
   const { cpu_percent, mem_bytes } = heartbeat;
   const said = saidOf(heartbeat);
   const moved = canonicalJson(said) !== canonicalJson(saidOf(known));
-  const aged = nowMs - (known.last_heartbeat_at_ms ?? 0) >= LIMITS.heartbeatPersistMs;
+  const aged = nowMs - (known.last_heartbeat_at_ms ?? 0) >= SYNC_TUNING.heartbeatPersistMs;
   const next: Row = { ...known, ...said, cpu_percent, mem_bytes, last_heartbeat_at_ms: nowMs };
   if (moved || aged) tx.update(nodes).set(next).where(eq(nodes.id, id)).run();
   const { changed, failed } = observe(change, id, heartbeat.functions);
@@ -256,7 +257,7 @@ function observe(
 
 function findNode(db: Query, id: string): Row {
   const row = db.select().from(nodes).where(eq(nodes.id, id)).get();
-  if (row === undefined) throw new EdgeError('node_not_found');
+  if (row === undefined) throw new CodedError('node_not_found');
   return row;
 }
 

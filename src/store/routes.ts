@@ -1,7 +1,7 @@
 // Closed operations on routes: what may stand beside what is decided here, in the transaction that adds it.
 import { and, asc, eq, gt } from 'drizzle-orm';
-import { EdgeError } from '../base/errors.ts';
-import { LIMITS } from '../base/limits.ts';
+import { CodedError } from '../base/errors.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { methodsOverlap, type Route, type RouteRule, routeShape } from '../model/route.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Change, Database, Query } from './database.ts';
@@ -41,7 +41,7 @@ export function routeOperations(database: Database): RouteOperations {
     remove: (input) =>
       database.write(({ tx, record }) => {
         const row = tx.select().from(routes).where(eq(routes.id, input.id)).get();
-        if (row === undefined) throw new EdgeError('route_unknown');
+        if (row === undefined) throw new CodedError('route_unknown');
         tx.delete(routes).where(eq(routes.id, input.id)).run();
         const { host, path, function_id } = row;
         record({
@@ -74,10 +74,10 @@ function create(
   if (
     beside.some(({ route }) => route.function_id !== function_id && methodsOverlap(route.methods, methods))
   ) {
-    throw new EdgeError('route_taken', { details: { host, path, priority } });
+    throw new CodedError('route_taken', { details: { host, path, priority } });
   }
   const owned = tx.select({ id: routes.id }).from(routes).where(eq(routes.function_id, function_id)).all();
-  if (owned.length >= LIMITS.routesPerFunctionMax) throw new EdgeError('limit_reached');
+  if (owned.length >= FUNCTION_BOUNDS.routesPerFunctionMax) throw new CodedError('limit_reached');
   const row = { id, function_id, host, path, shape, methods, priority, created_at_ms: nowMs };
   tx.insert(routes).values(row).run();
   change.record({

@@ -19,7 +19,7 @@ import { type VersionOperations, versionOperations } from './versions.ts';
 
 /**
  * Every operation is one transaction: rows, the revision and the audit row together, or nothing. A refusal is
- * an `EdgeError` with the code that the operation names.
+ * an `CodedError` with the code that the operation names.
  */
 export type Store = {
   functions: FunctionOperations;

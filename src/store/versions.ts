@@ -1,8 +1,8 @@
 // Closed operations on versions and the artifacts that they refer to.
 import { and, eq, inArray, type SQL } from 'drizzle-orm';
 import * as semver from 'semver';
-import { EdgeError } from '../base/errors.ts';
-import { LIMITS } from '../base/limits.ts';
+import { CodedError } from '../base/errors.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import type { Version, VersionSettings } from '../model/function.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
@@ -56,7 +56,7 @@ export function versionOperations(database: Database): VersionOperations {
     report: (key) =>
       database.read((db) => {
         const row = findVersion(db, key);
-        if (row.report === null) throw new EdgeError('version_not_published');
+        if (row.report === null) throw new CodedError('version_not_published');
         return row.report;
       }),
     publish: (input) => database.write((change) => publish(change, input)),
@@ -71,7 +71,7 @@ export function findVersion(db: Query, key: VersionKey): VersionRow {
   const row = db.select().from(versions).where(isKey(key)).get();
   if (row !== undefined) return row;
   requireFunction(db, key.function_id);
-  throw new EdgeError('version_not_found');
+  throw new CodedError('version_not_found');
 }
 
 /** The highest published version by semver precedence, or null. */
@@ -121,11 +121,11 @@ function create(
   const { function_id, actor } = input;
   requireFunction(tx, function_id);
   const held = tx.select().from(versions).where(eq(versions.function_id, function_id)).all();
-  if (held.length >= LIMITS.versionsPerFunctionMax) throw new EdgeError('limit_reached');
+  if (held.length >= FUNCTION_BOUNDS.versionsPerFunctionMax) throw new CodedError('limit_reached');
   const highest = held.sort((a, b) => semver.rcompare(a.version, b.version))[0];
-  if (highest === undefined) throw new EdgeError('version_not_found');
+  if (highest === undefined) throw new CodedError('version_not_found');
   const version = input.version ?? semver.inc(highest.version, 'patch') ?? highest.version;
-  if (held.some((row) => row.version === version)) throw new EdgeError('version_exists');
+  if (held.some((row) => row.version === version)) throw new CodedError('version_exists');
   const settings = { ...highest.settings, ...input.settings };
   const made = insertVersion(change, { function_id, version, settings });
   change.record({ actor, action: 'version.create', target: function_id, detail: { version } });
@@ -140,7 +140,7 @@ function publish(
   const { function_id, version, sha256, size_bytes, report, actor } = input;
   const row = findVersion(tx, input);
   if (row.status === 'published') {
-    if (row.sha256 !== sha256) throw new EdgeError('version_exists');
+    if (row.sha256 !== sha256) throw new CodedError('version_exists');
     return { version: toVersion(tx, row), changed: false };
   }
   tx.insert(artifacts).values({ sha256, size_bytes, created_at_ms: nowMs }).onConflictDoNothing().run();
@@ -165,7 +165,7 @@ function remove(change: Change, input: VersionKey & { actor: string }): string[]
     .from(deployments)
     .where(and(active, eq(deployments.version, version)))
     .get();
-  if (held !== undefined) throw new EdgeError('version_in_use', { details: { deployment_id: held.id } });
+  if (held !== undefined) throw new CodedError('version_in_use', { details: { deployment_id: held.id } });
   tx.delete(versions).where(isKey(input)).run();
   change.record({ actor: input.actor, action: 'version.delete', target: function_id, detail: { version } });
   return removeUnreferenced(tx, [row.sha256]);
@@ -201,7 +201,7 @@ function isKey(key: VersionKey): SQL | undefined {
 
 function requireFunction(db: Query, id: string): void {
   const row = db.select({ id: functions.id }).from(functions).where(eq(functions.id, id)).get();
-  if (row === undefined) throw new EdgeError('function_not_found');
+  if (row === undefined) throw new CodedError('function_not_found');
 }
 
 function toVersion(db: Query, row: VersionRow): Version {

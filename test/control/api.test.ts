@@ -1,6 +1,7 @@
 // What every request meets: tokens, request ids, bodies, unknown paths, health, the API's own description.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { LIMITS } from '../../src/base/limits.ts';
+import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
+import { REQUEST_BOUNDS } from '../../src/base/limits/request.ts';
 import { accessOf } from '../../src/control/auth/access.ts';
 import { listenControl } from '../../src/control/http/listen.ts';
 import { type Fleet, openFleet } from './harness.ts';
@@ -101,7 +102,7 @@ describe('A request', () => {
 
   test('with a body beyond the limit is cut, whether it says its length or not', async () => {
     const headers = { 'content-type': 'application/json' };
-    const said = 'x'.repeat(LIMITS.jsonBodyBytesMax + 1);
+    const said = 'x'.repeat(CONTROL_BOUNDS.jsonBodyBytesMax + 1);
     expect((await fleet.call('POST', '/api/v1/functions', { body: said, headers })).code).toBe(
       'request_too_large',
     );
@@ -114,11 +115,14 @@ describe('A request', () => {
     });
     const refused = await fleet.call('POST', '/api/v1/functions', { body: endless, headers });
     expect([refused.status, refused.code]).toEqual([413, 'request_too_large']);
-    expect(sent).toBeLessThan(2 * LIMITS.jsonBodyBytesMax);
+    expect(sent).toBeLessThan(2 * CONTROL_BOUNDS.jsonBodyBytesMax);
   });
 
   test('with a target beyond the limit is refused', async () => {
-    const refused = await fleet.call('GET', `/api/v1/functions?name=${'x'.repeat(LIMITS.targetBytesMax)}`);
+    const refused = await fleet.call(
+      'GET',
+      `/api/v1/functions?name=${'x'.repeat(REQUEST_BOUNDS.targetBytesMax)}`,
+    );
     expect([refused.status, refused.code]).toEqual([414, 'uri_too_long']);
   });
 

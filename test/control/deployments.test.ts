@@ -1,6 +1,7 @@
 // Routes and deployments: what leads where, what is deployed, and how far the nodes are.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { LIMITS } from '../../src/base/limits.ts';
+import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
+import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
 import type { JoinAnswer } from '../../src/model/protocol.ts';
 import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
 
@@ -89,7 +90,7 @@ describe('A route', () => {
   test('needs a function, and a function has a bounded number of them', async () => {
     expect((await addRoute({ function_id: 'fn_x', path: '/a' })).code).toBe('function_not_found');
     const { id } = await fleet.create('hello');
-    for (let index = 0; index < LIMITS.routesPerFunctionMax; index += 1) {
+    for (let index = 0; index < FUNCTION_BOUNDS.routesPerFunctionMax; index += 1) {
       expect((await addRoute({ function_id: id, path: `/p${index}` })).status).toBe(201);
     }
     const refused = await addRoute({ function_id: id, path: '/more' });
@@ -279,7 +280,7 @@ describe('The progress of a deployment', () => {
     const first = (await deploy(id)).string('deployment.id');
     const waiting = fleet.call('GET', `/api/v1/deployments/${first}?wait_ms=999999999`);
     await until(async () => (await fleet.call('GET', '/livez')).status === 200);
-    await fleet.clock.advance(LIMITS.deploymentWaitMsMax);
+    await fleet.clock.advance(CONTROL_BOUNDS.deploymentWaitMsMax);
     expect((await waiting).at('complete')).toBe(false);
     await settle(node, [observed(id, '1.0.0', 'error', 'x: y')]);
     expect((await fleet.call('GET', `/api/v1/deployments/${first}?wait_ms=20000`)).at('nodes.0.error')).toBe(

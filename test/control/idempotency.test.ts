@@ -3,7 +3,7 @@ import { Database } from 'bun:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LIMITS } from '../../src/base/limits.ts';
+import { CONTROL_TUNING } from '../../src/base/limits/control.ts';
 import { checkHere } from '../../src/program/roles/module_check.ts';
 import { type Fleet, hello, openFleet } from './harness.ts';
 
@@ -71,7 +71,7 @@ describe('A POST with an idempotency key', () => {
 
   test('is free again once its answer has expired', async () => {
     await post('/api/v1/functions', { name: 'hello' });
-    await fleet.clock.advance(LIMITS.idempotencyTtlMs);
+    await fleet.clock.advance(CONTROL_TUNING.idempotencyTtlMs);
     expect((await post('/api/v1/functions', { name: 'hello' })).code).toBe('name_taken');
   });
 

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createPublicKey, verify } from 'node:crypto';
 import { Value } from '@sinclair/typebox/value';
-import { LIMITS } from '../../src/base/limits.ts';
+import { SYNC_BOUNDS, SYNC_DEFAULTS, SYNC_TUNING } from '../../src/base/limits/sync.ts';
 import { desiredDigest } from '../../src/model/rules/desired.ts';
 import { DesiredState, HeartbeatAnswer, type JoinAnswer } from '../../src/model/protocol.ts';
 import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
@@ -25,7 +25,7 @@ const joinWith = (token: string | null, change: Record<string, unknown> = {}) =>
 /** Sends a heartbeat that is held; `answer` is null until it is answered. */
 function hold(node: JoinAnswer, digest: string, signal?: AbortSignal): { answer: Answer | null } {
   const held: { answer: Answer | null } = { answer: null };
-  const heartbeat = { applied_digest: digest, hold_ms: LIMITS.heartbeatHoldMs };
+  const heartbeat = { applied_digest: digest, hold_ms: SYNC_BOUNDS.heartbeatHoldMs };
   void fleet.beat(node, heartbeat, signal).then((answer) => (held.answer = answer));
   return held;
 }
@@ -173,24 +173,27 @@ describe('A heartbeat', () => {
     await deploy(await fleet.publish('hello'));
     const node = await fleet.join('n1');
     expect((await fleet.beat(node)).at('next_heartbeat_ms')).toBe(0);
-    expect((await fleet.beat(node)).at('next_heartbeat_ms')).toBe(LIMITS.heartbeatRepeatMs);
+    expect((await fleet.beat(node)).at('next_heartbeat_ms')).toBe(SYNC_TUNING.heartbeatRepeatMs);
   });
 
   test('that does not hold is told an interval within the staggered range', async () => {
     const node = await fleet.join('n1');
     const { digest } = { digest: (await fleet.beat(node)).string('digest') };
     const next = Number((await fleet.beat(node, { applied_digest: digest })).at('next_heartbeat_ms'));
-    expect(next).toBeGreaterThan(LIMITS.heartbeatIntervalMs * 0.8 - 1);
-    expect(next).toBeLessThanOrEqual(LIMITS.heartbeatIntervalMs);
+    expect(next).toBeGreaterThan(SYNC_DEFAULTS.heartbeatIntervalMs * 0.8 - 1);
+    expect(next).toBeLessThanOrEqual(SYNC_DEFAULTS.heartbeatIntervalMs);
   });
 
   test('of a hostile size or shape is refused', async () => {
     const node = await fleet.join('n1');
     const path = '/api/v1/nodes/n1/heartbeat';
     const token = node.node_token;
-    const large = await fleet.call('POST', path, { token, body: 'x'.repeat(LIMITS.heartbeatBytesMax + 1) });
+    const large = await fleet.call('POST', path, {
+      token,
+      body: 'x'.repeat(SYNC_BOUNDS.heartbeatBytesMax + 1),
+    });
     expect([large.status, large.code]).toEqual([413, 'request_too_large']);
-    const wrong = await fleet.beat(node, { hold_ms: LIMITS.heartbeatHoldMs + 1 });
+    const wrong = await fleet.beat(node, { hold_ms: SYNC_BOUNDS.heartbeatHoldMs + 1 });
     expect(wrong.at('error.details.fields.0.field')).toBe('hold_ms');
   });
 });
@@ -225,9 +228,9 @@ describe('A held heartbeat', () => {
   test('is answered with nothing new at the end of its hold', async () => {
     const held = hold(node, empty);
     await isHeld(held);
-    await fleet.clock.advance(LIMITS.heartbeatHoldMs * 0.79);
+    await fleet.clock.advance(SYNC_BOUNDS.heartbeatHoldMs * 0.79);
     expect(held.answer).toBeNull();
-    await fleet.clock.advance(LIMITS.heartbeatHoldMs * 0.21);
+    await fleet.clock.advance(SYNC_BOUNDS.heartbeatHoldMs * 0.21);
     await until(() => held.answer !== null);
     expect(held.answer?.at('desired')).toBeNull();
     expect(held.answer?.at('digest')).toBe(empty);
@@ -294,9 +297,9 @@ describe('A silent node', () => {
   test('is offline after the limit, online again with its next heartbeat', async () => {
     const node = await fleet.join('n1');
     await fleet.beat(node);
-    await fleet.clock.advance(LIMITS.nodeOfflineMs - LIMITS.livenessStepMs - 1);
+    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs - SYNC_TUNING.livenessStepMs - 1);
     expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
-    await fleet.clock.advance(2 * LIMITS.livenessStepMs);
+    await fleet.clock.advance(2 * SYNC_TUNING.livenessStepMs);
     await until(async () => (await fleet.call('GET', '/api/v1/nodes/n1')).at('status') === 'offline');
     expect(await fleet.metrics.render()).toContain('control_node_up{node_id="n1"} 0');
     await fleet.beat(node);
@@ -305,7 +308,7 @@ describe('A silent node', () => {
 
   test('among too many silent ones stays as it is: the control plane suspects itself', async () => {
     for (const name of ['a', 'b', 'c', 'd']) await fleet.beat(await fleet.join(name));
-    await fleet.clock.advance(LIMITS.nodeOfflineMs * 2);
+    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs * 2);
     await until(() => fleet.lines.some((line) => line.includes('many nodes are silent')));
     expect((await fleet.call('GET', '/api/v1/nodes/a')).at('status')).toBe('online');
   });
@@ -313,11 +316,11 @@ describe('A silent node', () => {
   test('gets one full time from a control plane that has just started', async () => {
     await fleet.beat(await fleet.join('n1'));
     await fleet.control.close();
-    await fleet.clock.advance(LIMITS.nodeOfflineMs * 2);
+    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs * 2);
     fleet = await fleet.reopen();
-    await fleet.clock.advance(LIMITS.nodeOfflineMs - LIMITS.livenessStepMs);
+    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs - SYNC_TUNING.livenessStepMs);
     expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
-    await fleet.clock.advance(2 * LIMITS.livenessStepMs);
+    await fleet.clock.advance(2 * SYNC_TUNING.livenessStepMs);
     await until(async () => (await fleet.call('GET', '/api/v1/nodes/n1')).at('status') === 'offline');
   });
 });

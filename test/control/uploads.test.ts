@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { LIMITS } from '../../src/base/limits.ts';
+import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../src/base/limits/control.ts';
+import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
 import { listenControl } from '../../src/control/http/listen.ts';
 import { type Fleet, fixture, hello, helloAgain, openFleet, until } from './harness.ts';
 
@@ -46,7 +47,7 @@ describe('A presigned upload', () => {
 
   test('ends with its expiry, and a fresh URL goes on', async () => {
     const { id, uploadUrl } = await fleet.create('hello');
-    await fleet.clock.advance(LIMITS.uploadUrlTtlMs);
+    await fleet.clock.advance(CONTROL_DEFAULTS.uploadUrlTtlMs);
     const late = await put(uploadUrl, hello);
     expect([late.status, late.code]).toEqual([403, 'upload_url_expired']);
     const fresh = await fleet.call('POST', `/api/v1/functions/${id}/versions/1.0.0/upload-url`);
@@ -84,7 +85,7 @@ describe('A presigned upload', () => {
     });
     const refused = await fleet.call('PUT', uploadUrl, { body: endless, token: null });
     expect([refused.status, refused.code]).toEqual([413, 'artifact_too_large']);
-    expect(sent).toBeLessThan(LIMITS.artifactBytesMax + 8 * 1_048_576);
+    expect(sent).toBeLessThan(FUNCTION_BOUNDS.artifactBytesMax + 8 * 1_048_576);
     expect(leftovers()).toEqual([]);
     expect((await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0`)).at('status')).toBe('pending');
   });
@@ -92,11 +93,11 @@ describe('A presigned upload', () => {
   test('has a bound on how many run at once', async () => {
     const held: ReadableStreamDefaultController<Uint8Array>[] = [];
     const { uploadUrl } = await fleet.create('hello');
-    const running = Array.from({ length: LIMITS.uploadsMax }, () => {
+    const running = Array.from({ length: CONTROL_BOUNDS.uploadsMax }, () => {
       const body = new ReadableStream<Uint8Array>({ start: (controller) => void held.push(controller) });
       return fleet.call('PUT', uploadUrl, { body, token: null });
     });
-    await until(() => leftovers().length === LIMITS.uploadsMax);
+    await until(() => leftovers().length === CONTROL_BOUNDS.uploadsMax);
     const refused = await put(uploadUrl, hello);
     expect([refused.status, refused.code, refused.headers.get('retry-after')]).toEqual([
       503,
@@ -113,7 +114,7 @@ describe('A presigned upload', () => {
     const trickle = new ReadableStream<Uint8Array>({ start: (held) => held.enqueue(hello.slice(0, 9)) });
     const slow = fleet.call('PUT', uploadUrl, { body: trickle, token: null });
     await until(() => leftoverBytes() === 9);
-    await fleet.clock.advance(LIMITS.uploadBodyMs - 1);
+    await fleet.clock.advance(CONTROL_BOUNDS.uploadBodyMs - 1);
     expect(leftovers()).toHaveLength(1);
     await fleet.clock.advance(1);
     const refused = await slow;
@@ -127,7 +128,7 @@ describe('A presigned upload', () => {
       const { uploadUrl } = await fleet.create('hello');
       const { pathname, search } = new URL(uploadUrl);
       const head = `PUT ${pathname}${search} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n`;
-      for (let turn = 0; turn <= LIMITS.uploadsMax; turn += 1) {
+      for (let turn = 0; turn <= CONTROL_BOUNDS.uploadsMax; turn += 1) {
         const port = listener.port;
         const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } });
         socket.write(`${head}\0asm`);
@@ -239,7 +240,7 @@ describe('The one-call upload', () => {
     const broken = await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: 'nothing', headers });
     expect([broken.status, broken.code]).toEqual([400, 'bad_request']);
     const form = new FormData();
-    form.set('file', new Blob([new Uint8Array(LIMITS.artifactBytesMax + 100_000)]));
+    form.set('file', new Blob([new Uint8Array(FUNCTION_BOUNDS.artifactBytesMax + 100_000)]));
     const large = await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: form });
     expect([large.status, large.code]).toEqual([413, 'artifact_too_large']);
   });

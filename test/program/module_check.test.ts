@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { LIMITS } from '../../src/base/limits.ts';
+import { CHECK_TUNING } from '../../src/base/limits/module.ts';
 import { createModuleCheck } from '../../src/program/roles/module_check.ts';
 
 const ROOT = resolve(import.meta.dir, '../..');
@@ -18,7 +18,7 @@ function padded(bytes: Uint8Array, extra: number): Uint8Array {
 }
 
 describe('A module above the size that is checked at once', () => {
-  const large = padded(small, LIMITS.checkInlineBytesMax);
+  const large = padded(small, CHECK_TUNING.inlineBytesMax);
 
   test('gets the same report from a child', async () => {
     const here = await createModuleCheck({ self: ['/nonexistent'] })(small, options);

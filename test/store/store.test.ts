@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createManualClock } from '../../src/base/clock.ts';
-import { LIMITS } from '../../src/base/limits.ts';
+import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import { canonicalJson } from '../../src/model/protocol.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
@@ -159,7 +159,7 @@ test('A function has a bounded number of versions', async () => {
   store = open();
   await create('a');
   const add = () => store.versions.create({ function_id: 'fn_a', version: undefined, settings: {}, actor });
-  for (let count = 1; count < LIMITS.versionsPerFunctionMax; count += 1) await add();
+  for (let count = 1; count < FUNCTION_BOUNDS.versionsPerFunctionMax; count += 1) await add();
   await expect(add()).rejects.toMatchObject({ code: 'limit_reached' });
 }, 30_000);
 

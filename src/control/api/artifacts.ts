@@ -2,8 +2,9 @@
 import { Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
 import type { Clock } from '../../base/clock.ts';
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import { Version } from '../../model/function.ts';
 import { Semver } from '../../model/names.ts';
 import { boundedBody, timedBody } from '../http/bodies.ts';
@@ -29,7 +30,7 @@ export function artifactsApi(parts: ApiParts): AnyElysia {
         uploadUrls.verify(params, query);
         requireLength(request);
         const { version } = await uploads.enter(() => {
-          const body = timedBody(request.body, { clock, ms: LIMITS.uploadBodyMs });
+          const body = timedBody(request.body, { clock, ms: CONTROL_BOUNDS.uploadBodyMs });
           return publisher.publish({ ...params, body, actor: 'upload-url' });
         });
         return version;
@@ -68,8 +69,8 @@ async function upload(
 
 /** What says beforehand that it is too large is not read at all. */
 function requireLength(request: Request): void {
-  if (Number(request.headers.get('content-length') ?? 0) > LIMITS.artifactBytesMax) {
-    throw new EdgeError('artifact_too_large', { details: { bytes_max: LIMITS.artifactBytesMax } });
+  if (Number(request.headers.get('content-length') ?? 0) > FUNCTION_BOUNDS.artifactBytesMax) {
+    throw new CodedError('artifact_too_large', { details: { bytes_max: FUNCTION_BOUNDS.artifactBytesMax } });
   }
 }
 
@@ -79,12 +80,12 @@ async function bodyOf(
   clock: Clock,
 ): Promise<{ body: ReadableStream<Uint8Array> | null; version: string | undefined }> {
   const type = request.headers.get('content-type') ?? '';
-  const timed = { clock, ms: LIMITS.uploadBodyMs };
+  const timed = { clock, ms: CONTROL_BOUNDS.uploadBodyMs };
   if (!type.startsWith('multipart/form-data')) {
     requireLength(request);
     return { body: timedBody(request.body, timed), version: undefined };
   }
-  const bounded = boundedBody(request, LIMITS.artifactBytesMax + MULTIPART_BYTES);
+  const bounded = boundedBody(request, FUNCTION_BOUNDS.artifactBytesMax + MULTIPART_BYTES);
   const form = await formOf(timedBody(bounded, timed), type);
   const file = form.get('file');
   const version = form.get('version');
@@ -102,9 +103,9 @@ async function formOf(body: ReadableStream<Uint8Array> | null, type: string): Pr
   try {
     return await new Response(body, { headers: { 'content-type': type } }).formData();
   } catch (failure) {
-    if (failure instanceof EdgeError && failure.code === 'request_timeout') throw failure;
-    if (failure instanceof EdgeError) throw new EdgeError('artifact_too_large');
-    throw new EdgeError('bad_request', { message: 'The multipart body could not be read.' });
+    if (failure instanceof CodedError && failure.code === 'request_timeout') throw failure;
+    if (failure instanceof CodedError) throw new CodedError('artifact_too_large');
+    throw new CodedError('bad_request', { message: 'The multipart body could not be read.' });
   }
 }
 
@@ -122,15 +123,15 @@ async function download(
     const named = desired.functions.some(
       (item) => item.function_id === key.function_id && item.version === key.version,
     );
-    if (!named) throw new EdgeError('forbidden');
+    if (!named) throw new CodedError('forbidden');
   }
   const { sha256, size_bytes } = await store.versions.get(key);
-  if (sha256 === null) throw new EdgeError('version_not_published');
+  if (sha256 === null) throw new CodedError('version_not_published');
   const headers = { etag: `"${sha256}"`, 'cache-control': 'private, immutable' };
   if (matches(request.headers.get('if-none-match'), sha256))
     return new Response(null, { status: 304, headers });
   const file = await artifacts.open(sha256);
-  if (file === null) throw new EdgeError('artifact_unavailable');
+  if (file === null) throw new CodedError('artifact_unavailable');
   return new Response(file, {
     headers: {
       ...headers,

@@ -1,8 +1,8 @@
 // Deploy, undeploy, roll back, and how far the nodes are.
 import { type Static, Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import { DryRunAnswer, pageOf } from '../../model/api.ts';
 import { Deployment, DeploymentProgress, DeployRequest, RollbackRequest } from '../../model/deployment.ts';
 import type { NewDeployment } from '../../store/deployments.ts';
@@ -72,7 +72,7 @@ export function deploymentsApi(parts: ApiParts): AnyElysia {
       '/deployments/:id',
       async ({ params, query, request }) => {
         if (query.wait_ms === undefined) return progress.of(await store.deployments.get(params.id));
-        const ms = Math.min(Number(query.wait_ms), LIMITS.deploymentWaitMsMax);
+        const ms = Math.min(Number(query.wait_ms), CONTROL_BOUNDS.deploymentWaitMsMax);
         return progress.wait(params.id, { ms, signal: request.signal });
       },
       { params: Type.Object({ id: Type.String() }), query: WaitQuery, response: { 200: DeploymentProgress } },
@@ -106,6 +106,6 @@ async function deploymentOf(
  */
 async function dryRun(parts: ApiParts, input: NewDeployment): Promise<DryRunAnswer> {
   const { nodes } = await parts.progress.of(await parts.store.deployments.plan(input));
-  if (nodes.length === 0) throw new EdgeError('no_matching_nodes');
+  if (nodes.length === 0) throw new CodedError('no_matching_nodes');
   return { nodes };
 }

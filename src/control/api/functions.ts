@@ -1,8 +1,8 @@
 // Functions over HTTP: create, find, list, delete.
 import { type Static, Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import { FunctionCreated, pageOf } from '../../model/api.ts';
 import {
   CreateFunction,
@@ -84,8 +84,8 @@ async function create(
 /** The settings that a request names; refuses an `env` whose bytes pass the limit. */
 export function settingsOf(body: CreateVersion): Partial<VersionSettings> {
   const { entrypoint, memory_pages, max_execution_ms, isolation, max_reuse, env } = body;
-  if (env !== undefined && Buffer.byteLength(JSON.stringify(env)) > LIMITS.envBytesMax) {
-    throw badFields({ field: 'env', message: `has more than ${LIMITS.envBytesMax} bytes as JSON` });
+  if (env !== undefined && Buffer.byteLength(JSON.stringify(env)) > FUNCTION_BOUNDS.envBytesMax) {
+    throw badFields({ field: 'env', message: `has more than ${FUNCTION_BOUNDS.envBytesMax} bytes as JSON` });
   }
   const named = { entrypoint, memory_pages, max_execution_ms, isolation, max_reuse, env };
   return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined));
@@ -96,5 +96,5 @@ export function requireSelector(source: string): void {
   const outcome = compileSelector(source);
   if (outcome.ok) return;
   const { message, position } = outcome;
-  throw new EdgeError('selector_invalid', { details: { reason: message, ...position } });
+  throw new CodedError('selector_invalid', { details: { reason: message, ...position } });
 }

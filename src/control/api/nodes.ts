@@ -1,8 +1,9 @@
 // Nodes over HTTP: join tokens, joining, heartbeats, and what the control plane knows of nodes.
 import { Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
+import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import { JoinTokenAnswer, JoinTokenRequest, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
 import { HeartbeatAnswer, HeartbeatRequest, JoinAnswer, JoinRequest } from '../../model/protocol.ts';
@@ -11,7 +12,7 @@ import { jsonBody, jsonUpTo } from '../http/bodies.ts';
 import { type ApiParts, createResource, pageAnswer, PageQuery, pageRequest } from './resource.ts';
 
 const NodeParams = Type.Object({ id: Type.String() });
-const heartbeatBody = jsonUpTo(LIMITS.heartbeatBytesMax);
+const heartbeatBody = jsonUpTo(SYNC_BOUNDS.heartbeatBytesMax);
 
 export function nodesApi(parts: ApiParts): AnyElysia {
   const { store, calls } = parts;
@@ -60,7 +61,7 @@ async function addJoinToken(
 ): Promise<JoinTokenAnswer> {
   const { store, clock, newSecret } = parts;
   const join_token = newSecret('edge_join');
-  const expires_at_ms = clock.nowMs() + (body.ttl_ms ?? LIMITS.joinTokenTtlMs);
+  const expires_at_ms = clock.nowMs() + (body.ttl_ms ?? CONTROL_DEFAULTS.joinTokenTtlMs);
   const { node_id = null, pop_id = null } = body;
   await store.nodes.addJoinToken({ hash: tokenHash(join_token), node_id, pop_id, expires_at_ms, actor });
   return { join_token, expires_at: new Date(expires_at_ms).toISOString() };
@@ -74,7 +75,7 @@ async function addJoinToken(
 async function join(parts: ApiParts, body: JoinRequest, request: Request): Promise<JoinAnswer> {
   const { store, keys, newSecret } = parts;
   const joinToken = bearerOf(request);
-  if (joinToken === null) throw new EdgeError('join_token_invalid');
+  if (joinToken === null) throw new CodedError('join_token_invalid');
   const node_token = newSecret('edge_node');
   const hashes = { join_token_hash: tokenHash(joinToken), token_hash: tokenHash(node_token) };
   const node = await store.nodes.join({ ...body, ...hashes });
@@ -90,7 +91,7 @@ async function heartbeat(
 ): Promise<Response> {
   const { heartbeats, keys, calls } = parts;
   const { caller } = calls.of(request);
-  if (caller?.kind !== 'node' || caller.nodeId !== id) throw new EdgeError('forbidden');
+  if (caller?.kind !== 'node' || caller.nodeId !== id) throw new CodedError('forbidden');
   const answer: HeartbeatAnswer = await heartbeats.beat(id, body, request.signal);
   const bytes = new TextEncoder().encode(JSON.stringify(answer));
   return new Response(bytes, {

@@ -2,8 +2,8 @@
 import { Elysia } from 'elysia';
 import { type Static, Type } from '@sinclair/typebox';
 import type { Clock } from '../../base/clock.ts';
-import type { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import type { CodedError } from '../../base/errors.ts';
+import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import type { ArtifactStore } from '../../store/artifacts/artifacts.ts';
 import type { Page, PageRequest } from '../../store/pages.ts';
 import type { Store } from '../../store/store.ts';
@@ -59,8 +59,8 @@ export const WaitQuery = Type.Object(
 );
 
 export function pageRequest(query: Static<typeof PageQuery>): PageRequest {
-  const asked = Number(query.limit ?? LIMITS.pageSizeDefault);
-  const limit = Math.min(Math.max(asked, 1), LIMITS.pageSizeMax);
+  const asked = Number(query.limit ?? CONTROL_DEFAULTS.pageSize);
+  const limit = Math.min(Math.max(asked, 1), CONTROL_BOUNDS.pageSizeMax);
   return { limit, cursor: query.cursor === undefined ? null : decodeCursor(query.cursor) };
 }
 
@@ -76,7 +76,7 @@ export function numberedPageRequest(query: Static<typeof PageQuery>): PageReques
   return page;
 }
 
-function badCursor(): EdgeError {
+function badCursor(): CodedError {
   return badFields({ field: 'cursor', message: 'is not a cursor of this list' });
 }
 

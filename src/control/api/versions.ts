@@ -1,6 +1,6 @@
 // Versions over HTTP: add, find, list, inspect, delete, and a fresh upload URL.
 import type { AnyElysia } from 'elysia';
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import { pageOf, VersionCreated } from '../../model/api.ts';
 import { CreateVersion, Upload, Version } from '../../model/function.ts';
 import { ModuleReport } from '../../model/wasm/report.ts';
@@ -64,7 +64,7 @@ export function versionsApi(parts: ApiParts): AnyElysia {
       '/:version/upload-url',
       async ({ params, request }) => {
         const version = await store.versions.get({ function_id: params.id, version: params.version });
-        if (version.status === 'published') throw new EdgeError('version_exists');
+        if (version.status === 'published') throw new CodedError('version_exists');
         return uploadUrls.issue(version, originOf(request));
       },
       { params: VersionParams, parse: 'none', response: { 200: Upload } },

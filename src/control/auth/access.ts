@@ -1,5 +1,5 @@
 // Who may call what: a closed table over method and path, and the token that proves it.
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import type { Caller } from '../http/calls.ts';
 
 /**
@@ -47,7 +47,7 @@ export async function authenticate(
   if (access === 'open') return null;
   const token = bearerOf(request);
   const caller = token === null ? null : await holderOf(tokenHash(token));
-  if (caller === null) throw new EdgeError('unauthenticated');
-  if (access !== 'node_or_admin' && access !== caller.kind) throw new EdgeError('forbidden');
+  if (caller === null) throw new CodedError('unauthenticated');
+  if (access !== 'node_or_admin' && access !== caller.kind) throw new CodedError('forbidden');
   return caller;
 }

@@ -1,8 +1,8 @@
 // The control plane's HTTP application: every request in one function, every resource in one list.
 import { type AnyElysia, Elysia } from 'elysia';
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import type { RandomBytes } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import { accessOf, authenticate } from '../auth/access.ts';
@@ -39,8 +39,8 @@ export function createControlApp(options: {
   });
   const answer = async (request: Request, requestId: string): Promise<Response> => {
     const path = pathOf(request);
-    if (request.url.length > LIMITS.targetBytesMax) throw new EdgeError('uri_too_long');
-    if (!hasPlainPath(request)) throw new EdgeError('bad_request');
+    if (request.url.length > REQUEST_BOUNDS.targetBytesMax) throw new CodedError('uri_too_long');
+    if (!hasPlainPath(request)) throw new CodedError('bad_request');
     const caller = await authenticate(request, {
       access: accessOf(request.method, path),
       holderOf: store.tokens.holderOf,

@@ -1,7 +1,7 @@
 // Request bodies, read with a bound while they arrive.
 import type { Clock } from '../../base/clock.ts';
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 
 /** The whole body; refuses `request_too_large` as soon as it passes `bytesMax`. */
 export async function readBody(request: Request, bytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -25,7 +25,7 @@ export async function readBody(request: Request, bytesMax: number): Promise<Uint
  * none.
  */
 export function boundedBody(request: Request, bytesMax: number): ReadableStream<Uint8Array> | null {
-  const refusal = (): EdgeError => new EdgeError('request_too_large', { details: { bytes_max: bytesMax } });
+  const refusal = (): CodedError => new CodedError('request_too_large', { details: { bytes_max: bytesMax } });
   if (Number(request.headers.get('content-length') ?? 0) > bytesMax) throw refusal();
   let size = 0;
   const bound = new TransformStream<Uint8Array, Uint8Array>({
@@ -62,13 +62,13 @@ export function timedBody(
       watching ??= watch().catch(() => undefined);
       try {
         const { done, value } = await reader.read();
-        if (isLate) throw new EdgeError('request_timeout');
+        if (isLate) throw new CodedError('request_timeout');
         if (!done) return controller.enqueue(value);
         over.abort();
         controller.close();
       } catch (failure) {
         over.abort();
-        throw isLate ? new EdgeError('request_timeout') : failure;
+        throw isLate ? new CodedError('request_timeout') : failure;
       }
     },
     async cancel(): Promise<void> {
@@ -89,19 +89,19 @@ export function jsonUpTo(bytesMax: number): (context: { request: Request }) => P
   return async ({ request }) => {
     const type = request.headers.get('content-type');
     if (type !== null && !JSON_TYPE.test(type)) {
-      throw new EdgeError('bad_request', { message: 'The body must be of the type application/json.' });
+      throw new CodedError('bad_request', { message: 'The body must be of the type application/json.' });
     }
     const bytes = await readBody(request, bytesMax);
     if (bytes.byteLength === 0) return {};
-    if (jsonDepth(bytes) > LIMITS.jsonDepthMax) {
-      throw new EdgeError('malformed_json', {
-        message: `The body nests deeper than ${LIMITS.jsonDepthMax} levels.`,
+    if (jsonDepth(bytes) > CONTROL_BOUNDS.jsonDepthMax) {
+      throw new CodedError('malformed_json', {
+        message: `The body nests deeper than ${CONTROL_BOUNDS.jsonDepthMax} levels.`,
       });
     }
     try {
       return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
     } catch {
-      throw new EdgeError('malformed_json');
+      throw new CodedError('malformed_json');
     }
   };
 }
@@ -134,4 +134,4 @@ function jsonDepth(bytes: Uint8Array): number {
 }
 
 /** The body of an ordinary API request. */
-export const jsonBody = jsonUpTo(LIMITS.jsonBodyBytesMax);
+export const jsonBody = jsonUpTo(CONTROL_BOUNDS.jsonBodyBytesMax);

@@ -1,5 +1,5 @@
 // What the control plane knows of a request before its handler runs: its id, and who calls.
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import { createId, type RandomBytes } from '../../base/id.ts';
 
 /** Project roles would be further kinds. A node's token opens only what `accessOf` gives to nodes. */
@@ -27,7 +27,7 @@ export function createCalls(): Calls {
     of,
     actorOf(request) {
       const { caller } = of(request);
-      if (caller === null) throw new EdgeError('unauthenticated');
+      if (caller === null) throw new CodedError('unauthenticated');
       return caller.kind === 'admin' ? `admin:${caller.name}` : `node:${caller.nodeId}`;
     },
   };

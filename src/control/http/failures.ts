@@ -1,6 +1,6 @@
 // The one place that turns whatever went wrong in a request into an answer of the error table.
 import { ParseError, ValidationError } from 'elysia';
-import { EdgeError, errorResponse } from '../../base/errors.ts';
+import { CodedError, errorResponse } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 
 const FIELDS_SHOWN_MAX = 50;
@@ -10,8 +10,8 @@ const FIELD_LENGTH_MAX = 200;
 export type BadField = { field: string; message: string };
 
 /** A refusal of fields whose rule no schema can say. */
-export function badFields(...fields: BadField[]): EdgeError {
-  return new EdgeError('validation_failed', { details: { fields } });
+export function badFields(...fields: BadField[]): CodedError {
+  return new CodedError('validation_failed', { details: { fields } });
 }
 
 /** Never shows a client the message of an unexpected failure; the log has it, with the request id. */
@@ -20,7 +20,7 @@ export function failureResponse(
   options: { requestId: string; log: Log; isUnrouted: boolean },
 ): Response {
   const { requestId, log } = options;
-  const refusal = options.isUnrouted ? new EdgeError('not_found') : refusalOf(failure);
+  const refusal = options.isUnrouted ? new CodedError('not_found') : refusalOf(failure);
   if (refusal !== null) {
     const { code, message, details } = refusal;
     const headers = code === 'overloaded' ? { headers: { 'retry-after': '1' } } : {};
@@ -32,11 +32,11 @@ export function failureResponse(
 }
 
 /** An `AbortError` is a caller who left; nobody reads that answer, and no log line is for it. */
-function refusalOf(failure: unknown): EdgeError | null {
-  if (failure instanceof EdgeError) return failure;
-  if (failure instanceof Error && failure.name === 'AbortError') return new EdgeError('bad_request');
+function refusalOf(failure: unknown): CodedError | null {
+  if (failure instanceof CodedError) return failure;
+  if (failure instanceof Error && failure.name === 'AbortError') return new CodedError('bad_request');
   if (failure instanceof ParseError) {
-    return failure.cause instanceof EdgeError ? failure.cause : new EdgeError('bad_request');
+    return failure.cause instanceof CodedError ? failure.cause : new CodedError('bad_request');
   }
   if (failure instanceof ValidationError && failure.type !== 'response')
     return badFields(...fieldsOf(failure));

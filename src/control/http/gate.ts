@@ -1,5 +1,5 @@
 // A bound on how many of one kind of work run at once, and a queue of one.
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 
 /** `enter` refuses `overloaded` at once where `max` are inside; nobody waits. */
 export type Gate = { readonly inside: number; enter<T>(work: () => Promise<T>): Promise<T> };
@@ -11,7 +11,7 @@ export function createGate(options: { max: number }): Gate {
       return inside;
     },
     async enter(work) {
-      if (inside >= options.max) throw new EdgeError('overloaded');
+      if (inside >= options.max) throw new CodedError('overloaded');
       inside += 1;
       try {
         return await work();

@@ -1,8 +1,9 @@
 // Idempotency keys: a user's POST that is sent again gets the answer of the first time.
 import { createCipheriv, createDecipheriv, createHash, hkdfSync } from 'node:crypto';
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import type { RandomBytes } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CONTROL_BOUNDS, CONTROL_TUNING } from '../../base/limits/control.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { AnswerOperations, StoredAnswer } from '../../store/books.ts';
 import { bearerOf } from '../auth/access.ts';
 import { readBody } from './bodies.ts';
@@ -43,21 +44,24 @@ export function createIdempotency(options: {
   return {
     async run(request, handle) {
       const { id, token } = identify(request);
-      const body = await readBody(request, LIMITS.artifactBytesMax + LIMITS.jsonBodyBytesMax);
+      const body = await readBody(
+        request,
+        FUNCTION_BOUNDS.artifactBytesMax + CONTROL_BOUNDS.jsonBodyBytesMax,
+      );
       const requestDigest = digestOf(request, body);
       const flight = flights.get(id);
       if (flight !== undefined) {
-        if (flight.requestDigest !== requestDigest) throw new EdgeError('idempotency_conflict');
+        if (flight.requestDigest !== requestDigest) throw new CodedError('idempotency_conflict');
         return replay(await flight.answer);
       }
-      if (flights.size >= LIMITS.idempotentInFlightMax) throw new EdgeError('overloaded');
+      if (flights.size >= CONTROL_BOUNDS.idempotentInFlightMax) throw new CodedError('overloaded');
       const settle = Promise.withResolvers<Answer>();
       settle.promise.catch(() => undefined);
       flights.set(id, { requestDigest, answer: settle.promise });
       try {
         const stored = await answers.get(id);
         if (stored !== null) {
-          if (stored.request_digest !== requestDigest) throw new EdgeError('idempotency_conflict');
+          if (stored.request_digest !== requestDigest) throw new CodedError('idempotency_conflict');
           const answer = { status: stored.status, ...open(stored.sealed_body, token, id) };
           settle.resolve(answer);
           return replay(answer);
@@ -66,7 +70,7 @@ export function createIdempotency(options: {
         const answer = await answerOf(response);
         if (answer.status < 500) {
           const sealed_body = seal({ type: answer.type, body: answer.body }, token, id, random);
-          const expires_at_ms = nowMs() + LIMITS.idempotencyTtlMs;
+          const expires_at_ms = nowMs() + CONTROL_TUNING.idempotencyTtlMs;
           const row: StoredAnswer = {
             id,
             request_digest: requestDigest,
@@ -90,9 +94,9 @@ export function createIdempotency(options: {
 
 function identify(request: Request): { id: string; token: string } {
   const key = request.headers.get('idempotency-key') ?? '';
-  if (!KEY.test(key) || key.length > LIMITS.idempotencyKeyLengthMax) {
-    const message = `must be 1 to ${LIMITS.idempotencyKeyLengthMax} printable characters`;
-    throw new EdgeError('validation_failed', {
+  if (!KEY.test(key) || key.length > CONTROL_BOUNDS.idempotencyKeyLengthMax) {
+    const message = `must be 1 to ${CONTROL_BOUNDS.idempotencyKeyLengthMax} printable characters`;
+    throw new CodedError('validation_failed', {
       details: { fields: [{ field: 'idempotency-key', message }] },
     });
   }

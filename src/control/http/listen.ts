@@ -1,5 +1,6 @@
 // The control plane's socket.
-import { LIMITS } from '../../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
+import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Control } from '../control.ts';
 
 /**
@@ -9,7 +10,7 @@ import type { Control } from '../control.ts';
 export type ControlListener = { readonly url: string; readonly port: number; close(): Promise<void> };
 
 /** Longer than any hold of a long poll: silence on a connection is then no reason to cut it. */
-const IDLE_SECONDS = Math.ceil(LIMITS.heartbeatHoldMs / 1_000) + 35;
+const IDLE_SECONDS = Math.ceil(SYNC_BOUNDS.heartbeatHoldMs / 1_000) + 35;
 
 /**
  * Bodies are bounded where they are read, with an answer of the error table; the socket's own bound stands
@@ -27,7 +28,7 @@ export function listenControl(options: {
     reusePort: false,
     development: false,
     idleTimeout: IDLE_SECONDS,
-    maxRequestBodySize: 2 * LIMITS.artifactBytesMax,
+    maxRequestBodySize: 2 * FUNCTION_BOUNDS.artifactBytesMax,
     fetch: (request) => control.handle(request),
   });
   return {

@@ -1,6 +1,6 @@
 // From received bytes to a published version: digest, module check, and only then the row.
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Version } from '../../model/function.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
 import type { ModuleReport } from '../../model/wasm/report.ts';
@@ -48,7 +48,7 @@ export function createPublisher(options: {
     return await turn(async () => {
       const { status } = await store.versions.get(key);
       if (status === 'pending') {
-        if (report === null) throw new EdgeError('overloaded');
+        if (report === null) throw new CodedError('overloaded');
         await received.keep();
       }
       return await store.versions.publish({ ...key, ...artifact, actor });
@@ -60,7 +60,7 @@ export function createPublisher(options: {
   return {
     async publish({ body, actor, ...key }) {
       await store.versions.get(key);
-      const received = await artifacts.receive(body, { bytesMax: LIMITS.artifactBytesMax });
+      const received = await artifacts.receive(body, { bytesMax: FUNCTION_BOUNDS.artifactBytesMax });
       try {
         return await settle(key, received, actor);
       } finally {
@@ -81,5 +81,5 @@ async function accepted(
   const result = await checkModule(bytes, { memoryPages: memory_pages, entrypoint });
   if (result.ok) return result.report;
   const { code, message, ...place } = result.error;
-  throw new EdgeError(code, { message, details: place });
+  throw new CodedError(code, { message, details: place });
 }

@@ -1,5 +1,5 @@
 // Presigned upload URLs of the disk store: who holds one may PUT the artifact of one version for a while.
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import type { VersionKey } from '../../store/versions.ts';
 import type { ControlKeys } from '../auth/keys.ts';
 
@@ -28,8 +28,9 @@ export function createUploadUrls(options: {
       return { upload_url, expires_at: new Date(expiresMs).toISOString() };
     },
     verify(key, { expires, signature }) {
-      if (!keys.isMac(signed(uploadPath(key), expires), signature)) throw new EdgeError('upload_url_invalid');
-      if (Number(expires) <= nowMs()) throw new EdgeError('upload_url_expired');
+      if (!keys.isMac(signed(uploadPath(key), expires), signature))
+        throw new CodedError('upload_url_invalid');
+      if (Number(expires) <= nowMs()) throw new CodedError('upload_url_expired');
     },
   };
 }

@@ -1,5 +1,5 @@
 // The desired state of every node at the present revision, worked out once per set of functions.
-import { LIMITS } from '../../base/limits.ts';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import {
   type DeploymentTarget,
   desiredDigest,
@@ -88,7 +88,7 @@ function createSnapshot(
       if (known !== undefined) return known;
       const desired = { functions: chosen.flatMap((index) => entries[index]?.desired ?? []) };
       const made = { desired, digest: desiredDigest(desired) };
-      if (bySet.size < LIMITS.desiredSetsMax) bySet.set(key, made);
+      if (bySet.size < CONTROL_TUNING.desiredSetsMax) bySet.set(key, made);
       return made;
     },
   };

@@ -1,6 +1,6 @@
 // The loop that marks silent nodes as offline.
 import type { Clock } from '../../base/clock.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { type Loop, startLoop } from '../../base/loop.ts';
 import type { Metrics } from '../../base/metrics.ts';
@@ -28,9 +28,9 @@ export function startFleetLoop(options: {
     const { offline, held } = judgeLiveness(nodes, {
       nowMs: clock.nowMs(),
       listeningSinceMs,
-      offlineMs: LIMITS.nodeOfflineMs,
-      brakePercent: LIMITS.livenessBrakePercent,
-      brakeNodesMin: LIMITS.livenessBrakeNodesMin,
+      offlineMs: SYNC_TUNING.nodeOfflineMs,
+      brakePercent: SYNC_TUNING.livenessBrakePercent,
+      brakeNodesMin: SYNC_TUNING.livenessBrakeNodesMin,
     });
     if (held.length !== heldBefore) {
       log.warn('many nodes are silent at once; none is marked offline', {
@@ -46,7 +46,7 @@ export function startFleetLoop(options: {
     }
     const gone = new Set(offline);
     for (const { id, status } of nodes) up.series(id).set(status === 'offline' || gone.has(id) ? 0 : 1);
-    return LIMITS.livenessStepMs;
+    return SYNC_TUNING.livenessStepMs;
   };
-  return startLoop({ name: 'liveness', clock, log, failedMs: LIMITS.livenessStepMs, step });
+  return startLoop({ name: 'liveness', clock, log, failedMs: SYNC_TUNING.livenessStepMs, step });
 }

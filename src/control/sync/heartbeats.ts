@@ -1,7 +1,7 @@
 // A node's heartbeat: keep what it reports, and hold the answer until its desired state moves.
 import type { Clock } from '../../base/clock.ts';
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { SYNC_DEFAULTS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
 import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../../model/protocol.ts';
@@ -51,7 +51,7 @@ export function createHeartbeats(options: HeartbeatOptions): Heartbeats {
     for (;;) {
       const seen = revised.version;
       const snapshot = await states.snapshot();
-      if (!snapshot.isNode(node.id)) throw new EdgeError('node_not_found');
+      if (!snapshot.isNode(node.id)) throw new CodedError('node_not_found');
       const { desired, digest } = snapshot.desiredOf(node);
       const head = { node_id: node.id, revision: snapshot.revision, digest };
       if (digest !== request.applied_digest) {
@@ -64,10 +64,10 @@ export function createHeartbeats(options: HeartbeatOptions): Heartbeats {
       sent.delete(node.id);
       const leftMs = untilMs - clock.monotonicMs();
       if (revised.closed) {
-        return { ...head, desired: null, next_heartbeat_ms: stagger(LIMITS.heartbeatRepeatMs) };
+        return { ...head, desired: null, next_heartbeat_ms: stagger(SYNC_TUNING.heartbeatRepeatMs) };
       }
       if (leftMs <= 0 || signal.aborted) {
-        const next_heartbeat_ms = request.hold_ms > 0 ? 0 : stagger(LIMITS.heartbeatIntervalMs);
+        const next_heartbeat_ms = request.hold_ms > 0 ? 0 : stagger(SYNC_DEFAULTS.heartbeatIntervalMs);
         return { ...head, desired: null, next_heartbeat_ms };
       }
       await revised.wait({ seen, ms: leftMs, signal });
@@ -107,8 +107,8 @@ function delayAfter(
   const last = sent.get(nodeId);
   sent.set(nodeId, { digest, atMs: nowMs });
   const again =
-    last !== undefined && last.digest === digest && nowMs - last.atMs < LIMITS.heartbeatIntervalMs;
-  return again ? LIMITS.heartbeatRepeatMs : 0;
+    last !== undefined && last.digest === digest && nowMs - last.atMs < SYNC_DEFAULTS.heartbeatIntervalMs;
+  return again ? SYNC_TUNING.heartbeatRepeatMs : 0;
 }
 
 function logFailure(log: Log, nodeId: string, failed: ObservedFunction): void {

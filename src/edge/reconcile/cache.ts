@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { EDGE_BOUNDS } from '../../base/limits/edge.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import { Id, Semver } from '../../model/names.ts';
 import { openCacheIndex, type CacheIndex } from './cache_index.ts';
@@ -122,7 +123,7 @@ class FolderCache implements Cache {
     const path = pathOf(dir, ref.functionId, ref.version);
     let bytes: Uint8Array | null;
     try {
-      bytes = await readFileBounded(path, LIMITS.artifactBytesMax);
+      bytes = await readFileBounded(path, FUNCTION_BOUNDS.artifactBytesMax);
     } catch (failure) {
       return await this.#quarantine(ref, String(failure));
     }
@@ -225,7 +226,7 @@ class FolderCache implements Cache {
       join(folder, `${stamp}-${functionId}-${version}${SUFFIX}`),
     );
     const names = (await readdir(folder)).sort();
-    for (const name of names.slice(0, Math.max(0, names.length - LIMITS.quarantineFilesMax))) {
+    for (const name of names.slice(0, Math.max(0, names.length - EDGE_BOUNDS.quarantineFilesMax))) {
       await rm(join(folder, name), { force: true, recursive: true });
     }
     this.#forget(functionId, version);

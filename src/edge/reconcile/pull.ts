@@ -1,7 +1,7 @@
 // Downloads an artifact: from the control plane or a presigned address, bounded, and checked against its
 // digest.
 import type { Clock } from '../../base/clock.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { DesiredFunction } from '../../model/protocol.ts';
 import { readBounded } from '../sync/bounded_read.ts';
 import { digestOf } from './cache.ts';
@@ -91,7 +91,7 @@ export function createPuller(options: PullerOptions): Puller {
   const attempt = async (wanted: Parameters<Puller['pull']>[0]): Promise<PullOutcome> => {
     const over = new AbortController();
     const stop = AbortSignal.any([over.signal, closing.signal]);
-    const late = clock.sleep(LIMITS.pullMs, stop).then((): PullOutcome => {
+    const late = clock.sleep(SYNC_BOUNDS.pullMs, stop).then((): PullOutcome => {
       const message = closing.signal.aborted ? 'the node is shutting down' : 'the download took too long';
       return { ok: false, reason: 'unreachable', message };
     });

@@ -3,7 +3,10 @@
 import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { randomFraction } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { EDGE_TUNING } from '../../base/limits/edge.ts';
+import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
+import { POOL_DEFAULTS } from '../../base/limits/pool.ts';
+import { SYNC_BOUNDS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { PoolStats } from '../../engine/engine.ts';
@@ -59,8 +62,11 @@ export type Reconciler = {
   close(options: { graceMs: number }): Promise<void>;
 };
 
-const PULL_BACKOFF = { delayMsMin: LIMITS.pullDelayMsMin, delayMsMax: LIMITS.pullDelayMsMax };
-const RECONCILE_BACKOFF = { delayMsMin: LIMITS.reconcileDelayMsMin, delayMsMax: LIMITS.reconcileDelayMsMax };
+const PULL_BACKOFF = { delayMsMin: SYNC_TUNING.pullDelayMsMin, delayMsMax: SYNC_TUNING.pullDelayMsMax };
+const RECONCILE_BACKOFF = {
+  delayMsMin: EDGE_TUNING.reconcileDelayMsMin,
+  delayMsMax: EDGE_TUNING.reconcileDelayMsMax,
+};
 const NOT_READY_RETRY_MS = 1_000;
 
 export function createReconciler(options: ReconcilerOptions): Reconciler {
@@ -108,7 +114,7 @@ class StepwiseReconciler implements Reconciler {
 
   observed(): ObservedFunction[] {
     const reports = [...this.#units.values()].flatMap(observe);
-    return reports.slice(0, LIMITS.cacheEntriesMax);
+    return reports.slice(0, SYNC_BOUNDS.functionsMax);
   }
 
   isSettled(): boolean {
@@ -129,7 +135,7 @@ class StepwiseReconciler implements Reconciler {
     // Else a guest whose start function waits would hold up the end of the node.
     for (const unit of this.#units.values()) if (unit.candidate?.pool) void steps.discard(unit);
     const ended = new AbortController();
-    const late = clock.sleep(Math.min(graceMs, LIMITS.engineCloseMs), ended.signal);
+    const late = clock.sleep(Math.min(graceMs, ENGINE_BOUNDS.closeMs), ended.signal);
     await Promise.race([Promise.all(this.#runs), late]);
     ended.abort();
     for (const unit of this.#units.values()) {
@@ -201,7 +207,7 @@ class StepwiseReconciler implements Reconciler {
     if (failure !== null && !unit.busy) return this.#failedReadiness(unit);
     const at = this.#line.indexOf(unit);
     if (at > 0) this.#line.unshift(...this.#line.splice(at, 1));
-    return (await joinWaiting(unit, LIMITS.queueLengthMax)) ?? notReady(NOT_READY_RETRY_MS);
+    return (await joinWaiting(unit, POOL_DEFAULTS.queueLengthMax)) ?? notReady(NOT_READY_RETRY_MS);
   }
 
   #failedReadiness({ failure }: Unit): Readiness {
@@ -232,7 +238,7 @@ class StepwiseReconciler implements Reconciler {
   }
 
   #pump(): void {
-    while (this.#isEngineReady && this.#runs.size < LIMITS.reconcileParallelMax) {
+    while (this.#isEngineReady && this.#runs.size < EDGE_TUNING.reconcileParallelMax) {
       const unit = this.#line.shift();
       if (unit === undefined) return;
       const run = this.#run(unit).finally(() => {
@@ -337,7 +343,7 @@ class StepwiseReconciler implements Reconciler {
     const message = known?.message ?? 'a step failed inside the edge';
     const attempt = unit.failure?.key === key ? unit.failure.attempt + 1 : 1;
     const isPull = code === 'artifact_unavailable';
-    const isFinal = known === null || known.isFinal || attempt >= LIMITS.pullAttemptsMax;
+    const isFinal = known === null || known.isFinal || attempt >= SYNC_BOUNDS.pullAttemptsMax;
     const delayMs = backoffMs(attempt - 1, isPull ? PULL_BACKOFF : RECONCILE_BACKOFF, () =>
       randomFraction(random),
     );

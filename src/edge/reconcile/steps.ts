@@ -1,6 +1,6 @@
 // The steps of a plan, one by one, on one function: pull, prepare, open, drain, evict.
 import type { GuestErrorCode, ModuleErrorCode } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { POOL_DEFAULTS } from '../../base/limits/pool.ts';
 import type { Log } from '../../base/log.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { Cache } from './cache.ts';
@@ -118,7 +118,7 @@ export function createSteps(options: {
       const { function_id: functionId, project_id: projectId, version, settings } = desired;
       const pool = engine.openPool({ ref: { functionId, projectId, version }, code, settings });
       candidate.pool = pool;
-      const warmed = await pool.warm(LIMITS.poolWorkersMin);
+      const warmed = await pool.warm(POOL_DEFAULTS.workersMin);
       if (!warmed.ok) {
         const message = warmed.detail ?? 'the function could not be started';
         throw new StepFailure(warmed.code, { message, isFinal: true });

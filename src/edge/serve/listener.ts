@@ -1,7 +1,7 @@
 // The public listener: every path of it belongs to functions.
 import type { Clock } from '../../base/clock.ts';
 import { errorResponse } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { REQUEST_BOUNDS, REQUEST_TUNING } from '../../base/limits/request.ts';
 import type { Log } from '../../base/log.ts';
 import type { Ingress } from './ingress.ts';
 
@@ -34,8 +34,8 @@ export function openPublicListener(options: {
     port: listen.port,
     reusePort: false,
     development: false,
-    maxRequestBodySize: Math.max(LIMITS.requestDrainBytesMax, requestBytesMax),
-    idleTimeout: LIMITS.connectionIdleMs / 1_000,
+    maxRequestBodySize: Math.max(REQUEST_BOUNDS.drainBytesMax, requestBytesMax),
+    idleTimeout: REQUEST_BOUNDS.connectionIdleMs / 1_000,
     fetch: (request) => ingress.handle(request),
     error(failure) {
       log.error('a request failed inside the edge', { error: String(failure) });
@@ -45,7 +45,7 @@ export function openPublicListener(options: {
   let isClosed = false;
   /** Bun would also wait for connections on which half a head has come. */
   const answered = async (): Promise<void> => {
-    while (!isClosed && server.pendingRequests > 0) await clock.sleep(LIMITS.drainLookMs);
+    while (!isClosed && server.pendingRequests > 0) await clock.sleep(REQUEST_TUNING.drainPollMs);
   };
   return {
     port: server.port ?? listen.port,

@@ -3,7 +3,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { ERRORS } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { EDGE_BOUNDS } from '../../base/limits/edge.ts';
 import type { Log, LogFields } from '../../base/log.ts';
 import type { InvocationLogs } from '../../model/invocation.ts';
 import { createLogBudget } from './log_budget.ts';
@@ -26,7 +26,7 @@ const LEVELS = ['debug', 'debug', 'info', 'warn', 'error'] as const;
 
 export function createRequestLog(options: { clock: Clock; log: Log; accessLog: AccessLog }): RequestLog {
   const { clock, log, accessLog } = options;
-  const linesPerSecondMax = LIMITS.edgeLogLinesPerSecondMax;
+  const linesPerSecondMax = EDGE_BOUNDS.logLinesPerSecondMax;
   const own = createLogBudget({ clock, log, linesPerSecondMax });
   const guests = createLogBudget({ clock, log, linesPerSecondMax });
   const subject = (requestId: string, { functionId, version }: Subject): LogFields => ({

@@ -1,6 +1,6 @@
 // The routes of this node at one moment, and the target that a request's URL and method lead to.
 import { LRUCache } from 'lru-cache';
-import { LIMITS } from '../../base/limits.ts';
+import { REQUEST_TUNING } from '../../base/limits/request.ts';
 import type { Pool } from '../../engine/engine.ts';
 import type { RouteEntry, RouteMatch } from '../../model/http/match.ts';
 import { compileRoutes, matchRoute } from '../../model/http/match.ts';
@@ -67,7 +67,7 @@ function hostOf(url: string, start: number): string {
 export function createRouting(): Routing {
   const open = (entries: readonly RouteEntry<Slot>[]) => ({
     table: compileRoutes(entries),
-    seen: new LRUCache<string, AddressMatch>({ max: LIMITS.routeCacheEntriesMax }),
+    seen: new LRUCache<string, AddressMatch>({ max: REQUEST_TUNING.routeCacheEntriesMax }),
   });
   let current = open([]);
   return {
@@ -81,7 +81,7 @@ export function createRouting(): Routing {
         start > 0 && !URL.canParse(url)
           ? UNREADABLE
           : matchRoute(table, { host: hostOf(url, start), path: url.slice(start), method });
-      if (key.length <= LIMITS.routeCacheKeyLengthMax) seen.set(key, found);
+      if (key.length <= REQUEST_TUNING.routeCacheKeyLengthMax) seen.set(key, found);
       return found;
     },
     replace(entries) {

@@ -2,7 +2,7 @@
 // ingress.
 import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import type { Log } from '../../base/log.ts';
 import { createBodies, type BodyLimits } from './body.ts';
 import type { EdgeFigures } from '../figures/figures.ts';
@@ -25,7 +25,10 @@ export function createFront(options: {
 }): Ingress {
   const { routing, figures, clock, random, log, limits, accessLog } = options;
   const requestLog = createRequestLog({ clock, log, accessLog });
-  const bounds = { bytesMax: LIMITS.responseHeadersBytesMax, countMax: LIMITS.responseHeadersCountMax };
+  const bounds = {
+    bytesMax: REQUEST_BOUNDS.responseHeadersBytesMax,
+    countMax: REQUEST_BOUNDS.responseHeadersCountMax,
+  };
   const responder = createResponder({ clock, figures, requestLog, bounds });
   const bodies = createBodies({ clock, limits });
   const invoker = createInvoker({ routing, bodies, responder, clock });

@@ -1,7 +1,7 @@
 // The two calls of a node to its control plane: join and heartbeat; bounded in time and in bytes.
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { Clock } from '../../base/clock.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { HeartbeatRequest, JoinRequest } from '../../model/protocol.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
 import { readBounded } from './bounded_read.ts';
@@ -66,7 +66,7 @@ export function createControlClient(options: {
 
   return {
     async join(body, token, signal) {
-      const call = { path: '/api/v1/nodes/join', token, body, lastsMs: LIMITS.controlRequestMs, signal };
+      const call = { path: '/api/v1/nodes/join', token, body, lastsMs: SYNC_BOUNDS.controlRequestMs, signal };
       const answer: unknown = await post(call, async (response): Promise<unknown> => {
         if (response.status !== 200 && response.status !== 201) throw new Error(`status ${response.status}`);
         const bytes = await readBounded(response, JOIN_BYTES_MAX);
@@ -77,13 +77,13 @@ export function createControlClient(options: {
     },
     async heartbeat(body, { nodeId, nodeToken }, signal) {
       const path = `/api/v1/nodes/${encodeURIComponent(nodeId)}/heartbeat`;
-      const lastsMs = body.hold_ms + LIMITS.controlRequestMs;
+      const lastsMs = body.hold_ms + SYNC_BOUNDS.controlRequestMs;
       const reply = await post({ path, token: nodeToken, body, lastsMs, signal }, async (response) => {
         if (response.status !== 200) {
           await response.body?.cancel();
           return { kind: 'rejected', status: response.status } as const;
         }
-        const bytes = await readBounded(response, LIMITS.heartbeatAnswerBytesMax);
+        const bytes = await readBounded(response, SYNC_BOUNDS.answerBytesMax);
         if (bytes === null) throw new Error('the answer of the control plane is too large');
         return { kind: 'answered', bytes, signature: response.headers.get('x-edge-signature') } as const;
       });

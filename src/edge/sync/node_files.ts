@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { RandomBytes } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
 import type { Accepted } from './accept.ts';
@@ -51,7 +51,7 @@ export function openNodeFiles(options: { dataDir: string; random: RandomBytes; l
     storeCredentials: (credentials) => store(credentialsPath, credentials),
     async loadDesired() {
       try {
-        const bytes = await readFileBounded(desiredPath, LIMITS.heartbeatAnswerBytesMax);
+        const bytes = await readFileBounded(desiredPath, SYNC_BOUNDS.answerBytesMax);
         if (bytes === null) return null;
         const accepted = readAccepted(bytes);
         if (accepted === null)

@@ -4,7 +4,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { randomFraction } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import type { Loop } from '../../base/loop.ts';
 import { startLoop } from '../../base/loop.ts';
@@ -50,7 +50,7 @@ export type Agent = {
   close(options: { graceMs: number }): Promise<void>;
 };
 
-const RECONNECT = { delayMsMin: LIMITS.reconnectMsMin, delayMsMax: LIMITS.reconnectMsMax };
+const RECONNECT = { delayMsMin: SYNC_TUNING.reconnectMsMin, delayMsMax: SYNC_TUNING.reconnectMsMax };
 /** A control plane that answers a held heartbeat at once, with nothing new, is not asked again at once. */
 const UNHELD_MS = 100;
 const UNHELD_WAIT_MS = 1_000;
@@ -79,7 +79,7 @@ class HeartbeatAgent implements Agent {
 
   start(): void {
     const { clock, log } = this.#options;
-    const failedMs = LIMITS.reconnectMsMin;
+    const failedMs = SYNC_TUNING.reconnectMsMin;
     this.#loop = startLoop({ name: 'heartbeat', clock, log, failedMs, step: (signal) => this.#step(signal) });
   }
 
@@ -133,7 +133,7 @@ class HeartbeatAgent implements Agent {
     const { clock, log, onHeartbeat } = this.#options;
     const credentials = this.#credentials ?? (await this.#join(signal));
     const changed = this.#changed.signal;
-    await clock.sleep(Math.max(0, this.#sentMs + LIMITS.heartbeatGapMs - clock.monotonicMs()), signal);
+    await clock.sleep(Math.max(0, this.#sentMs + SYNC_TUNING.heartbeatGapMs - clock.monotonicMs()), signal);
     this.#sentMs = clock.monotonicMs();
     const either = AbortSignal.any([signal, changed]);
     const reply = await this.#send({ hold_ms: this.#options.holdMs }, credentials, either);

@@ -3,7 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LIMITS } from '../../base/limits.ts';
+import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
 import type { RandomBytes } from '../../base/id.ts';
 
 export type Execution = 'aot' | 'interpreter';
@@ -110,7 +110,7 @@ export async function openCodeCache(options: {
     dir,
     async get(name) {
       const path = pathOf(name);
-      const file = await readBounded(path, LIMITS.compiledFileBytesMax + HEAD_BYTES + TAG_BYTES);
+      const file = await readBounded(path, COMPILE_BOUNDS.fileBytesMax + HEAD_BYTES + TAG_BYTES);
       if (file === null) return null;
       const entry = openFile(key, name, file);
       if (entry === null) await rm(path, { force: true });

@@ -1,7 +1,7 @@
 // From an artifact to sealed code: verify, check again, strip, then the cached file of this node or a
 // compile.
 import type { Clock } from '../../base/clock.ts';
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { VersionSettings } from '../../model/function.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
@@ -24,7 +24,7 @@ export type PreparedOutcome = { ok: true; prepared: Prepared } | { ok: false; er
 export type PrepareStats = { cache_hits: number; cache_misses: number; interpreted: number };
 
 export type Preparer = {
-  /** Throws `EdgeError('artifact_unavailable')` when the artifact has another digest than `sha256`. */
+  /** Throws `CodedError('artifact_unavailable')` when the artifact has another digest than `sha256`. */
   prepare(input: {
     artifact: Uint8Array;
     sha256: string;
@@ -90,7 +90,7 @@ export function createPreparer(options: {
     async prepare({ artifact, sha256, settings }) {
       const digest = new Bun.CryptoHasher('sha256').update(artifact).digest('hex');
       if (digest !== sha256)
-        throw new EdgeError('artifact_unavailable', { details: { expected: sha256, found: digest } });
+        throw new CodedError('artifact_unavailable', { details: { expected: sha256, found: digest } });
       const { entrypoint, memory_pages: memoryPages } = settings;
       const checked = await check(artifact, { entrypoint, memoryPages });
       if (!checked.ok) return { ok: false, error: checked.error };

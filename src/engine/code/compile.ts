@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
-import { EdgeError } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { CodedError } from '../../base/errors.ts';
+import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
 import { readBounded } from './cache.ts';
 import { EVENT, type EngineEvent, HOW } from '../process/frames.ts';
 import { compileVerdict } from '../ring/results.ts';
@@ -17,7 +17,7 @@ export type CompileOutcome =
 export type CompileStats = { compiled: number; failed: number; queued: number; compile_ms_total: number };
 
 export type Compiler = {
-  /** Throws `EdgeError('overloaded')` when too many wait, and when the engine is closed. */
+  /** Throws `CodedError('overloaded')` when too many wait, and when the engine is closed. */
   compile(module: Uint8Array): Promise<CompileOutcome>;
   onEvent(event: EngineEvent): void;
   /** The engine process died. */
@@ -56,9 +56,9 @@ function createRunner({ ready, clock }: CompilerOptions): Runner {
       job = { id, ended: ended.resolve };
       const timer = new AbortController();
       try {
-        const { compileMemoryBytes: memoryBytes, compileCpuSeconds: cpuSeconds } = LIMITS;
+        const { memoryBytes, cpuSeconds } = COMPILE_BOUNDS;
         if (!ring.compile({ id, moduleFd, memoryBytes, cpuSeconds, path })) return 'lost';
-        const late = clock.sleep(LIMITS.compileMs, timer.signal).then(() => 'late' as const);
+        const late = clock.sleep(COMPILE_BOUNDS.compileMs, timer.signal).then(() => 'late' as const);
         const first = await Promise.race([ended.promise, late]);
         if (first !== 'late') return first;
         ring.cancelCompile(id);
@@ -89,11 +89,12 @@ export function createCompiler(options: CompilerOptions): Compiler {
       const path = join(directory, 'code');
       const ended = await runner.run(sealed.fd, path);
       if (ended === 'lost') return 'lost';
-      if (ended === 'late') return { kind: 'gave_up', detail: `it took longer than ${LIMITS.compileMs} ms` };
+      if (ended === 'late')
+        return { kind: 'gave_up', detail: `it took longer than ${COMPILE_BOUNDS.compileMs} ms` };
       const verdict = compileVerdict(ended);
       const detail = `${ended.how === HOW.signalled ? 'signal' : 'exit code'} ${ended.value}`;
       if (verdict !== 'done') return { kind: verdict, detail };
-      const code = await readBounded(path, LIMITS.compiledFileBytesMax);
+      const code = await readBounded(path, COMPILE_BOUNDS.fileBytesMax);
       return code === null
         ? { kind: 'gave_up', detail: 'its code is missing or too large' }
         : { kind: 'done', code };
@@ -118,7 +119,7 @@ export function createCompiler(options: CompilerOptions): Compiler {
 
   return {
     async compile(module) {
-      if (stats.queued >= LIMITS.compileQueueLengthMax) throw new EdgeError('overloaded');
+      if (stats.queued >= COMPILE_BOUNDS.queueLengthMax) throw new CodedError('overloaded');
       stats.queued += 1;
       const mine = last.then(() => compileNow(module));
       last = mine.catch(() => undefined);

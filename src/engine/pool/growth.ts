@@ -1,5 +1,5 @@
 // When the queue of a pool asks for more workers: a matter of how long it has waited, and whether it moves.
-import { LIMITS } from '../../base/limits.ts';
+import { POOL_TUNING } from '../../base/limits/pool.ts';
 
 /** `oldestMs` is when the first of the queue began to wait; null when nothing waits. */
 export type Demand = { queued: number; oldestMs: number | null; starting: number; workers: number };
@@ -44,7 +44,7 @@ export function createGrowth({ workersBusy }: { workersBusy: number }): Growth {
       const unserved = queued - starting;
       if (workers === 0) return Math.min(unserved, 1);
       const isParallel = workers < workersBusy;
-      const patienceMs = isParallel ? LIMITS.queueMovesMs : LIMITS.queueStandsMs;
+      const patienceMs = isParallel ? POOL_TUNING.queueMovesMs : POOL_TUNING.queueStandsMs;
       const isPatient = nowMs - oldestMs < patienceMs || (!isParallel && looks < STANDING_LOOKS);
       return isPatient ? 0 : Math.min(unserved, workers);
     },

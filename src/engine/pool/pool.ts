@@ -1,6 +1,7 @@
 // The pool of one version: its workers, the queue for them, and how many there should be.
 import type { Clock } from '../../base/clock.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
+import { POOL_BOUNDS, POOL_TUNING } from '../../base/limits/pool.ts';
 import type { Log } from '../../base/log.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { VersionSettings } from '../../model/function.ts';
@@ -39,7 +40,7 @@ export type PoolOptions = {
 type WarmOutcome = Awaited<ReturnType<Pool['warm']>>;
 type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutcome) => void };
 
-const BACKOFF = { delayMsMin: LIMITS.workerRetryMsMin, delayMsMax: LIMITS.workerRetryMsMax };
+const BACKOFF = { delayMsMin: POOL_TUNING.workerRetryMsMin, delayMsMax: POOL_TUNING.workerRetryMsMax };
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const WAITED: InvocationOutcome = {
@@ -96,7 +97,7 @@ export class VersionPool implements Pool, WorkerOwner {
     this.#floor = Math.max(this.#floor, limits.workersMin);
     if (this.#idle.length + this.#busy >= wanted) return Promise.resolve({ ok: true });
     return new Promise((resolve) => {
-      this.#warmings.push({ count: wanted, deadlineMs: clock.monotonicMs() + LIMITS.warmMs, resolve });
+      this.#warmings.push({ count: wanted, deadlineMs: clock.monotonicMs() + POOL_BOUNDS.warmMs, resolve });
       stir();
       this.#grow();
     });
@@ -122,7 +123,7 @@ export class VersionPool implements Pool, WorkerOwner {
     }
     this.#busy = 0;
     this.#starting = 0;
-    await this.#settle(() => this.#members.size === 0, LIMITS.engineCloseMs);
+    await this.#settle(() => this.#members.size === 0, ENGINE_BOUNDS.closeMs);
     this.#options.closed(this);
   }
 
@@ -336,7 +337,7 @@ export class VersionPool implements Pool, WorkerOwner {
 
   #start(): boolean {
     const { codeFd, roster, startBlock } = this.#options;
-    const startMsMax = Math.max(this.#options.settings.max_execution_ms, LIMITS.workerStartMs);
+    const startMsMax = Math.max(this.#options.settings.max_execution_ms, POOL_BOUNDS.workerStartMs);
     const worker = roster.start({ owner: this, codeFd, startBlock, startMsMax });
     if (worker === 'full') {
       if (!roster.evict('above_min') && this.#members.size === 0) roster.evict('last');

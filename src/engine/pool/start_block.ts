@@ -1,5 +1,6 @@
 // The start block of a worker (`struct edge_start`), as bytes; pure.
-import { LIMITS } from '../../base/limits.ts';
+import { POOL_BOUNDS } from '../../base/limits/pool.ts';
+import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import type { VersionSettings } from '../../model/function.ts';
 import type { Allocator } from '../../model/wasm/report.ts';
 
@@ -24,11 +25,11 @@ export function encodeStartBlock(settings: VersionSettings, facts: ModuleFacts):
     settings.max_reuse,
     ALLOCATOR[facts.allocator],
     facts.memoryPagesMin,
-    LIMITS.responseCapBytes,
-    LIMITS.hostCallsMax,
-    LIMITS.logLinesMax,
-    LIMITS.workerStackBytes,
-    LIMITS.workerOverheadBytes,
+    REQUEST_BOUNDS.responseCapBytes,
+    REQUEST_BOUNDS.hostCallsMax,
+    REQUEST_BOUNDS.logLinesMax,
+    POOL_BOUNDS.workerStackBytes,
+    POOL_BOUNDS.workerOverheadBytes,
     entrypoint.length,
     env.length,
   ];

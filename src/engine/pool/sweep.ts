@@ -1,6 +1,6 @@
 // The one timer of the engine: fast while anything is under way, slow otherwise.
 import type { Clock } from '../../base/clock.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { POOL_TUNING } from '../../base/limits/pool.ts';
 import type { VersionPool } from './pool.ts';
 import type { Roster } from './roster.ts';
 
@@ -31,15 +31,15 @@ export function createSweep(options: {
   };
   const slow = setInterval(() => {
     if (fast === null) run();
-  }, LIMITS.sweepIdleMs);
+  }, POOL_TUNING.sweepIdleMs);
   slow.unref();
   return {
     stir() {
       quietMs = 0;
       fast ??= setInterval(() => {
-        quietMs = run() ? 0 : quietMs + LIMITS.sweepIntervalMs;
-        if (quietMs >= LIMITS.sweepIdleMs) stop();
-      }, LIMITS.sweepIntervalMs);
+        quietMs = run() ? 0 : quietMs + POOL_TUNING.sweepIntervalMs;
+        if (quietMs >= POOL_TUNING.sweepIdleMs) stop();
+      }, POOL_TUNING.sweepIntervalMs);
     },
     close() {
       stop();

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
 import { openDoor } from './engine_socket.ts';
 import { EVENT, type EngineEvent } from './frames.ts';
@@ -79,7 +79,7 @@ export async function startEngineProcess(options: EngineProcessOptions): Promise
     });
     void logLines(child.stderr, log);
     const opening = Promise.all([opened.promise, firstLine(child.stdout)]);
-    const answer = await within(clock, LIMITS.engineOpenMs, opening);
+    const answer = await within(clock, ENGINE_BOUNDS.openMs, opening);
     if (answer === 'late') throw new Error('the engine process did not serve in time');
     const [open, wasmedgeVersion] = answer;
     if (open.value !== 1) throw new Error(`the engine process has ${open.value} threads and may not fork`);
@@ -87,7 +87,7 @@ export async function startEngineProcess(options: EngineProcessOptions): Promise
     const close = async (): Promise<void> => {
       if (released === null) {
         ring.closeCommand();
-        await within(clock, LIMITS.engineCloseMs, child.exited);
+        await within(clock, ENGINE_BOUNDS.closeMs, child.exited);
       }
       await end();
     };

@@ -1,5 +1,5 @@
 // What the engine process says on its pipes: one first line, and bounded log lines.
-import { LIMITS } from '../../base/limits.ts';
+import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
 
 const FIRST_LINE_LENGTH_MAX = 256;
@@ -21,7 +21,7 @@ export async function firstLine(stream: ReadableStream<Uint8Array>): Promise<str
   }
 }
 
-/** Logs each line that a process writes, up to `LIMITS.engineLogLinesMax`; reads on to the end in silence. */
+/** Logs the first `ENGINE_BOUNDS.logLinesMax` lines that a process writes; reads the others and drops them. */
 export async function logLines(stream: ReadableStream<Uint8Array>, log: Log): Promise<void> {
   const decoder = new TextDecoder();
   let rest = '';
@@ -29,12 +29,12 @@ export async function logLines(stream: ReadableStream<Uint8Array>, log: Log): Pr
   const say = (line: string): void => {
     if (line === '') return;
     count += 1;
-    if (count <= LIMITS.engineLogLinesMax) log.warn('the engine process says', { line });
+    if (count <= ENGINE_BOUNDS.logLinesMax) log.warn('the engine process says', { line });
   };
   for await (const chunk of stream) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = (lines.pop() ?? '').slice(0, LIMITS.engineLogLineLengthMax);
-    for (const line of lines) say(line.slice(0, LIMITS.engineLogLineLengthMax));
+    rest = (lines.pop() ?? '').slice(0, ENGINE_BOUNDS.logLineLengthMax);
+    for (const line of lines) say(line.slice(0, ENGINE_BOUNDS.logLineLengthMax));
   }
   say(rest);
 }

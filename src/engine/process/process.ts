@@ -1,7 +1,7 @@
 // Keeps one engine process alive: starts it, starts it again when it has died, and says when its workers are
 // gone.
 import type { Clock } from '../../base/clock.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { ENGINE_TUNING } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { EngineProcess, EngineProcessHandlers } from './engine_process.ts';
@@ -28,7 +28,7 @@ export type ZygoteOptions = {
   wake(): void;
 };
 
-const BACKOFF = { delayMsMin: LIMITS.engineRestartMsMin, delayMsMax: LIMITS.engineRestartMsMax };
+const BACKOFF = { delayMsMin: ENGINE_TUNING.restartMsMin, delayMsMax: ENGINE_TUNING.restartMsMax };
 
 export function createZygote(options: ZygoteOptions): Zygote {
   const { clock, log, random, start } = options;
@@ -77,7 +77,7 @@ export function createZygote(options: ZygoteOptions): Zygote {
         log.error('the engine process did not start; trying again', { error: String(failure) });
       }
       restarts += 1;
-      if (clock.monotonicMs() - startMs >= LIMITS.engineStableMs) attempt = 0;
+      if (clock.monotonicMs() - startMs >= ENGINE_TUNING.stableMs) attempt = 0;
       if (attempt > 0) await clock.sleep(backoffMs(attempt, BACKOFF, random), closing.signal);
       attempt += 1;
     }

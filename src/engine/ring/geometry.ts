@@ -1,5 +1,6 @@
 // How large the parts of a slot are; both sides of the ring are opened with the same figures.
-import { LIMITS } from '../../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
+import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 
 /** Requests that a worker may have at once, of which it serves one (`EDGE_WORKER_SLOTS`). */
 export const WORKER_SLOTS = 8;
@@ -38,15 +39,16 @@ export function geometryOf(limits: {
   requestBytesMax: number;
   responseBytesMax: number;
 }): RingGeometry {
-  const startBytes = LIMITS.envBytesMax + LIMITS.envEntriesMax * 256;
+  const startBytes = FUNCTION_BOUNDS.envBytesMax + FUNCTION_BOUNDS.envEntriesMax * 256;
   return {
     slots: limits.workers * WORKER_SLOTS,
     requestHeadBytes: pages(
-      Math.max(LIMITS.targetBytesMax + LIMITS.headersBytesMax, startBytes) + METHOD_AND_ID_BYTES,
+      Math.max(REQUEST_BOUNDS.targetBytesMax + REQUEST_BOUNDS.headersBytesMax, startBytes) +
+        METHOD_AND_ID_BYTES,
     ),
     requestBodyBytes: pages(limits.requestBytesMax),
-    responseHeadBytes: pages(LIMITS.responseHeadersBytesMax),
+    responseHeadBytes: pages(REQUEST_BOUNDS.responseHeadersBytesMax),
     responseBodyBytes: pages(limits.responseBytesMax),
-    logBytes: pages(LIMITS.logBytesMax + LIMITS.logLinesMax * LOG_RECORD_BYTES),
+    logBytes: pages(REQUEST_BOUNDS.logBytesMax + REQUEST_BOUNDS.logLinesMax * LOG_RECORD_BYTES),
   };
 }

@@ -1,6 +1,6 @@
 // Reads the lines that a guest logged from the log area of its slot: hostile bytes, so every length is
 // checked.
-import { LIMITS } from '../../base/limits.ts';
+import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import type { GuestLogLine, InvocationLogs } from '../../model/invocation.ts';
 
 const RECORD_HEAD_BYTES = 8;
@@ -12,7 +12,7 @@ export function decodeLogRecords(bytes: Uint8Array, dropped: number): Invocation
   const decoder = new TextDecoder();
   const lines: GuestLogLine[] = [];
   let at = 0;
-  while (at + RECORD_HEAD_BYTES <= bytes.length && lines.length < LIMITS.logLinesMax) {
+  while (at + RECORD_HEAD_BYTES <= bytes.length && lines.length < REQUEST_BOUNDS.logLinesMax) {
     const level = view.getUint32(at, true);
     const length = view.getUint32(at + 4, true);
     const start = at + RECORD_HEAD_BYTES;

@@ -1,12 +1,15 @@
 // Reads the head of an answer as a worker wrote it: hostile bytes until they are checked.
-import { LIMITS } from '../../base/limits.ts';
+import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import { refuseResponseHead } from '../../model/http/headers.ts';
 
 export type ResponseHeaders = [name: string, value: string][];
 
 export type ResponseHead = { ok: true; headers: ResponseHeaders } | { ok: false; detail: string };
 
-const BOUNDS = { bytesMax: LIMITS.responseHeadersBytesMax, countMax: LIMITS.responseHeadersCountMax };
+const BOUNDS = {
+  bytesMax: REQUEST_BOUNDS.responseHeadersBytesMax,
+  countMax: REQUEST_BOUNDS.responseHeadersCountMax,
+};
 
 /**
  * `text` is `name: value\r\n` lines, decoded as Latin-1. Names come back in lower case, in the order of the

@@ -1,6 +1,6 @@
 // Selectors: bounded, typed CEL expressions over a node's labels, its id and its pop.
 import { type ASTNode, Environment, ParseError, TypeError as CelTypeError } from '@marcbachmann/cel-js';
-import { LIMITS } from '../../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Labels } from '../names.ts';
 
 /** What a selector reads of a node; labels named `node_id` or `pop_id` are hidden by the node's own. */
@@ -35,10 +35,10 @@ const CALLS_ALLOWED = new Set([
  * false.
  */
 export function compileSelector(source: string): SelectorOutcome {
-  if (source.length > LIMITS.selectorLengthMax) {
+  if (source.length > FUNCTION_BOUNDS.selectorLengthMax) {
     return refuse(
-      `A selector has at most ${LIMITS.selectorLengthMax} characters.`,
-      LIMITS.selectorLengthMax,
+      `A selector has at most ${FUNCTION_BOUNDS.selectorLengthMax} characters.`,
+      FUNCTION_BOUNDS.selectorLengthMax,
       source.length,
     );
   }
@@ -67,10 +67,10 @@ function createEnvironment(): Environment {
   return new Environment({
     unlistedVariablesAreDyn: true,
     limits: {
-      maxAstNodes: LIMITS.selectorNodesMax,
-      maxDepth: LIMITS.selectorDepthMax,
-      maxListElements: LIMITS.selectorNodesMax,
-      maxMapEntries: LIMITS.labelsMax,
+      maxAstNodes: FUNCTION_BOUNDS.selectorNodesMax,
+      maxDepth: FUNCTION_BOUNDS.selectorDepthMax,
+      maxListElements: FUNCTION_BOUNDS.selectorNodesMax,
+      maxMapEntries: FUNCTION_BOUNDS.labelsMax,
       maxCallArguments: 4,
     },
   })

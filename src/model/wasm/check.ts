@@ -1,5 +1,5 @@
 // The one question of an upload: are these bytes an acceptable module, and what is in it?
-import { LIMITS } from '../../base/limits.ts';
+import { MODULE_BOUNDS } from '../../base/limits/module.ts';
 import { moduleFault, type ModuleFault } from './fault.ts';
 import { importFault } from './imports.ts';
 import { parseModule } from './parser/parser.ts';
@@ -17,7 +17,7 @@ import { reportOf, type ModuleReport } from './report.ts';
 
 /**
  * `memoryPages` bounds the initial memory. `typeCheck` is a validator such as `WebAssembly.validate`; it sees
- * only bytes that passed everything else. `limits` replaces bounds of `LIMITS`.
+ * only bytes that passed everything else. `limits` replaces bounds of `MODULE_BOUNDS`.
  */
 type CheckOptions = {
   memoryPages: number;
@@ -36,7 +36,7 @@ export type CheckResult = { ok: true; report: ModuleReport } | { ok: false; erro
 
 /** Decodes, then applies the policy, then type-checks; the first fault is the answer. It never throws. */
 export function checkModule(bytes: Uint8Array, options: CheckOptions): CheckResult {
-  const limits: ModuleLimits = { ...LIMITS, ...options.limits };
+  const limits: ModuleLimits = { ...MODULE_BOUNDS, ...options.limits };
   const parsed = parseModule(bytes, { limits });
   if (!parsed.ok) return parsed;
   const { module } = parsed;

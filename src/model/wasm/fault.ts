@@ -3,7 +3,7 @@ import { MODULE_ERRORS, type ModuleErrorCode } from '../../base/errors.ts';
 
 /**
  * `offset` is the byte at fault, `import` and `export` the item at fault. Both carry the guest's own text:
- * valid UTF-8 of at most `LIMITS.wasmNameBytesMax` bytes, not cleaned. `message` is printable ASCII.
+ * valid UTF-8 of at most `MODULE_BOUNDS.nameBytesMax` bytes, not cleaned. `message` is printable ASCII.
  */
 export type ModuleFault = {
   code: ModuleErrorCode;

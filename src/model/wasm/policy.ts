@@ -53,7 +53,7 @@ export function memoryFault(module: ParsedModule, memoryPages: number): ModuleFa
 }
 
 export function tableFault(module: ParsedModule, limits: ModuleLimits): ModuleFault | undefined {
-  const limit = limits.wasmTableElementsMax;
+  const limit = limits.tableElementsMax;
   const large = module.tables.find(({ min }) => min > limit);
   if (large === undefined) return undefined;
   const detail = `It has ${large.min} elements; the limit is ${limit}.`;

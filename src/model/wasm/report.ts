@@ -1,6 +1,6 @@
 // What is recorded of an accepted module: its ABI, imports, exports and sizes.
 import { type Static, Type } from '@sinclair/typebox';
-import { LIMITS } from '../../base/limits.ts';
+import { MODULE_BOUNDS } from '../../base/limits/module.ts';
 import type { ModuleSection, ParsedModule } from './parser/parsed.ts';
 
 /** The export that gives the host memory for the inputs; `none`: the host adds a region of its own. */
@@ -14,12 +14,12 @@ export const Allocator = Type.Union([
 export type Allocator = Static<typeof Allocator>;
 
 const Count = Type.Integer({ minimum: 0 });
-const Name = Type.String({ maxLength: LIMITS.wasmNameBytesMax });
+const Name = Type.String({ maxLength: MODULE_BOUNDS.nameBytesMax });
 const Section = Type.Object({ name: Name, size_bytes: Count });
 
 /**
  * `functions` and `globals` count what the module defines, `exports` and `custom_sections` list the first
- * `LIMITS.wasmReportItemsMax`; names are the guest's own text. Each import stands once.
+ * `MODULE_BOUNDS.reportItemsMax`; names are the guest's own text. Each import stands once.
  */
 export const ModuleReport = Type.Object({
   abi: Type.Literal('handle'),
@@ -27,7 +27,7 @@ export const ModuleReport = Type.Object({
   allocator: Allocator,
   memory: Type.Object({ min_pages: Count, max_pages: Type.Union([Count, Type.Null()]) }),
   imports: Type.Array(Type.Object({ module: Name, name: Name })),
-  exports: Type.Array(Name, { maxItems: LIMITS.wasmReportItemsMax }),
+  exports: Type.Array(Name, { maxItems: MODULE_BOUNDS.reportItemsMax }),
   exports_count: Count,
   functions: Count,
   globals: Count,
@@ -38,7 +38,7 @@ export const ModuleReport = Type.Object({
   has_initialize: Type.Boolean(),
   size_bytes: Count,
   sections: Type.Array(Section),
-  custom_sections: Type.Array(Section, { maxItems: LIMITS.wasmReportItemsMax }),
+  custom_sections: Type.Array(Section, { maxItems: MODULE_BOUNDS.reportItemsMax }),
   custom_sections_count: Count,
 });
 export type ModuleReport = Static<typeof ModuleReport>;
@@ -47,7 +47,7 @@ export function reportOf(
   module: ParsedModule,
   facts: { sizeBytes: number; entrypoint: string; allocator: Allocator; hasInitialize: boolean },
 ): ModuleReport {
-  const shownMax = LIMITS.wasmReportItemsMax;
+  const shownMax = MODULE_BOUNDS.reportItemsMax;
   const memory = module.memories[0];
   const sized = (section: ModuleSection): Static<typeof Section> => {
     return { name: section.name, size_bytes: section.sizeBytes };

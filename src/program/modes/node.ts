@@ -5,7 +5,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import { randomFraction } from '../../base/id.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import type { Environment } from '../../config/inputs.ts';
@@ -142,7 +142,7 @@ export function nodeIdOfHost(): string {
   const name = hostname()
     .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
     .replace(/^[^A-Za-z0-9]+/, '')
-    .slice(0, LIMITS.nameLengthMax);
+    .slice(0, FUNCTION_BOUNDS.nameLengthMax);
   return name === '' ? 'edge' : name;
 }
 

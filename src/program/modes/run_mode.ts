@@ -1,6 +1,6 @@
 // `edge run`: one module behind a listener, without a control plane.
 import { join, resolve } from 'node:path';
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import { openHeapKeeper } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
@@ -71,7 +71,7 @@ async function told<T>(file: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
   } catch (failure) {
-    if (failure instanceof EdgeError) throw new CliFailure(failure.code, `${file}: ${failure.message}`);
+    if (failure instanceof CodedError) throw new CliFailure(failure.code, `${file}: ${failure.message}`);
     throw failure;
   }
 }

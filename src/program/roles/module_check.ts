@@ -2,7 +2,7 @@
 // for it.
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { LIMITS } from '../../base/limits.ts';
+import { CHECK_BOUNDS, CHECK_TUNING } from '../../base/limits/module.ts';
 import { type CheckResult, checkModule, type ModuleCheck } from '../../model/wasm/check.ts';
 import { moduleFault } from '../../model/wasm/fault.ts';
 import { childEnvironment } from '../embedded/runtime.ts';
@@ -22,15 +22,15 @@ export function checkHere(bytes: Uint8Array, { memoryPages, entrypoint }: Option
 }
 
 /**
- * `self` starts this program again. One child runs at a time, for `LIMITS.checkMs` at most: a module that
- * needs longer is `module_too_complex`. Callers are bounded by what lets them in.
+ * `self` starts this program again. One child runs at a time, for `CHECK_BOUNDS.checkMs` at most: a module
+ * that needs longer is `module_too_complex`. Whoever calls bounds the number of checks that wait.
  */
 export function createModuleCheck(options: { self: readonly string[]; checkMs?: number }): ModuleCheck {
-  const { self, checkMs = LIMITS.checkMs } = options;
+  const { self, checkMs = CHECK_BOUNDS.checkMs } = options;
   let last: Promise<unknown> = Promise.resolve();
   return (bytes, { memoryPages, entrypoint }) => {
     const asked = { memoryPages, entrypoint };
-    if (bytes.length <= LIMITS.checkInlineBytesMax) return Promise.resolve(checkHere(bytes, asked));
+    if (bytes.length <= CHECK_TUNING.inlineBytesMax) return Promise.resolve(checkHere(bytes, asked));
     const mine = last.then(() => checkInChild(bytes, { asked, self, checkMs }));
     last = mine.catch(() => undefined);
     return mine;
@@ -48,7 +48,7 @@ async function checkInChild(
     stderr: 'ignore',
     timeout: checkMs,
     killSignal: 'SIGKILL',
-    maxBuffer: LIMITS.checkAnswerBytesMax,
+    maxBuffer: CHECK_BOUNDS.answerBytesMax,
   });
   const answer = await new Response(child.stdout).text();
   const exitCode = await child.exited;

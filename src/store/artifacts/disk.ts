@@ -1,7 +1,7 @@
 // Artifacts as files named by their digest; whatever has its final name is whole and on the disk.
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EdgeError } from '../../base/errors.ts';
+import { CodedError } from '../../base/errors.ts';
 import type { ArtifactStore, ReceivedArtifact } from './artifacts.ts';
 
 const DIGEST = /^[0-9a-f]{64}$/;
@@ -57,11 +57,11 @@ async function writeStream(
     for await (const chunk of body ?? []) {
       sizeBytes += chunk.byteLength;
       if (sizeBytes > bytesMax)
-        throw new EdgeError('artifact_too_large', { details: { bytes_max: bytesMax } });
+        throw new CodedError('artifact_too_large', { details: { bytes_max: bytesMax } });
       hasher.update(chunk);
       await writeAll(file, chunk);
     }
-    if (sizeBytes === 0) throw new EdgeError('artifact_empty');
+    if (sizeBytes === 0) throw new CodedError('artifact_empty');
     await file.sync();
   } finally {
     await file.close();

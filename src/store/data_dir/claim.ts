@@ -2,7 +2,7 @@
 import { Database as Sqlite } from 'bun:sqlite';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { LIMITS } from '../../base/limits.ts';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
 
 /** What a directory is to a process; a control plane and a node may share one. */
 export type ClaimRole = 'control' | 'node';
@@ -20,7 +20,7 @@ export function claimDirectory(dir: string, role: ClaimRole): Claim | null {
   try {
     // Whoever can open it can lock it. By path, for the system drops a lock with any descriptor of its file.
     chmodSync(path, 0o600);
-    sqlite.run(`PRAGMA busy_timeout = ${LIMITS.claimMs}`);
+    sqlite.run(`PRAGMA busy_timeout = ${CONTROL_TUNING.claimMs}`);
     sqlite.run('BEGIN EXCLUSIVE');
     return { close: () => sqlite.close() };
   } catch (failure) {

@@ -6,7 +6,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSystemClock } from '../../../src/base/clock.ts';
-import { EdgeError } from '../../../src/base/errors.ts';
+import { CodedError } from '../../../src/base/errors.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { openCodeCache } from '../../../src/engine/code/cache.ts';
@@ -125,8 +125,8 @@ describe('Preparing with a compiler that is told what to do', () => {
     const preparer = await open();
     const failed = preparer.prepare({ artifact: HELLO, sha256: digestOf(new Uint8Array(1)), settings });
     const failure: unknown = await failed.catch((thrown: unknown) => thrown);
-    expect(failure).toBeInstanceOf(EdgeError);
-    expect((failure as EdgeError).code).toBe('artifact_unavailable');
+    expect(failure).toBeInstanceOf(CodedError);
+    expect((failure as CodedError).code).toBe('artifact_unavailable');
   });
 });
 

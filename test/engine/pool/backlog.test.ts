@@ -1,6 +1,6 @@
 // What a worker is given beside the request that it serves, and how it comes back when that one lasts.
 import { beforeEach, describe, expect, test } from 'bun:test';
-import { LIMITS } from '../../../src/base/limits.ts';
+import { POOL_TUNING } from '../../../src/base/limits/pool.ts';
 import { HOW } from '../../../src/engine/process/frames.ts';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import type { PoolLimits, VersionPool } from '../../../src/engine/pool/pool.ts';
@@ -258,7 +258,7 @@ describe('What waits behind a request that lasts', () => {
     for (let round = 0; round < 2; round += 1) invokeAll(pool, WORKER_SLOTS, 5_000);
     host.invoke(pool, '/waits', 5_000);
     host.sweep();
-    await host.clock.advance(LIMITS.queueMovesMs);
+    await host.clock.advance(POOL_TUNING.queueMovesMs);
     host.sweep();
     expect(host.ring.calls.filter((call) => call.startsWith('fork'))).toEqual(['fork 2:1']);
   });

@@ -1,6 +1,6 @@
 // The rules of a pool, with a clock turned by hand and workers that do as they are told.
 import { beforeEach, describe, expect, test } from 'bun:test';
-import { LIMITS } from '../../../src/base/limits.ts';
+import { POOL_BOUNDS, POOL_TUNING } from '../../../src/base/limits/pool.ts';
 import { HOW } from '../../../src/engine/process/frames.ts';
 import { SLOT } from '../../../src/engine/ring/results.ts';
 import { createPoolHost, type PoolHost } from './pool_host.ts';
@@ -63,12 +63,12 @@ describe('An invocation', () => {
     for (let count = 0; count < 8; count += 1) host.invoke(pool, `/${count}`, 10_000);
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 1, queued: 7 });
-    await host.clock.advance(LIMITS.queueMovesMs);
+    await host.clock.advance(POOL_TUNING.queueMovesMs);
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 2, starting: 1 });
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 2, starting: 1 });
-    await host.clock.advance(LIMITS.queueStandsMs - LIMITS.queueMovesMs);
+    await host.clock.advance(POOL_TUNING.queueStandsMs - POOL_TUNING.queueMovesMs);
     for (let look = 0; look < 3; look += 1) host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 2, starting: 1 });
     host.sweep();
@@ -84,7 +84,7 @@ describe('An invocation', () => {
     host.roster.drain();
     for (let count = 0; count < 40; count += 1) host.invoke(pool, `/${count}`, 10_000);
     for (let look = 0; look < 20; look += 1) {
-      await host.clock.advance(LIMITS.queueStandsMs);
+      await host.clock.advance(POOL_TUNING.queueStandsMs);
       host.ring.answer(0);
       host.sweep();
     }
@@ -217,7 +217,7 @@ describe('A version whose workers die at start', () => {
     expect(forks.length).toBeGreaterThan(4);
     expect(forks.length).toBeLessThan(12);
     for (const [index, gap] of gaps.slice(1).entries()) expect(gap).toBeGreaterThanOrEqual(gaps[index] ?? 0);
-    expect(Math.max(...gaps)).toBeLessThanOrEqual(LIMITS.workerRetryMsMax + 20);
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(POOL_TUNING.workerRetryMsMax + 20);
   });
 
   test('answers at once with the fault until the next try', async () => {
@@ -235,7 +235,7 @@ describe('A version whose workers die at start', () => {
   test('is killed when its start takes too long', async () => {
     const pool = host.openPool();
     const held = host.invoke(pool, '/', 60_000);
-    await host.clock.advance(LIMITS.workerStartMs);
+    await host.clock.advance(POOL_BOUNDS.workerStartMs);
     host.sweep();
     await host.settle();
     expect(held.outcome).toMatchObject({ kind: 'fault', code: 'execution_timeout' });
@@ -249,7 +249,7 @@ describe('Warming', () => {
     const pool = host.openPool();
     const warming = pool.warm(1);
     host.sweep();
-    await host.clock.advance(LIMITS.warmMs);
+    await host.clock.advance(POOL_BOUNDS.warmMs);
     host.sweep();
     expect(await warming).toMatchObject({ ok: false, code: 'worker_lost' });
   });

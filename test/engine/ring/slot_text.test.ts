@@ -4,7 +4,8 @@ import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { LIMITS } from '../../../src/base/limits.ts';
+import { FUNCTION_DEFAULTS } from '../../../src/base/limits/function.ts';
+import { REQUEST_BOUNDS } from '../../../src/base/limits/request.ts';
 import { decodeLogRecords } from '../../../src/engine/ring/log_records.ts';
 import { encodeRequestHead, type HeadLengths } from '../../../src/engine/ring/request_head.ts';
 import { createResponseHeadDecoder, decodeResponseHead } from '../../../src/engine/ring/response_head.ts';
@@ -77,7 +78,7 @@ describe('The head of an answer', () => {
     ['a header of the connection', 200, 'Transfer-Encoding: chunked\r\n'],
     ['status 199', 199, ''],
     ['status 600', 600, ''],
-    ['one header too many', 200, 'a: b\r\n'.repeat(LIMITS.responseHeadersCountMax + 1)],
+    ['one header too many', 200, 'a: b\r\n'.repeat(REQUEST_BOUNDS.responseHeadersCountMax + 1)],
   ])('is refused with %s', (_, status, text) => {
     expect(decodeResponseHead(status, text).ok).toBe(false);
   });
@@ -128,7 +129,7 @@ describe('The log records of a slot', () => {
   test('never throw, for any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-        expect(decodeLogRecords(bytes, 0).lines.length).toBeLessThanOrEqual(LIMITS.logLinesMax);
+        expect(decodeLogRecords(bytes, 0).lines.length).toBeLessThanOrEqual(REQUEST_BOUNDS.logLinesMax);
       }),
     );
   });
@@ -150,12 +151,12 @@ describe('The start block', () => {
     const view = new DataView(block.buffer);
     const words = Object.fromEntries(fields.map((name, index) => [name, view.getUint32(index * 4, true)]));
     expect(words).toMatchObject({
-      memory_pages: LIMITS.memoryPagesDefault,
+      memory_pages: FUNCTION_DEFAULTS.memoryPages,
       isolation: 1,
       max_reuse: 9,
       allocator: 4,
       memory_pages_min: 3,
-      response_cap: LIMITS.responseCapBytes,
+      response_cap: REQUEST_BOUNDS.responseCapBytes,
       entrypoint_len: 6,
       env_len: 9,
     });

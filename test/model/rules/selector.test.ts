@@ -1,6 +1,6 @@
 // Selectors: what they match, what they refuse, and that no expression can run away.
 import { describe, expect, test } from 'bun:test';
-import { LIMITS } from '../../../src/base/limits.ts';
+import { FUNCTION_BOUNDS } from '../../../src/base/limits/function.ts';
 import { compileSelector, type SelectorNode } from '../../../src/model/rules/selector.ts';
 
 const node: SelectorNode = {
@@ -86,8 +86,8 @@ describe('A bad selector', () => {
   });
 
   test('is refused by its length before it is read', () => {
-    const long = `region == '${'x'.repeat(LIMITS.selectorLengthMax)}'`;
-    expect(refusal(long)).toMatchObject({ start: LIMITS.selectorLengthMax, end: long.length });
+    const long = `region == '${'x'.repeat(FUNCTION_BOUNDS.selectorLengthMax)}'`;
+    expect(refusal(long)).toMatchObject({ start: FUNCTION_BOUNDS.selectorLengthMax, end: long.length });
   });
 
   test.each([

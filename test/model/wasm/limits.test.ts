@@ -1,6 +1,6 @@
 // The bounds on a module: each refuses one past its limit with its own code, and admits the limit itself.
 import { describe, expect, test } from 'bun:test';
-import { LIMITS } from '../../../src/base/limits.ts';
+import { MODULE_BOUNDS } from '../../../src/base/limits/module.ts';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import type { ModuleLimits } from '../../../src/model/wasm/parser/parsed.ts';
 import {
@@ -38,43 +38,35 @@ const functions = (count: number): Uint8Array<ArrayBuffer> =>
 type Bound = [limit: keyof ModuleLimits, code: string, build: (count: number) => Uint8Array<ArrayBuffer>];
 
 const BOUNDS: Bound[] = [
-  ['wasmFunctionsMax', 'too_many_functions', functions],
-  ['wasmTypesMax', 'too_many_items', (count) => moduleOf({ type: vector(times(count, () => HANDLE_TYPE)) })],
+  ['functionsMax', 'too_many_functions', functions],
+  ['typesMax', 'too_many_items', (count) => moduleOf({ type: vector(times(count, () => HANDLE_TYPE)) })],
   [
-    'wasmImportsMax',
+    'importsMax',
     'too_many_items',
     (count) => moduleOf({ import: vector(times(count, () => imported('env', 'f', [0, 0]))) }),
   ],
   [
-    'wasmExportsMax',
+    'exportsMax',
     'too_many_items',
     (count) => moduleOf({ export: vector(times(count, (at) => exported(`e${at}`, 0, 0))) }),
   ],
-  ['wasmGlobalsMax', 'too_many_items', (count) => moduleOf({ global: vector(times(count, () => global)) })],
-  ['wasmSegmentsMax', 'too_many_items', (count) => moduleOf({ data: vector(times(count, () => [1, 0])) })],
+  ['globalsMax', 'too_many_items', (count) => moduleOf({ global: vector(times(count, () => global)) })],
+  ['segmentsMax', 'too_many_items', (count) => moduleOf({ data: vector(times(count, () => [1, 0])) })],
+  ['segmentsMax', 'too_many_items', (count) => moduleOf({ element: vector(times(count, () => [1, 0, 0])) })],
   [
-    'wasmSegmentsMax',
-    'too_many_items',
-    (count) => moduleOf({ element: vector(times(count, () => [1, 0, 0])) }),
-  ],
-  [
-    'wasmTablesMax',
+    'tablesMax',
     'too_many_tables',
     (count) => moduleOf({ table: vector(times(count, () => [FUNCREF, 0, 0])) }),
   ],
-  ['wasmNestingMax', 'nesting_too_deep', (count) => moduleRunning(deep(count))],
+  ['nestingMax', 'nesting_too_deep', (count) => moduleRunning(deep(count))],
+  ['localsMax', 'too_many_locals', (count) => moduleOf({ code: vector([body(ZERO, [[count - 10, I32]])]) })],
   [
-    'wasmLocalsMax',
+    'localsTotalMax',
     'too_many_locals',
     (count) => moduleOf({ code: vector([body(ZERO, [[count - 10, I32]])]) }),
   ],
   [
-    'wasmLocalsTotalMax',
-    'too_many_locals',
-    (count) => moduleOf({ code: vector([body(ZERO, [[count - 10, I32]])]) }),
-  ],
-  [
-    'wasmParametersMax',
+    'parametersMax',
     'too_many_items',
     (count) =>
       moduleOf({
@@ -83,16 +75,12 @@ const BOUNDS: Bound[] = [
         code: vector([body([])]),
       }),
   ],
-  ['wasmNameBytesMax', 'name_too_long', (count) => moduleOf({}, custom('n'.repeat(count)))],
+  ['nameBytesMax', 'name_too_long', (count) => moduleOf({}, custom('n'.repeat(count)))],
+  ['customSectionsMax', 'too_many_items', (count) => moduleOf({}, times(count, () => custom('c')).flat())],
+  ['functionBytesMax', 'function_too_large', (count) => moduleRunning(repeated(count - 4, 0x01))],
+  ['blocksMax', 'too_many_items', (count) => moduleRunning(repeated(count, 0x02, 0x40, 0x0b))],
   [
-    'wasmCustomSectionsMax',
-    'too_many_items',
-    (count) => moduleOf({}, times(count, () => custom('c')).flat()),
-  ],
-  ['wasmFunctionBytesMax', 'function_too_large', (count) => moduleRunning(repeated(count - 4, 0x01))],
-  ['wasmBlocksMax', 'too_many_items', (count) => moduleRunning(repeated(count, 0x02, 0x40, 0x0b))],
-  [
-    'wasmElementItemsMax',
+    'elementItemsMax',
     'too_many_items',
     (count) =>
       moduleOf({
@@ -106,7 +94,7 @@ const BOUNDS: Bound[] = [
 
 describe('A module at a limit', () => {
   test.each(BOUNDS)('%s is admitted at it and refused past it as %s', (limit, code, build) => {
-    const limits = { wasmParametersMax: 10, [limit]: 20 };
+    const limits = { parametersMax: 10, [limit]: 20 };
     expect(codeOf(build(20), limits)).toBe('ok');
     expect(codeOf(build(21), limits)).toBe(code);
   });
@@ -152,8 +140,8 @@ describe('A small module that asks for much', () => {
 
   test('nesting of 100,000 blocks', () => {
     expect(codeOf(moduleRunning(deep(100_000)))).toBe('nesting_too_deep');
-    expect(codeOf(moduleRunning(deep(LIMITS.wasmNestingMax)))).toBe('ok');
-    expect(codeOf(moduleRunning(deep(LIMITS.wasmNestingMax + 1)))).toBe('nesting_too_deep');
+    expect(codeOf(moduleRunning(deep(MODULE_BOUNDS.nestingMax)))).toBe('ok');
+    expect(codeOf(moduleRunning(deep(MODULE_BOUNDS.nestingMax + 1)))).toBe('nesting_too_deep');
   });
 
   test.each([1, 2, 3, 6, 7, 9, 10, 11])('section %p that declares four billion items', (id) => {
@@ -197,13 +185,13 @@ describe('A small module that asks for much', () => {
         function: [1, 1],
         code: vector([body([0x00, ...repeated(count, ...instruction)])]),
       });
-    expect(codeOf(bytes(1), { wasmArityExcessMax: 100_000 })).toBe('ok');
-    expect(codeOf(bytes(1_000), { wasmArityExcessMax: 100_000 })).toBe('function_too_large');
+    expect(codeOf(bytes(1), { arityExcessMax: 100_000 })).toBe('ok');
+    expect(codeOf(bytes(1_000), { arityExcessMax: 100_000 })).toBe('function_too_large');
   });
 });
 
 test('The text of a name counts in bytes, not in characters', () => {
   expect(text('é')).toHaveLength(3);
-  expect(codeOf(moduleOf({}, custom('é'.repeat(10))), { wasmNameBytesMax: 19 })).toBe('name_too_long');
-  expect(codeOf(moduleOf({}, custom('é'.repeat(10))), { wasmNameBytesMax: 20 })).toBe('ok');
+  expect(codeOf(moduleOf({}, custom('é'.repeat(10))), { nameBytesMax: 19 })).toBe('name_too_long');
+  expect(codeOf(moduleOf({}, custom('é'.repeat(10))), { nameBytesMax: 20 })).toBe('ok');
 });

@@ -15,7 +15,7 @@ const NO_TYPES = new Uint8Array(0);
 
 /**
  * A checker's work and stack grow with the values that calls, blocks and branches move, and a two-byte call
- * can move a thousand. This many per instruction are free; the rest counts against `wasmArityExcessMax`.
+ * can move a thousand. This many per instruction are free; the rest counts against `arityExcessMax`.
  */
 const ARITY_FREE = 4;
 
@@ -42,7 +42,7 @@ export class BodyDecoder {
     this.#reader = context.reader;
     this.#module = context.module;
     this.#limits = context.limits;
-    this.#blocks = new BlockStack(context.reader, context.limits.wasmNestingMax);
+    this.#blocks = new BlockStack(context.reader, context.limits.nestingMax);
     this.#items = new ItemDecoder({ ...context, blocks: this.#blocks });
   }
 
@@ -57,7 +57,7 @@ export class BodyDecoder {
 
   #decodeLocals(parameters: Uint8Array): Uint8Array {
     const reader: ModuleReader = this.#reader;
-    const limit = this.#limits.wasmLocalsMax;
+    const limit = this.#limits.localsMax;
     const offset = reader.position;
     const groups = reader.count();
     const start = reader.position;
@@ -70,8 +70,8 @@ export class BodyDecoder {
     const count = parameters.length + declared;
     if (count > limit) reader.refuse('too_many_locals', `It has ${count}; the limit is ${limit}.`, offset);
     this.#localsTotal += count;
-    if (this.#localsTotal > this.#limits.wasmLocalsTotalMax) {
-      const bound = this.#limits.wasmLocalsTotalMax;
+    if (this.#localsTotal > this.#limits.localsTotalMax) {
+      const bound = this.#limits.localsTotalMax;
       reader.refuse('too_many_locals', `The functions together have more than ${bound}.`, offset);
     }
     reader.position = start;
@@ -186,8 +186,8 @@ export class BodyDecoder {
     const { params, results } = this.#blockType();
     if (opcode === OPCODE_IF) this.#blocks.pop(I32);
     this.#blocksTotal += 1;
-    if (this.#blocksTotal > this.#limits.wasmBlocksMax) {
-      this.#reader.refuse('too_many_items', `The limit is ${this.#limits.wasmBlocksMax} blocks.`);
+    if (this.#blocksTotal > this.#limits.blocksMax) {
+      this.#reader.refuse('too_many_items', `The limit is ${this.#limits.blocksMax} blocks.`);
     }
     this.#charge(params.length + results.length, ARITY_FREE);
     this.#blocks.open(opcode, params, results);
@@ -257,7 +257,7 @@ export class BodyDecoder {
   #charge(values: number, free: number): void {
     if (values <= free) return;
     this.#arityExcess += values - free;
-    if (this.#arityExcess > this.#limits.wasmArityExcessMax) {
+    if (this.#arityExcess > this.#limits.arityExcessMax) {
       this.#reader.refuse('function_too_large', 'Its calls, blocks and branches move too many values.');
     }
   }

@@ -1,10 +1,8 @@
 // What a decoded module is known to hold: the shapes that the decoder fills and the policy reads.
-import type { LIMITS } from '../../../base/limits.ts';
+import type { MODULE_BOUNDS } from '../../../base/limits/module.ts';
 
-/** The bounds of `LIMITS` that speak of modules. */
-export type ModuleLimits = {
-  readonly [Name in keyof typeof LIMITS as Name extends `wasm${string}` ? Name : never]: number;
-};
+/** The bounds that one check applies: those of `MODULE_BOUNDS`, or smaller ones. */
+export type ModuleLimits = { readonly [Name in keyof typeof MODULE_BOUNDS]: number };
 
 /** Value types as the binary format writes them; both arrays are views of the module's bytes. */
 export type Signature = { readonly params: Uint8Array; readonly results: Uint8Array };

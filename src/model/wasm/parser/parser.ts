@@ -1,6 +1,6 @@
 // Decodes a whole module in one pass: header, order and sizes of sections, and everything inside them.
 // Source: WebAssembly Core Specification 2.0, "Modules" of the binary format.
-import { LIMITS } from '../../../base/limits.ts';
+import { MODULE_BOUNDS } from '../../../base/limits/module.ts';
 import { BodyDecoder } from './body.ts';
 import { ModuleRefusal, moduleFault, type ModuleFault } from '../fault.ts';
 import { createParsedModule, type ModuleLimits, type ParsedModule } from './parsed.ts';
@@ -60,7 +60,7 @@ export function parseModule(
   const reader = new ModuleReader(bytes);
   try {
     decodeHeader(reader);
-    return { ok: true, module: new ModuleDecoder(reader, { ...LIMITS, ...options.limits }).decode() };
+    return { ok: true, module: new ModuleDecoder(reader, { ...MODULE_BOUNDS, ...options.limits }).decode() };
   } catch (failure) {
     if (failure instanceof ModuleRefusal) return { ok: false, error: failure.fault };
     throw failure;
@@ -128,10 +128,10 @@ class ModuleDecoder {
 
   #decodeCustom(offset: number, sizeBytes: number): void {
     const reader: ModuleReader = this.#reader;
-    const name = reader.name(this.#limits.wasmNameBytesMax);
+    const name = reader.name(this.#limits.nameBytesMax);
     this.#customs += 1;
-    if (this.#customs > this.#limits.wasmCustomSectionsMax) {
-      const limit = this.#limits.wasmCustomSectionsMax;
+    if (this.#customs > this.#limits.customSectionsMax) {
+      const limit = this.#limits.customSectionsMax;
       reader.refuse('too_many_items', `It has more than ${limit} custom sections.`, offset);
     }
     this.#module.sections.push({ name, custom: true, offset, sizeBytes });
@@ -187,7 +187,7 @@ class ModuleDecoder {
 
   #decodeBody(decoder: BodyDecoder, typeIndex: number): void {
     const reader: ModuleReader = this.#reader;
-    const limit = this.#limits.wasmFunctionBytesMax;
+    const limit = this.#limits.functionBytesMax;
     const start = reader.position;
     const sizeBytes = reader.u32();
     const signature = this.#module.types[typeIndex];

@@ -35,22 +35,22 @@ function checkSpaces(reader: ModuleReader, module: ParsedModule, limits: ModuleL
   if (module.memories.length > 1) {
     reader.refuse('unsupported_proposal', 'It has more than one memory (multi-memory).', offset);
   }
-  if (module.tables.length > limits.wasmTablesMax) {
-    reader.refuse('too_many_tables', `The limit is ${limits.wasmTablesMax}.`, offset);
+  if (module.tables.length > limits.tablesMax) {
+    reader.refuse('too_many_tables', `The limit is ${limits.tablesMax}.`, offset);
   }
 }
 
 export function decodeTypes(reader: ModuleReader, module: ParsedModule, limits: ModuleLimits): void {
-  const count = reader.count({ max: limits.wasmTypesMax, code: 'too_many_items', what: 'types' });
+  const count = reader.count({ max: limits.typesMax, code: 'too_many_items', what: 'types' });
   for (let index = 0; index < count; index += 1) module.types.push(decodeSignature(reader, limits));
 }
 
 export function decodeImports(reader: ModuleReader, module: ParsedModule, limits: ModuleLimits): void {
-  const count = reader.count({ max: limits.wasmImportsMax, code: 'too_many_items', what: 'imports' });
+  const count = reader.count({ max: limits.importsMax, code: 'too_many_items', what: 'imports' });
   for (let index = 0; index < count; index += 1) {
     const offset = reader.position;
-    const from = reader.name(limits.wasmNameBytesMax);
-    const name = reader.name(limits.wasmNameBytesMax);
+    const from = reader.name(limits.nameBytesMax);
+    const name = reader.name(limits.nameBytesMax);
     const kind = decodeKind(reader);
     const typeIndex = kind === 'function' ? decodeTypeIndex(reader, module) : -1;
     if (kind === 'function') module.functionTypes.push(typeIndex);
@@ -65,7 +65,7 @@ export function decodeImports(reader: ModuleReader, module: ParsedModule, limits
 }
 
 export function decodeFunctions(reader: ModuleReader, module: ParsedModule, limits: ModuleLimits): void {
-  const count = reader.count({ max: limits.wasmFunctionsMax, code: 'too_many_functions', what: 'functions' });
+  const count = reader.count({ max: limits.functionsMax, code: 'too_many_functions', what: 'functions' });
   for (let index = 0; index < count; index += 1) module.functionTypes.push(decodeTypeIndex(reader, module));
 }
 
@@ -88,7 +88,7 @@ export function decodeMemories(reader: ModuleReader, module: ParsedModule, limit
 }
 
 export function decodeGlobals(reader: ModuleReader, module: ParsedModule, limits: ModuleLimits): void {
-  const count = reader.count({ max: limits.wasmGlobalsMax, code: 'too_many_items', what: 'globals' });
+  const count = reader.count({ max: limits.globalsMax, code: 'too_many_items', what: 'globals' });
   for (let index = 0; index < count; index += 1) {
     const global = decodeGlobalType(reader);
     decodeConstant(reader, module);
@@ -97,11 +97,11 @@ export function decodeGlobals(reader: ModuleReader, module: ParsedModule, limits
 }
 
 export function decodeExports(reader: ModuleReader, module: ParsedModule, limits: ModuleLimits): void {
-  const count = reader.count({ max: limits.wasmExportsMax, code: 'too_many_items', what: 'exports' });
+  const count = reader.count({ max: limits.exportsMax, code: 'too_many_items', what: 'exports' });
   const names = new Set<string>();
   for (let position = 0; position < count; position += 1) {
     const offset = reader.position;
-    const name = reader.name(limits.wasmNameBytesMax);
+    const name = reader.name(limits.nameBytesMax);
     if (names.has(name)) reader.refuse('invalid_wasm', 'Two exports have the same name.', offset);
     names.add(name);
     const kind = decodeKind(reader);

@@ -10,13 +10,13 @@ const HAS_INDEX = 2;
 const HAS_EXPRESSIONS = 4;
 
 export function decodeElements(reader: ModuleReader, module: ParsedModule, limits: ModuleLimits): void {
-  const max = limits.wasmSegmentsMax;
+  const max = limits.segmentsMax;
   const segments = reader.count({ max, code: 'too_many_items', what: 'element segments' });
   let items = 0;
   for (let index = 0; index < segments; index += 1) {
     items += decodeElement(reader, module);
-    if (items > limits.wasmElementItemsMax) {
-      const bound = limits.wasmElementItemsMax;
+    if (items > limits.elementItemsMax) {
+      const bound = limits.elementItemsMax;
       reader.refuse('too_many_items', `Its element segments together have more than ${bound} elements.`);
     }
   }
@@ -56,7 +56,7 @@ export function decodeData(
   declared: number | null,
 ): void {
   const offset = reader.position;
-  const max = limits.wasmSegmentsMax;
+  const max = limits.segmentsMax;
   const segments = reader.count({ max, code: 'too_many_items', what: 'data segments' });
   if (declared !== null && declared !== segments) {
     reader.malformed('The data count section and the data section differ.', offset);

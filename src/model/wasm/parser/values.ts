@@ -55,7 +55,7 @@ export function decodeHeapType(reader: ModuleReader): number {
 }
 
 function decodeResultTypes(reader: ModuleReader, limits: ModuleLimits): Uint8Array {
-  const max = limits.wasmParametersMax;
+  const max = limits.parametersMax;
   const count = reader.count({ max, code: 'too_many_items', what: 'parameters or results' });
   const start = reader.position;
   for (let index = 0; index < count; index += 1) decodeValueType(reader);
