@@ -19,7 +19,7 @@ import { createControlApp } from './http/app.ts';
 import { createCalls } from './http/calls.ts';
 import { createDesiredStates } from './sync/desired_states.ts';
 import { startFleetLoop } from './sync/fleet_loop.ts';
-import { createGate } from './http/gate.ts';
+import { createGate } from '../base/concurrency.ts';
 import { createHeartbeats } from './sync/heartbeats.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { type ControlKeys, openKeys } from './auth/keys.ts';

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import * as fc from 'fast-check';
 import { createManualClock } from '../../src/base/clock.ts';
 import { createDesiredStates } from '../../src/control/sync/desired_states.ts';
-import { createGate, createTurn } from '../../src/control/http/gate.ts';
+import { createGate, createTurn } from '../../src/base/concurrency.ts';
 import { createNotifier } from '../../src/control/sync/notifier.ts';
 import { desiredDigest, desiredFor } from '../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';

@@ -10,7 +10,7 @@ import type { Store } from '../../store/store.ts';
 import type { Calls } from '../http/calls.ts';
 import type { DesiredStates } from '../sync/desired_states.ts';
 import { badFields } from '../http/failures.ts';
-import type { Gate } from '../http/gate.ts';
+import type { Gate } from '../../base/concurrency.ts';
 import type { Heartbeats } from '../sync/heartbeats.ts';
 import type { ControlKeys } from '../auth/keys.ts';
 import type { ProgressReader } from '../sync/progress.ts';

@@ -7,7 +7,7 @@ import type { ModuleReport } from '../../model/wasm/report.ts';
 import type { ArtifactStore, ReceivedArtifact } from '../../store/artifacts/artifacts.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionKey } from '../../store/versions.ts';
-import { createTurn } from '../http/gate.ts';
+import { createTurn } from '../../base/concurrency.ts';
 
 export type Publisher = {
   /**

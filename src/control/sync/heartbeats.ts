@@ -8,7 +8,7 @@ import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../../
 import type { SelectorNode } from '../../model/rules/selector.ts';
 import type { Store } from '../../store/store.ts';
 import type { DesiredStates } from './desired_states.ts';
-import type { Gate } from '../http/gate.ts';
+import type { Gate } from '../../base/concurrency.ts';
 import type { Notifier } from './notifier.ts';
 
 export type Heartbeats = {

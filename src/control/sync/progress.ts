@@ -5,7 +5,7 @@ import { type DeploymentTarget, isTargeted } from '../../model/rules/desired.ts'
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
 import type { Store } from '../../store/store.ts';
 import { type DesiredSnapshot, type DesiredStates, targetOf } from './desired_states.ts';
-import type { Gate } from '../http/gate.ts';
+import type { Gate } from '../../base/concurrency.ts';
 import type { Notifier } from './notifier.ts';
 
 export type ProgressReader = {

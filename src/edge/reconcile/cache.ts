@@ -10,7 +10,7 @@ import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import { Id, Semver } from '../../model/names.ts';
 import { openCacheIndex, type CacheIndex } from './cache_index.ts';
-import { syncFolder, TEMPORARY_PREFIX, readFileBounded, writeFileWhole } from './files.ts';
+import { syncFolder, TEMPORARY_PREFIX, readFileBounded, writeFileWhole } from '../../base/durable.ts';
 
 export type ArtifactRef = { functionId: string; version: string; sha256: string };
 

@@ -3,7 +3,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { DesiredFunction } from '../../model/protocol.ts';
-import { readBounded } from '../sync/bounded_read.ts';
+import { readBounded } from '../../base/streams.ts';
 import { digestOf } from './cache.ts';
 
 export type Fetch = (request: Request) => Promise<Response>;

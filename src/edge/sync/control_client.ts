@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { HeartbeatRequest, JoinRequest } from '../../model/protocol.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
-import { readBounded } from './bounded_read.ts';
+import { readBounded } from '../../base/streams.ts';
 import type { Fetch } from '../reconcile/pull.ts';
 
 export type HeartbeatReply =

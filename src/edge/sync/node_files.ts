@@ -7,7 +7,7 @@ import type { Log } from '../../base/log.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
 import type { Accepted } from './accept.ts';
 import { readAccepted } from './accept.ts';
-import { readFileBounded, writeFileWhole } from '../reconcile/files.ts';
+import { readFileBounded, writeFileWhole } from '../../base/durable.ts';
 
 /** The answer to the join: `node_token` is a secret. */
 export type Credentials = JoinAnswer;

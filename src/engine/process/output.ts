@@ -21,7 +21,7 @@ export async function firstLine(stream: ReadableStream<Uint8Array>): Promise<str
   }
 }
 
-/** Logs the first `ENGINE_BOUNDS.logLinesMax` lines that a process writes; reads the others and drops them. */
+/** Logs the first `ENGINE_BOUNDS.logLinesMax` lines that a process writes, and drops the others. */
 export async function logLines(stream: ReadableStream<Uint8Array>, log: Log): Promise<void> {
   const decoder = new TextDecoder();
   let rest = '';

@@ -1,5 +1,5 @@
 // A bound on how many of one kind of work run at once, and a queue of one.
-import { CodedError } from '../../base/errors.ts';
+import { CodedError } from './errors.ts';
 
 /** `enter` refuses `overloaded` at once where `max` are inside; nobody waits. */
 export type Gate = { readonly inside: number; enter<T>(work: () => Promise<T>): Promise<T> };
