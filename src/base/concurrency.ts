@@ -1,4 +1,4 @@
-// A bound on how many of one kind of work run at once, and a queue of one.
+// How many pieces of work run at once: a gate that refuses what is too much, and a queue of one at a time.
 import { CodedError } from './errors.ts';
 
 /** `enter` refuses `overloaded` at once where `max` are inside; nobody waits. */
@@ -22,10 +22,10 @@ export function createGate(options: { max: number }): Gate {
   };
 }
 
-/** Runs one piece of work after the other; whoever calls is bounded by a gate. */
-export type Turn = <T>(work: () => Promise<T>) => Promise<T>;
+/** Runs one piece of work after the other, in order, whatever became of the ones before. Callers bound it. */
+export type SerialQueue = <T>(work: () => Promise<T>) => Promise<T>;
 
-export function createTurn(): Turn {
+export function createSerialQueue(): SerialQueue {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {
     const mine = last.then(work, work);

@@ -1,33 +1,33 @@
-// Files that are whole or absent after a crash: written aside, flushed, renamed, and the folder flushed too.
+// Files that are whole or absent after a crash: written aside, flushed, renamed, the directory flushed.
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-/** Makes the names in a folder durable. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
 /** What a temporary name starts with, so that leftovers of a crash are told from files. */
 export const TEMPORARY_PREFIX = '.tmp-';
 
+/** Makes the names in a directory durable: a rename survives a loss of power only after this. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
 /**
- * Replaces `path` at once; a reader sees the old bytes or the new. The folder is made (0700) when it is
- * missing. `tag` names the temporary file and differs between writers of one folder.
+ * Replaces `path` at once: a reader sees the old bytes or the new. Makes the directory (0700) where it is
+ * missing. `tag` names the temporary file and must differ between writers of one directory.
  */
-export async function writeFileWhole(
+export async function writeDurably(
   path: string,
   bytes: Uint8Array | string,
   options: { mode: number; tag: string },
 ): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const temporary = join(folder, `${TEMPORARY_PREFIX}${options.tag}`);
+  const directory = dirname(path);
+  const temporary = join(directory, `${TEMPORARY_PREFIX}${options.tag}`);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
   await rm(temporary, { force: true });
   try {
     const file = await open(temporary, 'wx', options.mode);
@@ -42,25 +42,45 @@ export async function writeFileWhole(
     await rm(temporary, { force: true });
     throw failure;
   }
-  await syncFolder(folder);
+  await syncDirectory(directory);
 }
 
 /**
- * The bytes of a regular file of at most `bytesMax`; null when there is none. A symbolic link is not
- * followed.
+ * Gives a file that is written and flushed its name. Makes the directory (0700) where it is missing, and both
+ * it and its parent durable; `path` and `target` are on one file system.
+ */
+export async function moveDurably(path: string, target: string): Promise<void> {
+  const directory = dirname(target);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await rename(path, target);
+  await syncDirectory(directory);
+  await syncDirectory(dirname(directory));
+}
+
+/**
+ * The bytes of a regular file of at most `bytesMax`; null where there is none. Throws for anything else,
+ * symbolic links included; a FIFO does not make it wait.
  */
 export async function readFileBounded(path: string, bytesMax: number): Promise<Uint8Array | null> {
   let file;
   try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (failure) {
     if (failure instanceof Error && 'code' in failure && failure.code === 'ENOENT') return null;
     throw failure;
   }
   try {
     const facts = await file.stat();
-    if (!facts.isFile() || facts.size > bytesMax) throw new Error('not a regular file, or too large');
-    return new Uint8Array(await file.readFile());
+    if (!facts.isFile()) throw new Error('not a regular file');
+    if (facts.size > bytesMax) throw new Error(`larger than ${bytesMax} bytes`);
+    const bytes = new Uint8Array(new ArrayBuffer(facts.size));
+    let length = 0;
+    while (length < bytes.length) {
+      const { bytesRead } = await file.read(bytes, length, bytes.length - length, length);
+      if (bytesRead === 0) throw new Error('cut short while it was read');
+      length += bytesRead;
+    }
+    return bytes;
   } finally {
     await file.close();
   }

@@ -1,4 +1,5 @@
 // The kinds of settings: how the text of a flag or a variable becomes a value, and which bounds hold.
+import type { ListenAddress } from '../model/listen_address.ts';
 
 /** `expected` completes the sentence "--flag: …, not what was given". */
 export type Parsed<T> = { ok: true; value: T } | { ok: false; expected: string };
@@ -12,8 +13,6 @@ export type Kind<T> = {
   readonly repeats: boolean;
   parse(texts: readonly string[]): Parsed<T>;
 };
-
-export type Address = { host: string; port: number };
 
 /** One text, at most `lengthMax` characters, that fits `pattern` where one is given. */
 export function text(placeholder: string, options: { pattern?: string; bounds?: string } = {}): Kind<string> {
@@ -58,7 +57,7 @@ export function choice<const T extends string>(placeholder: string, choices: rea
  * `host:port`, `[v6]:port`, a port alone (this machine only) or `:port` (every interface). Port 0: any free
  * one.
  */
-export function address(placeholder: string): Kind<Address> {
+export function address(placeholder: string): Kind<ListenAddress> {
   return single(placeholder, 'HOST:PORT, :PORT or PORT', (given) => {
     const match =
       /^(?:(?<host>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])?(?<colon>:))?(?<port>\d{1,5})$/.exec(given);
@@ -71,7 +70,7 @@ export function address(placeholder: string): Kind<Address> {
 }
 
 /** The address as it stands in a URL. */
-export function formatAddress(value: Address): string {
+export function formatAddress(value: ListenAddress): string {
   return `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`;
 }
 

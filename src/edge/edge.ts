@@ -11,7 +11,8 @@ import type { Metrics } from '../base/metrics.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Labels } from '../model/names.ts';
 import { startAgent, type Agent } from './sync/sync.ts';
-import { openPublicListener, type Address, type Listener } from './serve/listener.ts';
+import type { ListenAddress } from '../model/listen_address.ts';
+import { openPublicListener, type Listener } from './serve/listener.ts';
 import { openCache, type Cache } from './reconcile/cache.ts';
 import { CacheInUse } from './reconcile/cache_index.ts';
 import { createControlClient } from './sync/control_client.ts';
@@ -37,8 +38,8 @@ export type EdgeConfig = FrontLimits & {
   cacheDir: string;
   cacheBytesMax: number;
   cacheEntriesMax: number;
-  listen: Address;
-  metricsListen: Address;
+  listen: ListenAddress;
+  metricsListen: ListenAddress;
   cpUrl: string;
   /** Needed at the first start only. */
   joinToken: string | null;

@@ -8,7 +8,8 @@ import type { Metrics } from '../base/metrics.ts';
 import type { Engine, Pool } from '../engine/engine.ts';
 import type { VersionSettings } from '../model/function.ts';
 import { createQuota } from '../model/rules/quota.ts';
-import { openPublicListener, type Address, type Listener } from './serve/listener.ts';
+import type { ListenAddress } from '../model/listen_address.ts';
+import { openPublicListener, type Listener } from './serve/listener.ts';
 import { digestOf } from './reconcile/cache.ts';
 import { createEdgeFigures } from './figures/figures.ts';
 import { createFront, type FrontLimits } from './serve/serve.ts';
@@ -22,9 +23,9 @@ export type SingleRunnerOptions = {
   settings: VersionSettings;
   /** Stays the caller's, who closes it after the runner. */
   engine: Engine;
-  listen: Address;
+  listen: ListenAddress;
   /** Null: no figures. */
-  metricsListen: Address | null;
+  metricsListen: ListenAddress | null;
   limits: FrontLimits;
   accessLog: AccessLog;
   drainMs: number;

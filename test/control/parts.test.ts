@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import * as fc from 'fast-check';
 import { createManualClock } from '../../src/base/clock.ts';
 import { createDesiredStates } from '../../src/control/sync/desired_states.ts';
-import { createGate, createTurn } from '../../src/base/concurrency.ts';
+import { createGate, createSerialQueue } from '../../src/base/concurrency.ts';
 import { createNotifier } from '../../src/control/sync/notifier.ts';
 import { desiredDigest, desiredFor } from '../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
@@ -169,7 +169,7 @@ describe('A gate', () => {
 });
 
 test('Turns run one after the other, and a failed one does not stop the next', async () => {
-  const turn = createTurn();
+  const turn = createSerialQueue();
   const order: string[] = [];
   const work = (name: string) => async (): Promise<void> => {
     order.push(`${name} begins`);

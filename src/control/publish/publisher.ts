@@ -7,7 +7,7 @@ import type { ModuleReport } from '../../model/wasm/report.ts';
 import type { ArtifactStore, ReceivedArtifact } from '../../store/artifacts/artifacts.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionKey } from '../../store/versions.ts';
-import { createTurn } from '../../base/concurrency.ts';
+import { createSerialQueue } from '../../base/concurrency.ts';
 
 export type Publisher = {
   /**
@@ -34,8 +34,8 @@ export function createPublisher(options: {
   checkModule: ModuleCheck;
 }): Publisher {
   const { store, artifacts, checkModule } = options;
-  const turn = createTurn();
-  const checkTurn = createTurn();
+  const turn = createSerialQueue();
+  const checkTurn = createSerialQueue();
   const settle = async (
     key: VersionKey,
     received: ReceivedArtifact,

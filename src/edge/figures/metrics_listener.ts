@@ -1,11 +1,12 @@
 // The metrics listener, on a port of its own: figures, liveness and readiness.
 import { errorResponse } from '../../base/errors.ts';
 import type { Metrics } from '../../base/metrics.ts';
-import type { Address, Listener } from '../serve/listener.ts';
+import type { ListenAddress } from '../../model/listen_address.ts';
+import type { Listener } from '../serve/listener.ts';
 
 /** `isReady`: the node has applied a desired state (or loaded the last one) and its engine takes work. */
 export function openMetricsListener(options: {
-  listen: Address;
+  listen: ListenAddress;
   metrics: Metrics;
   isReady: () => boolean;
 }): Listener {

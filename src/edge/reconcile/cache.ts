@@ -10,7 +10,7 @@ import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import { Id, Semver } from '../../model/names.ts';
 import { openCacheIndex, type CacheIndex } from './cache_index.ts';
-import { syncFolder, TEMPORARY_PREFIX, readFileBounded, writeFileWhole } from '../../base/durable.ts';
+import { syncDirectory, TEMPORARY_PREFIX, readFileBounded, writeDurably } from '../../base/durable.ts';
 
 export type ArtifactRef = { functionId: string; version: string; sha256: string };
 
@@ -144,8 +144,8 @@ class FolderCache implements Cache {
     this.#forget(ref.functionId, ref.version);
     if (!(await this.#makeRoom(bytes.byteLength))) return 'no_room';
     const tag = Buffer.from(random(8)).toString('hex');
-    await writeFileWhole(path, bytes, { mode: 0o600, tag });
-    await syncFolder(dir);
+    await writeDurably(path, bytes, { mode: 0o600, tag });
+    await syncDirectory(dir);
     this.#index.put({
       function_id: ref.functionId,
       version: ref.version,

@@ -3,7 +3,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { DesiredFunction } from '../../model/protocol.ts';
-import { readBounded } from '../../base/streams.ts';
+import { readStream } from '../../base/streams.ts';
 import { digestOf } from './cache.ts';
 
 export type Fetch = (request: Request) => Promise<Response>;
@@ -72,7 +72,7 @@ async function download(
       message: `the artifact was answered with status ${response.status}`,
     };
   }
-  const bytes = await readBounded(response, wanted.size_bytes);
+  const bytes = await readStream(response.body, wanted.size_bytes);
   if (bytes === null) return refused(`the artifact is larger than ${wanted.size_bytes} bytes`);
   if (bytes.byteLength !== wanted.size_bytes) {
     return refused(`the artifact has ${bytes.byteLength} bytes instead of ${wanted.size_bytes}`);

@@ -1,5 +1,6 @@
 // Request bodies: read whole, bounded in size, in time, and in the bytes that all of them hold together.
 import type { Clock } from '../../base/clock.ts';
+import { joinChunks } from '../../base/streams.ts';
 
 export type BodyOutcome =
   | { ok: true; body: Uint8Array }
@@ -19,18 +20,6 @@ export type Bodies = {
   release(body: Uint8Array): void;
   heldBytes(): number;
 };
-
-function join(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const only = chunks[0];
-  if (chunks.length === 1 && only !== undefined) return only;
-  const joined = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    joined.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return joined;
-}
 
 export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bodies {
   const { clock, limits } = options;
@@ -59,7 +48,7 @@ export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bod
           held -= length;
           return { ok: false, code: 'request_timeout' };
         }
-        if (done) return { ok: true, body: join(chunks, length) };
+        if (done) return { ok: true, body: joinChunks(chunks, length) };
         length += value.byteLength;
         held += value.byteLength;
         if (length > limits.requestBytesMax) return fail('request_too_large');

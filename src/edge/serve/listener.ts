@@ -3,9 +3,8 @@ import type { Clock } from '../../base/clock.ts';
 import { errorResponse } from '../../base/errors.ts';
 import { REQUEST_BOUNDS, REQUEST_TUNING } from '../../base/limits/request.ts';
 import type { Log } from '../../base/log.ts';
+import type { ListenAddress } from '../../model/listen_address.ts';
 import type { Ingress } from './ingress.ts';
-
-export type Address = { host: string; port: number };
 
 export type Listener = {
   readonly port: number;
@@ -22,7 +21,7 @@ export type Listener = {
  * of their own.
  */
 export function openPublicListener(options: {
-  listen: Address;
+  listen: ListenAddress;
   ingress: Ingress;
   clock: Clock;
   log: Log;

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { HeartbeatRequest, JoinRequest } from '../../model/protocol.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
-import { readBounded } from '../../base/streams.ts';
+import { readStream } from '../../base/streams.ts';
 import type { Fetch } from '../reconcile/pull.ts';
 
 export type HeartbeatReply =
@@ -69,7 +69,7 @@ export function createControlClient(options: {
       const call = { path: '/api/v1/nodes/join', token, body, lastsMs: SYNC_BOUNDS.controlRequestMs, signal };
       const answer: unknown = await post(call, async (response): Promise<unknown> => {
         if (response.status !== 200 && response.status !== 201) throw new Error(`status ${response.status}`);
-        const bytes = await readBounded(response, JOIN_BYTES_MAX);
+        const bytes = await readStream(response.body, JOIN_BYTES_MAX);
         return bytes === null ? null : JSON.parse(Buffer.from(bytes).toString('utf8'));
       });
       if (!joinCheck.Check(answer)) throw new Error('the answer to the join is not well formed');
@@ -83,7 +83,7 @@ export function createControlClient(options: {
           await response.body?.cancel();
           return { kind: 'rejected', status: response.status } as const;
         }
-        const bytes = await readBounded(response, SYNC_BOUNDS.answerBytesMax);
+        const bytes = await readStream(response.body, SYNC_BOUNDS.answerBytesMax);
         if (bytes === null) throw new Error('the answer of the control plane is too large');
         return { kind: 'answered', bytes, signature: response.headers.get('x-edge-signature') } as const;
       });

@@ -7,7 +7,7 @@ import type { Log } from '../../base/log.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
 import type { Accepted } from './accept.ts';
 import { readAccepted } from './accept.ts';
-import { readFileBounded, writeFileWhole } from '../../base/durable.ts';
+import { readFileBounded, writeDurably } from '../../base/durable.ts';
 
 /** The answer to the join: `node_token` is a secret. */
 export type Credentials = JoinAnswer;
@@ -34,7 +34,7 @@ export function openNodeFiles(options: { dataDir: string; random: RandomBytes; l
   const credentialsPath = join(dataDir, 'node.json');
   const desiredPath = join(dataDir, 'desired.json');
   const store = (path: string, value: unknown): Promise<void> =>
-    writeFileWhole(path, JSON.stringify(value), { mode: 0o600, tag: Buffer.from(random(8)).toString('hex') });
+    writeDurably(path, JSON.stringify(value), { mode: 0o600, tag: Buffer.from(random(8)).toString('hex') });
   return {
     async loadCredentials() {
       const bytes = await readFileBounded(credentialsPath, CREDENTIALS_BYTES_MAX);

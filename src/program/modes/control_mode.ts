@@ -8,11 +8,11 @@ import { openHeapKeeper } from '../../base/heap.ts';
 import { createMetrics, type Metrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { profilePath, writeProfile } from '../../cli/profile.ts';
-import type { Address } from '../../config/kinds.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { type Control, createControl } from '../../control/control.ts';
 import { listenControl } from '../../control/http/listen.ts';
 import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
+import type { ListenAddress } from '../../model/listen_address.ts';
 import type { Migration } from '../../store/sqlite/migrate.ts';
 import type { Context } from './context.ts';
 import { binding, claim, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';
@@ -30,7 +30,7 @@ export type ControlPlane = {
 
 /** What is opened is closed by `closing`, in reverse order. */
 export async function openControlPlane(options: {
-  settings: { dataDir: string; cpListen: Address; cpPublicUrl: string | null };
+  settings: { dataDir: string; cpListen: ListenAddress; cpPublicUrl: string | null };
   context: Context;
   log: Log;
   metrics: Metrics;

@@ -1,7 +1,8 @@
 // How long a server lives, how its start fails, and what is common to everything that listens.
 import { createLog, type Log, type LogLevel } from '../../base/log.ts';
 import { CliFailure } from '../../cli/failure.ts';
-import { type Address, formatAddress } from '../../config/kinds.ts';
+import { formatAddress } from '../../config/kinds.ts';
+import type { ListenAddress } from '../../model/listen_address.ts';
 import { claimDirectory, type ClaimRole } from '../../store/data_dir/claim.ts';
 import type { Context } from './context.ts';
 
@@ -31,7 +32,7 @@ export function openLog(context: Context, options: { level: LogLevel | null; isQ
 }
 
 /** Where a server listens, and the flag that says so. */
-export type Place = { flag: string; address: Address };
+export type Place = { flag: string; address: ListenAddress };
 
 /** Runs what opens sockets; a port in use becomes one sentence that names it and the flag. */
 export async function binding<T>(places: readonly Place[], open: () => T | Promise<T>): Promise<T> {
@@ -68,7 +69,7 @@ function portFailure(failure: unknown, places: readonly Place[]): CliFailure | n
 }
 
 /** The address under which this machine reaches a listener: of every interface, the loopback one. */
-export function reachable(address: Address, port: number): string {
+export function reachable(address: ListenAddress, port: number): string {
   const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
   return `http://${formatAddress({ host, port })}`;
 }
