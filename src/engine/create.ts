@@ -1,6 +1,4 @@
-// Wires the engine: the native library, the engine process, the roster of workers, the compiler, the sweep.
-import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+// Wires the engine: the ring library, the engine process, the pools, and the code that workers load.
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/errors.ts';
 import type { RandomBytes } from '../base/id.ts';
@@ -9,21 +7,13 @@ import { POOL_DEFAULTS } from '../base/limits/pool.ts';
 import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
-import { openCodeCache } from './code/cache.ts';
-import { type Compiler, createCompiler } from './code/compile.ts';
-import { readCpuFeatures } from './code/cpu.ts';
+import type { Allocator } from '../model/wasm/report.ts';
+import { openCodeStore } from './code/code.ts';
 import type { Code, Engine } from './engine.ts';
-import { startEngineProcess } from './process/engine_process.ts';
-import { EVENT } from './process/frames.ts';
+import { createPools } from './pool/pool.ts';
+import { superviseEngine } from './process/process.ts';
 import { geometryOf } from './ring/geometry.ts';
-import { openNodeKey } from './code/node_key.ts';
-import { type PoolLimits, VersionPool } from './pool/pool.ts';
-import { createPreparer, type Prepared } from './code/code.ts';
-import { openRingLibrary, type RingLibrary, type SealedMemory } from './ring/library.ts';
-import { Roster } from './pool/roster.ts';
-import { encodeStartBlock } from './pool/start_block.ts';
-import { createSweep, type Sweep } from './pool/sweep.ts';
-import { createZygote, type Zygote } from './process/process.ts';
+import { openRingLibrary } from './ring/ring.ts';
 
 /** Each has its default in `base/limits/`; `workers` is the number of workers of the node. */
 export type EngineLimits = {
@@ -66,114 +56,74 @@ const DEFAULTS: EngineLimits = {
   compiledBytesMax: COMPILE_DEFAULTS.cacheBytesMax,
 };
 
-/** While some of the workers run, the others have answered and wait for the edge. */
-const WORKERS_PER_PROCESSOR = 3;
+/** What a pool needs of code that this engine prepared. */
+type CodeFacts = { fd: number; allocator: Allocator; memoryPagesMin: number };
 
-type Core = {
-  roster: Roster;
-  pools: Set<VersionPool>;
-  sweep: Sweep;
-  compiler: Compiler;
-  zygote: Zygote;
-  library: RingLibrary;
-};
-
-/** The parts that hear from the engine process, and the engine process. */
-function createCore(options: EngineOptions, limits: EngineLimits, workDir: string): Core {
-  const { clock, command, libraryDir, log, random } = options;
-  const library = openRingLibrary(libraryDir);
-  const geometry = geometryOf(limits);
-  const roster = new Roster({ workers: limits.workers, clock, log });
-  const pools = new Set<VersionPool>();
-  const sweep = createSweep({ clock, roster, pools, workerIdleMs: limits.workerIdleMs });
-  const seal = (bytes: Uint8Array): SealedMemory => library.seal(bytes);
-  const compiler = createCompiler({ ready: () => zygote.ready(), seal, workDir, clock });
-  const zygote = createZygote({
-    start: (handlers) => startEngineProcess({ library, libraryDir, command, geometry, clock, log, handlers }),
-    ...{ clock, log, random },
-    opened(ring) {
-      roster.attach(ring);
-      sweep.stir();
-    },
-    lost() {
-      roster.detach();
-      compiler.onLost();
-      sweep.stir();
-    },
-    event(event) {
-      if (event.kind === EVENT.compiled) compiler.onEvent(event);
-      else roster.onEvent(event);
-    },
-    wake: () => roster.drain(),
-  });
-  return { roster, pools, sweep, compiler, zygote, library };
-}
-
-/**
- * The engine process is being started when this resolves; `ready` waits for it. The caller closes the engine.
- */
+/** The engine process is starting when this resolves; `ready` waits for it. The caller closes the engine. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const { cacheDir, check, clock, dataDir, log, random, randomBytes } = options;
+  const { cacheDir, check, clock, command, dataDir, libraryDir, log, random, randomBytes } = options;
   const limits: EngineLimits = { ...DEFAULTS, ...options.limits };
-  const workDir = join(cacheDir, 'compiled');
-  const cache = await openCodeCache({
-    dir: workDir,
-    key: await openNodeKey({ dataDir, randomBytes }),
+  const library = openRingLibrary(libraryDir);
+  const pools = createPools({ limits, clock, log, random });
+  const code = await openCodeStore({
+    cacheDir,
+    dataDir,
     bytesMax: limits.compiledBytesMax,
-    nowMs: () => clock.nowMs(),
+    check,
+    library,
+    ready: () => supervisor.ready(),
+    clock,
+    log,
     randomBytes,
   });
-  const cpuFeatures = await readCpuFeatures();
-  const { compiler, library, pools, roster, sweep, zygote } = createCore(options, limits, workDir);
-  const ready = (): ReturnType<Zygote['ready']> => zygote.ready();
-  const preparer = createPreparer({ cache, check, compiler, library, cpuFeatures, ready, clock, log });
-  const prepared = new WeakMap<Code, Prepared>();
+  const supervisor = superviseEngine({
+    library,
+    libraryDir,
+    command,
+    geometry: geometryOf(limits),
+    clock,
+    log,
+    random,
+    handlers: {
+      opened: (ring) => pools.attach(ring),
+      lost() {
+        pools.detach();
+        code.lost();
+      },
+      started: (worker) => pools.started(worker),
+      exited: (worker) => pools.exited(worker),
+      compiled: (compile) => code.compiled(compile),
+      wake: () => pools.drain(),
+    },
+  });
+  const prepared = new WeakMap<Code, CodeFacts>();
   return {
     async prepare(input) {
-      const outcome = await preparer.prepare(input);
+      const outcome = await code.prepare(input);
       if (!outcome.ok) return { ok: false, code: outcome.error.code, message: outcome.error.message };
-      prepared.set(outcome.prepared.code, outcome.prepared);
+      const { fd, report } = outcome.prepared;
+      const { allocator, memory } = report;
+      prepared.set(outcome.prepared.code, { fd, allocator, memoryPagesMin: memory.min_pages });
       return { ok: true, code: outcome.prepared.code };
     },
-    openPool({ ref, code, settings }) {
-      const found = prepared.get(code);
-      if (found === undefined)
+    openPool({ ref, code: held, settings }) {
+      const facts = prepared.get(held);
+      if (facts === undefined)
         throw new CodedError('internal', { message: 'This engine did not prepare this code.' });
-      const pool = new VersionPool({
-        ref,
-        settings,
-        codeFd: found.fd,
-        startBlock: encodeStartBlock(settings, found.facts),
-        limits: poolLimitsOf(limits),
-        ...{ roster, clock, log, random },
-        stir: () => sweep.stir(),
-        closed: (closed) => void pools.delete(closed),
-      });
-      pools.add(pool);
-      return pool;
+      return pools.open({ ref, settings, codeFd: facts.fd, facts });
     },
     stats: () => ({
-      ...roster.stats(),
-      restarts: zygote.restarts(),
-      enginePid: zygote.pid(),
-      compile: { ...compiler.stats(), ...preparer.stats() },
+      ...pools.counts(),
+      restarts: supervisor.restarts(),
+      enginePid: supervisor.pid(),
+      compile: code.counts(),
     }),
     async ready() {
-      await zygote.ready();
+      await supervisor.ready();
     },
     async close() {
-      await Promise.all([...pools].map((pool) => pool.close({ graceMs: 0 })));
-      await zygote.close();
-      sweep.close();
+      await pools.close();
+      await supervisor.close();
     },
-  };
-}
-
-function poolLimitsOf(limits: EngineLimits): PoolLimits {
-  return {
-    workersMin: limits.poolWorkersMin,
-    workersMax: Math.min(limits.poolWorkersMax, limits.workers),
-    queueLengthMax: limits.queueLengthMax,
-    workersBusy: availableParallelism() * WORKERS_PER_PROCESSOR,
   };
 }

@@ -10,6 +10,9 @@ export type InvocationRequest = {
   body: Uint8Array | null;
 };
 
+/** How a guest ended a request or its own start; `detail` is for the log, a client gets the code alone. */
+export type GuestFault = { code: GuestErrorCode; detail: string | null };
+
 /** A line that a guest wrote with `log` (levels 0 trace to 4 error) or to stdout and stderr. */
 export type GuestLogLine = { level: number; text: string };
 

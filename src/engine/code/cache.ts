@@ -1,35 +1,31 @@
-// Compiled files on disk, authenticated with the key of the node: what was changed by anybody is not loaded.
+// Compiled files on disk, authenticated with the key of the node: a changed file is never loaded.
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
+import { readFileBounded, TEMPORARY_PREFIX, writeDurably } from '../../base/durable.ts';
 import type { RandomBytes } from '../../base/id.ts';
+import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
 
 export type Execution = 'aot' | 'interpreter';
 export type CachedCode = { execution: Execution; code: Uint8Array };
 
 /** `name` is a key of `codeName`; nothing else reaches the file system. */
 export type CodeCache = {
-  readonly dir: string;
-  /** The code of `name`, or null; a file that is not what this node wrote under that name is deleted. */
+  /** The code of `name`, or null; a file that this node did not write under that name is deleted. */
   get(name: string): Promise<CachedCode | null>;
-  /** Atomic: temporary name, sync, rename. The oldest files go when the bound is passed. */
+  /** Durable. The files that were used longest ago go when the bound is passed. */
   put(name: string, entry: CachedCode): Promise<void>;
 };
 
-/** The layout of the file and of what is compiled; another number is another name. */
+/** Version of the file's layout and of what is compiled: part of every name. */
 const FORMAT = 1;
 const HEAD_BYTES = 16;
 const TAG_BYTES = 32;
 const MAGIC = Buffer.from('edgecode');
 const EXECUTIONS: readonly Execution[] = ['aot', 'interpreter'];
 const SUFFIX = '.bin';
-const TEMPORARY = '.tmp-';
 
-/**
- * What decides whether two compiled files are the same: the module and everything that the compiler looks at.
- */
+/** A digest of the module and of everything else that decides what the compiler makes of it. */
 export function codeName(facts: {
   digest: string;
   wasmedgeVersion: string;
@@ -53,9 +49,7 @@ export function sealFile(key: Uint8Array, name: string, entry: CachedCode): Uint
   return file;
 }
 
-/**
- * Null when the bytes are not what `sealFile` made of this name with this key. `code` is a view of `file`.
- */
+/** Null unless `sealFile` made the bytes for this name with this key. `code` is a view of `file`. */
 export function openFile(key: Uint8Array, name: string, file: Uint8Array): CachedCode | null {
   const end = file.length - TAG_BYTES;
   if (end < HEAD_BYTES || !timingSafeEqual(tagOf(key, name, file.subarray(0, end)), file.subarray(end)))
@@ -94,7 +88,7 @@ export async function openCodeCache(options: {
   const { dir, key, bytesMax, nowMs, randomBytes } = options;
   await mkdir(dir, { recursive: true, mode: 0o700 });
   for (const name of await readdir(dir)) {
-    if (name.startsWith(TEMPORARY)) await rm(join(dir, name), { recursive: true, force: true });
+    if (name.startsWith(TEMPORARY_PREFIX)) await rm(join(dir, name), { recursive: true, force: true });
   }
   const pathOf = (name: string): string => join(dir, `${name}${SUFFIX}`);
   const evict = async (): Promise<void> => {
@@ -107,10 +101,10 @@ export async function openCodeCache(options: {
     for (const name of evictionsOf(files, bytesMax)) await rm(join(dir, name), { force: true });
   };
   return {
-    dir,
     async get(name) {
       const path = pathOf(name);
-      const file = await readBounded(path, COMPILE_BOUNDS.fileBytesMax + HEAD_BYTES + TAG_BYTES);
+      const bytesMax = COMPILE_BOUNDS.fileBytesMax + HEAD_BYTES + TAG_BYTES;
+      const file = await readFileBounded(path, bytesMax).catch(() => null);
       if (file === null) return null;
       const entry = openFile(key, name, file);
       if (entry === null) await rm(path, { force: true });
@@ -118,41 +112,9 @@ export async function openCodeCache(options: {
       return entry;
     },
     async put(name, entry) {
-      const temporary = join(dir, `${TEMPORARY}${Buffer.from(randomBytes(8)).toString('hex')}`);
-      try {
-        const file = await open(temporary, 'wx', 0o600);
-        try {
-          await file.writeFile(sealFile(key, name, entry));
-          await file.sync();
-        } finally {
-          await file.close();
-        }
-        await rename(temporary, pathOf(name));
-      } catch (failure) {
-        await rm(temporary, { force: true });
-        throw failure;
-      }
+      const tag = Buffer.from(randomBytes(8)).toString('hex');
+      await writeDurably(pathOf(name), sealFile(key, name, entry), { mode: 0o600, tag });
       await evict();
     },
   };
-}
-
-/** The bytes of a regular file; null when it is missing, no regular file, or larger than `bytesMax`. */
-export async function readBounded(path: string, bytesMax: number): Promise<Uint8Array | null> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(() => null);
-  if (file === null) return null;
-  try {
-    const found = await file.stat();
-    if (!found.isFile() || found.size > bytesMax) return null;
-    const bytes = new Uint8Array(new ArrayBuffer(found.size));
-    let at = 0;
-    while (at < bytes.length) {
-      const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);
-      if (bytesRead === 0) return null;
-      at += bytesRead;
-    }
-    return bytes;
-  } finally {
-    await file.close();
-  }
 }

@@ -1,118 +1,55 @@
-// From an artifact to sealed code: verify, check again, strip, then the cached file of this node or a
-// compile.
+// Code that workers can load, from artifacts: what compiles it, and the files that are kept of it.
+import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
-import { CodedError } from '../../base/errors.ts';
+import type { RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
-import type { VersionSettings } from '../../model/function.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
-import type { ModuleFault } from '../../model/wasm/fault.ts';
-import type { ModuleReport } from '../../model/wasm/report.ts';
-import { stripCustomSections } from '../../model/wasm/strip.ts';
-import { type CachedCode, type CodeCache, codeName } from './cache.ts';
-import type { CompileOutcome, Compiler } from './compile.ts';
-import type { Code } from '../engine.ts';
-import type { RingLibrary } from '../ring/library.ts';
-import type { ModuleFacts } from '../pool/start_block.ts';
+import type { ProcessExit } from '../process_exit.ts';
+import type { Ring, RingLibrary } from '../ring/ring.ts';
+import { openCodeCache } from './cache.ts';
+import { type CompileCounts, createCompiler } from './compile.ts';
+import { readCpuFeatures } from './cpu.ts';
+import { openNodeKey } from './node_key.ts';
+import { createPreparer, type PrepareCounts, type Preparer } from './prepare.ts';
 
-/**
- * What a pool needs besides `Code`: the descriptor of the sealed memory and what the module says of itself.
- */
-export type Prepared = { code: Code; fd: number; facts: ModuleFacts };
-
-export type PreparedOutcome = { ok: true; prepared: Prepared } | { ok: false; error: ModuleFault };
-
-export type PrepareStats = { cache_hits: number; cache_misses: number; interpreted: number };
-
-export type Preparer = {
-  /** Throws `CodedError('artifact_unavailable')` when the artifact has another digest than `sha256`. */
-  prepare(input: {
-    artifact: Uint8Array;
-    sha256: string;
-    settings: VersionSettings;
-  }): Promise<PreparedOutcome>;
-  stats(): PrepareStats;
-};
-
-/** The options that native/ gives to the compiler: code for this processor, at its default level. */
-const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output';
-
-type Found = CachedCode & { compiledMs: number };
-
-export function createPreparer(options: {
-  cache: CodeCache;
-  compiler: Compiler;
-  library: RingLibrary;
-  cpuFeatures: string;
+export type CodeOptions = {
+  /** Compiled files go to `<cacheDir>/compiled`, the key that authenticates them to `<dataDir>/node.key`. */
+  cacheDir: string;
+  dataDir: string;
+  /** All compiled files together. */
+  bytesMax: number;
+  /** The check of an upload, done again before a compile. */
   check: ModuleCheck;
-  ready: () => Promise<{ wasmedgeVersion: string }>;
+  library: RingLibrary;
+  /** Resolves once the engine process takes work. */
+  ready: () => Promise<{ ring: Ring; wasmedgeVersion: string }>;
   clock: Clock;
   log: Log;
-}): Preparer {
-  const { cache, check, clock, compiler, cpuFeatures, library, log, ready } = options;
-  const stats = { cache_hits: 0, cache_misses: 0, interpreted: 0 };
-  const running = new Map<string, Promise<Found>>();
-  const compile = async (name: string, digest: string, module: Uint8Array): Promise<Found> => {
-    stats.cache_misses += 1;
-    const startMs = clock.monotonicMs();
-    const outcome = await compiler.compile(module);
-    const compiledMs = clock.monotonicMs() - startMs;
-    const entry = entryOf(outcome, module);
-    if (outcome.kind !== 'done') {
-      log.warn('an artifact runs in the interpreter', {
-        sha256: digest,
-        reason: outcome.kind,
-        detail: outcome.detail,
-      });
-    }
-    if (outcome.kind !== 'failed') {
-      await cache.put(name, entry).catch((failure: unknown) => {
-        log.error('a compiled file could not be kept', { sha256: digest, error: String(failure) });
-      });
-    }
-    return { ...entry, compiledMs };
-  };
+  randomBytes: RandomBytes;
+};
 
-  /** One compile or read per name at a time; everybody else waits for it. */
-  const find = (name: string, digest: string, module: Uint8Array): Promise<Found> => {
-    const known = running.get(name);
-    if (known !== undefined) return known;
-    const found = (async (): Promise<Found> => {
-      const cached = await cache.get(name);
-      if (cached === null) return compile(name, digest, module);
-      stats.cache_hits += 1;
-      return { ...cached, compiledMs: 0 };
-    })().finally(() => running.delete(name));
-    running.set(name, found);
-    return found;
-  };
+export type CodeStore = Pick<Preparer, 'prepare'> & {
+  /** A compile child ended. */
+  compiled(compile: { job: number; exit: ProcessExit }): void;
+  /** The engine process died. */
+  lost(): void;
+  counts(): CompileCounts & PrepareCounts;
+};
 
+/** Throws when the directories cannot be used or the node's key is not one. */
+export async function openCodeStore(options: CodeOptions): Promise<CodeStore> {
+  const { cacheDir, check, clock, dataDir, library, log, randomBytes, ready } = options;
+  const dir = join(cacheDir, 'compiled');
+  const key = await openNodeKey({ dataDir, randomBytes });
+  const nowMs = (): number => clock.nowMs();
+  const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, nowMs, randomBytes });
+  const cpuFeatures = await readCpuFeatures();
+  const compiler = createCompiler({ ready, library, workDir: dir, clock });
+  const preparer = createPreparer({ cache, compiler, library, cpuFeatures, check, ready, clock, log });
   return {
-    async prepare({ artifact, sha256, settings }) {
-      const digest = new Bun.CryptoHasher('sha256').update(artifact).digest('hex');
-      if (digest !== sha256)
-        throw new CodedError('artifact_unavailable', { details: { expected: sha256, found: digest } });
-      const { entrypoint, memory_pages: memoryPages } = settings;
-      const checked = await check(artifact, { entrypoint, memoryPages });
-      if (!checked.ok) return { ok: false, error: checked.error };
-      const module = stripCustomSections(artifact);
-      const { wasmedgeVersion } = await ready();
-      const name = codeName({ digest, wasmedgeVersion, cpuFeatures, compileOptions: COMPILE_OPTIONS });
-      const { code: bytes, compiledMs, execution } = await find(name, digest, module);
-      if (execution === 'interpreter') stats.interpreted += 1;
-      const sealed = library.seal(bytes);
-      const code: Code = { digest, execution, compiledMs, close: () => sealed.close() };
-      return { ok: true, prepared: { code, fd: sealed.fd, facts: factsOf(checked.report) } };
-    },
-    stats: () => ({ ...stats }),
+    prepare: preparer.prepare,
+    compiled: ({ job, exit }) => compiler.ended(job, exit),
+    lost: () => compiler.lost(),
+    counts: () => ({ ...compiler.counts(), ...preparer.counts() }),
   };
-}
-
-function factsOf(report: ModuleReport): ModuleFacts {
-  return { allocator: report.allocator, memoryPagesMin: report.memory.min_pages };
-}
-
-/** The interpreter runs the module itself. */
-function entryOf(outcome: CompileOutcome, module: Uint8Array): CachedCode {
-  if (outcome.kind === 'done') return { execution: 'aot', code: outcome.code };
-  return { execution: 'interpreter', code: module };
 }

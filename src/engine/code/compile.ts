@@ -2,135 +2,134 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
+import { createSerialQueue } from '../../base/concurrency.ts';
+import { within } from '../../base/deadline.ts';
+import { readFileBounded, TEMPORARY_PREFIX } from '../../base/durable.ts';
 import { CodedError } from '../../base/errors.ts';
 import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
-import { readBounded } from './cache.ts';
-import { EVENT, type EngineEvent, HOW } from '../process/frames.ts';
-import { compileVerdict } from '../ring/results.ts';
-import type { Ring } from '../ring/ring.ts';
-import type { SealedMemory } from '../ring/library.ts';
+import type { ProcessExit } from '../process_exit.ts';
+import type { Ring, RingLibrary } from '../ring/ring.ts';
+import { compileVerdict } from './verdict.ts';
 
 /** `gave_up`: this module does not compile within the limits. `failed`: the node could not do its part. */
 export type CompileOutcome =
   { kind: 'done'; code: Uint8Array } | { kind: 'gave_up' | 'failed'; detail: string };
 
-export type CompileStats = { compiled: number; failed: number; queued: number; compile_ms_total: number };
+/** Counts since the engine was created; `queued` is the present length of the queue. */
+export type CompileCounts = { compiled: number; failed: number; queued: number; compile_ms_total: number };
 
 export type Compiler = {
-  /** Throws `CodedError('overloaded')` when too many wait, and when the engine is closed. */
+  /** Throws `CodedError('overloaded')` when too many wait; rejects when the engine is closed. */
   compile(module: Uint8Array): Promise<CompileOutcome>;
-  onEvent(event: EngineEvent): void;
-  /** The engine process died. */
-  onLost(): void;
-  stats(): CompileStats;
+  /** The compile child of `job` ended. */
+  ended(job: number, exit: ProcessExit): void;
+  /** The engine process died, and the compile child with it. */
+  lost(): void;
+  counts(): CompileCounts;
 };
 
+/** A compile that its engine process did not survive is tried once more. */
 const ATTEMPTS_MAX = 2;
-const WORK_PREFIX = '.tmp-work-';
+const WORK_PREFIX = `${TEMPORARY_PREFIX}work-`;
+const JOB_MAX = 0x7fff_ffff;
 
 export type CompilerOptions = {
   ready: () => Promise<{ ring: Ring }>;
-  seal: (bytes: Uint8Array) => SealedMemory;
-  /** Where a private directory for the output of each job is made and removed. */
+  library: Pick<RingLibrary, 'seal'>;
+  /** Each job gets a private directory in it, which is removed afterwards. */
   workDir: string;
   clock: Clock;
 };
 
-type Runner = {
-  /** Asks for the compile and waits for its end or the wall clock, which ends it. */
-  run(moduleFd: number, path: string): Promise<EngineEvent | 'lost' | 'late'>;
-  onEvent(event: EngineEvent): void;
-  onLost(): void;
+type Runner = Pick<Compiler, 'ended' | 'lost'> & {
+  /** Resolves when the child has ended; `late` after the wall clock ended it. One at a time. */
+  run(moduleFd: number, path: string): Promise<ProcessExit | 'lost' | 'late'>;
 };
 
-/** Runs one job at a time; the caller waits for the end of one before it asks for the next. */
-function createRunner({ ready, clock }: CompilerOptions): Runner {
-  let job: { id: number; ended: (event: EngineEvent | 'lost') => void } | null = null;
-  let lastId = 0;
+function createRunner({ clock, ready }: CompilerOptions): Runner {
+  let running: { job: number; resolve: (exit: ProcessExit | 'lost') => void } | null = null;
+  let lastJob = 0;
   return {
     async run(moduleFd, path) {
       const { ring } = await ready();
-      lastId = (lastId % 0x7fff_ffff) + 1;
-      const id = lastId;
-      const ended = Promise.withResolvers<EngineEvent | 'lost'>();
-      job = { id, ended: ended.resolve };
-      const timer = new AbortController();
+      lastJob = (lastJob % JOB_MAX) + 1;
+      const job = lastJob;
+      const { promise, resolve } = Promise.withResolvers<ProcessExit | 'lost'>();
+      running = { job, resolve };
       try {
-        const { memoryBytes, cpuSeconds } = COMPILE_BOUNDS;
-        if (!ring.compile({ id, moduleFd, memoryBytes, cpuSeconds, path })) return 'lost';
-        const late = clock.sleep(COMPILE_BOUNDS.compileMs, timer.signal).then(() => 'late' as const);
-        const first = await Promise.race([ended.promise, late]);
-        if (first !== 'late') return first;
-        ring.cancelCompile(id);
-        await ended.promise;
+        const { compileMs, cpuSeconds, memoryBytes } = COMPILE_BOUNDS;
+        if (!ring.compile({ id: job, moduleFd, memoryBytes, cpuSeconds, path })) return 'lost';
+        const exit = await within(clock, compileMs, promise);
+        if (exit !== 'late') return exit;
+        ring.cancelCompile(job);
+        await promise;
         return 'late';
       } finally {
-        timer.abort();
-        job = null;
+        running = null;
       }
     },
-    onEvent(event) {
-      if (event.kind === EVENT.compiled && event.slot === job?.id) job.ended(event);
+    ended(job, exit) {
+      if (running?.job === job) running.resolve(exit);
     },
-    onLost: () => job?.ended('lost'),
+    lost: () => running?.resolve('lost'),
   };
 }
 
 export function createCompiler(options: CompilerOptions): Compiler {
-  const { seal, workDir, clock } = options;
+  const { clock, library, workDir } = options;
   const runner = createRunner(options);
-  const stats = { compiled: 0, failed: 0, queued: 0, compile_ms_total: 0 };
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = createSerialQueue();
+  const counts = { compiled: 0, failed: 0, queued: 0, compile_ms_total: 0 };
 
   const attempt = async (module: Uint8Array): Promise<CompileOutcome | 'lost'> => {
     const directory = await mkdtemp(join(workDir, WORK_PREFIX));
-    const sealed = seal(module);
+    const sealed = library.seal(module);
     try {
       const path = join(directory, 'code');
-      const ended = await runner.run(sealed.fd, path);
-      if (ended === 'lost') return 'lost';
-      if (ended === 'late')
+      const exit = await runner.run(sealed.fd, path);
+      if (exit === 'lost') return 'lost';
+      if (exit === 'late') {
         return { kind: 'gave_up', detail: `it took longer than ${COMPILE_BOUNDS.compileMs} ms` };
-      const verdict = compileVerdict(ended);
-      const detail = `${ended.how === HOW.signalled ? 'signal' : 'exit code'} ${ended.value}`;
-      if (verdict !== 'done') return { kind: verdict, detail };
-      const code = await readBounded(path, COMPILE_BOUNDS.fileBytesMax);
-      return code === null
-        ? { kind: 'gave_up', detail: 'its code is missing or too large' }
-        : { kind: 'done', code };
+      }
+      const verdict = compileVerdict(exit);
+      if (verdict !== 'done') {
+        const detail = `${exit.how === 'signalled' ? 'signal' : 'exit code'} ${exit.value}`;
+        return { kind: verdict, detail };
+      }
+      const code = await readFileBounded(path, COMPILE_BOUNDS.fileBytesMax).catch(() => null);
+      if (code !== null) return { kind: 'done', code };
+      return { kind: 'gave_up', detail: 'its code is missing or too large' };
     } finally {
       sealed.close();
       await rm(directory, { recursive: true, force: true });
     }
   };
 
-  const compileNow = async (module: Uint8Array): Promise<CompileOutcome> => {
+  const compile = async (module: Uint8Array): Promise<CompileOutcome> => {
     const startMs = clock.monotonicMs();
     let outcome: CompileOutcome | 'lost' = 'lost';
-    for (let tried = 0; tried < ATTEMPTS_MAX && outcome === 'lost'; tried += 1)
+    for (let tried = 0; tried < ATTEMPTS_MAX && outcome === 'lost'; tried += 1) {
       outcome = await attempt(module);
-    stats.compile_ms_total += clock.monotonicMs() - startMs;
-    const ended: CompileOutcome =
-      outcome === 'lost' ? { kind: 'failed', detail: 'the engine process ended' } : outcome;
-    if (ended.kind === 'done') stats.compiled += 1;
-    else stats.failed += 1;
-    return ended;
+    }
+    counts.compile_ms_total += clock.monotonicMs() - startMs;
+    if (outcome === 'lost') outcome = { kind: 'failed', detail: 'the engine process ended' };
+    if (outcome.kind === 'done') counts.compiled += 1;
+    else counts.failed += 1;
+    return outcome;
   };
 
   return {
     async compile(module) {
-      if (stats.queued >= COMPILE_BOUNDS.queueLengthMax) throw new CodedError('overloaded');
-      stats.queued += 1;
-      const mine = last.then(() => compileNow(module));
-      last = mine.catch(() => undefined);
+      if (counts.queued >= COMPILE_BOUNDS.queueLengthMax) throw new CodedError('overloaded');
+      counts.queued += 1;
       try {
-        return await mine;
+        return await inTurn(() => compile(module));
       } finally {
-        stats.queued -= 1;
+        counts.queued -= 1;
       }
     },
-    onEvent: runner.onEvent,
-    onLost: runner.onLost,
-    stats: () => ({ ...stats }),
+    ended: runner.ended,
+    lost: runner.lost,
+    counts: () => ({ ...counts }),
   };
 }

@@ -1,11 +1,12 @@
-// The key of this node that authenticates its compiled files: made once, readable by its owner only.
+// The key of a node that authenticates its compiled files: made once, readable by its owner only.
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncDirectory } from '../../base/durable.ts';
 import type { RandomBytes } from '../../base/id.ts';
 
 const KEY_BYTES = 32;
 
-/** Reads `<dataDir>/node.key`, or makes it; throws when the file is there and is not a key. */
+/** Reads `<dataDir>/node.key` or makes it, also where two processes do; throws when the file is not a key. */
 export async function openNodeKey(options: {
   dataDir: string;
   randomBytes: RandomBytes;
@@ -30,6 +31,7 @@ export async function openNodeKey(options: {
   } finally {
     await rm(temporary, { force: true });
   }
+  await syncDirectory(dataDir);
   const made = await readKey(path);
   if (made === null) throw new Error(`${path} could not be made`);
   return made;

@@ -1,34 +1,32 @@
-// How much a worker that serves a request may be given besides: as much as it does in the time that waking
-// another one takes.
-import { WORKER_SLOTS } from '../ring/geometry.ts';
+// How many requests may wait in the slots of a busy worker: as much work as waking another worker costs.
 import type { Invocation } from './queue.ts';
 import type { Worker } from './worker.ts';
 
-export type Backlog = {
-  /** `cpuUs` is what a worker says an invocation took; one that lies holds up its own version only. */
+export type BacklogEstimate = {
+  /** `cpuUs` is what a worker says a request took; a false value can only slow its own version. */
   answered(cpuUs: number): void;
-  /** False for a worker that serves nothing. */
+  /** Whether the invocation may wait behind what this worker has. */
   hasRoom(worker: Worker, invocation: Invocation): boolean;
 };
 
-/** Work that an invocation may wait for in its slot. */
+/** Work that a request may wait for in its slot. */
 const BACKLOG_US_MAX = 100;
-/** A larger body takes a worker of its own. */
+/** A larger body takes longer to copy than the wait is worth: it goes to an idle worker. */
 const BODY_BYTES_MAX = 65_536;
-/** How far each answer moves the estimate of what the next one takes. */
+/** How far one answer moves the estimate. */
 const ESTIMATE_GAIN = 0.1;
 
 /** Of one pool; there is no room before its first answer. */
-export function createBacklog(): Backlog {
-  let invocationUs: number | null = null;
+export function createBacklogEstimate(): BacklogEstimate {
+  let requestUs: number | null = null;
   return {
     answered(cpuUs) {
-      invocationUs = invocationUs === null ? cpuUs : invocationUs + (cpuUs - invocationUs) * ESTIMATE_GAIN;
+      requestUs = requestUs === null ? cpuUs : requestUs + (cpuUs - requestUs) * ESTIMATE_GAIN;
     },
-    hasRoom({ given, hasExited, isStuck, state }, { request }) {
-      if (invocationUs === null || state !== 'busy' || isStuck || hasExited) return false;
-      if (given.length >= WORKER_SLOTS || (request.body?.byteLength ?? 0) > BODY_BYTES_MAX) return false;
-      return given.length * invocationUs < BACKLOG_US_MAX;
+    hasRoom(worker, { request }) {
+      if (requestUs === null || !worker.takesBacklog) return false;
+      if ((request.body?.byteLength ?? 0) > BODY_BYTES_MAX) return false;
+      return worker.backlogLength * requestUs < BACKLOG_US_MAX;
     },
   };
 }

@@ -1,4 +1,4 @@
-// When the queue of a pool asks for more workers: a matter of how long it has waited, and whether it moves.
+// When the queue of a pool asks for more workers: how long it has waited, and whether it moves.
 import { POOL_TUNING } from '../../base/limits/pool.ts';
 
 /** `oldestMs` is when the first of the queue began to wait; null when nothing waits. */
@@ -6,38 +6,38 @@ export type Demand = { queued: number; oldestMs: number | null; starting: number
 
 export type Growth = {
   answered(): void;
-  /** One look of the sweep at the pool. */
-  look(demand: Demand): void;
-  /** Workers are being started for this demand: whether it stands is a new question. */
+  /** Once per sweep. */
+  tick(demand: Demand): void;
+  /** Workers are being started for this demand: whether the queue stands is a new question. */
   started(): void;
-  /** How many workers to start now. */
+  /** How many workers to start at once. */
   missing(demand: Demand, nowMs: number): number;
 };
 
-/** Looks of the sweep after which a queue stands. */
-const STANDING_LOOKS = 5;
+/** A queue stands after this many sweeps in which the workers answered less than one request each. */
+const STANDING_SWEEPS = 5;
 
 /**
- * A queue that moves needs no more workers: they would only take the processors from each other. A slow
- * one gets up to `workersBusy`, as many as keep the processors busy; one that stands doubles its workers,
- * since its guests wait for something. Looks are counted and not time: while this process itself has to
- * wait, nobody is answered.
+ * A queue that moves gets no worker: one more would only take processor time from the others. A slow queue
+ * gets up to `workersBusy`, as many as keep the processors busy. A queue that stands doubles its workers: its
+ * guests wait for something else than a processor. Sweeps are counted rather than time, because nobody is
+ * answered while the edge itself gets no time.
  */
 export function createGrowth({ workersBusy }: { workersBusy: number }): Growth {
-  /** Since the workers last answered one request each: how many answers, and how many looks. */
+  /** Since the workers last answered one request each. */
   let answers = 0;
-  let looks = 0;
+  let sweeps = 0;
   return {
     answered() {
       answers += 1;
     },
-    look({ queued, workers }) {
+    tick({ queued, workers }) {
       const isMoving = queued === 0 || answers >= workers;
       if (isMoving) answers = 0;
-      looks = isMoving ? 0 : looks + 1;
+      sweeps = isMoving ? 0 : sweeps + 1;
     },
     started() {
-      looks = 0;
+      sweeps = 0;
     },
     missing({ queued, oldestMs, starting, workers }, nowMs) {
       if (oldestMs === null) return 0;
@@ -45,7 +45,7 @@ export function createGrowth({ workersBusy }: { workersBusy: number }): Growth {
       if (workers === 0) return Math.min(unserved, 1);
       const isParallel = workers < workersBusy;
       const patienceMs = isParallel ? POOL_TUNING.queueMovesMs : POOL_TUNING.queueStandsMs;
-      const isPatient = nowMs - oldestMs < patienceMs || (!isParallel && looks < STANDING_LOOKS);
+      const isPatient = nowMs - oldestMs < patienceMs || (!isParallel && sweeps < STANDING_SWEEPS);
       return isPatient ? 0 : Math.min(unserved, workers);
     },
   };

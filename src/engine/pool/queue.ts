@@ -1,25 +1,25 @@
-// An invocation on its way through a pool, and the bounded queue of those that wait, first in first out.
+// An invocation on its way through a pool, and the bounded queue of those that wait, first in, first out.
 import type { InvocationOutcome, InvocationRequest } from '../../model/invocation.ts';
 
 export type Invocation = {
   readonly request: InvocationRequest;
   readonly deadlineMs: number;
   readonly resolve: (outcome: InvocationOutcome) => void;
-  /** When it began to wait in the queue. */
+  /** When it entered the queue. */
   sinceMs: number;
-  /** Where it lies, while a worker has it. */
+  /** The slot of the worker that has it. */
   slot: number;
-  /** It was taken from a worker that got no time; that is done once. */
+  /** It was taken from a worker that got no time, which happens once. */
   hasMoved: boolean;
 };
 
 export type Queue = {
   readonly length: number;
-  /** When the first began to wait; null when nothing waits. */
+  /** When the first entered; null when the queue is empty. */
   oldestMs(): number | null;
   /** False when the queue is full. */
   put(waiting: Invocation): boolean;
-  /** Puts those that had left it in front again, in this order; they do not count against its bound. */
+  /** Puts invocations that had left it in front, in this order; they do not count against its bound. */
   putBack(waitings: readonly Invocation[]): void;
   take(): Invocation | undefined;
   first(): Invocation | undefined;

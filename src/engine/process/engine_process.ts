@@ -3,20 +3,21 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
+import { within } from '../../base/deadline.ts';
 import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
-import { openDoor } from './engine_socket.ts';
-import { EVENT, type EngineEvent } from './frames.ts';
 import type { RingGeometry } from '../ring/geometry.ts';
+import type { Ring, RingLibrary } from '../ring/ring.ts';
+import { openEngineSocket } from './engine_socket.ts';
+import type { EngineEvent } from './frames.ts';
 import { firstLine, logLines } from './output.ts';
-import { openRing, type Ring } from '../ring/ring.ts';
-import type { RingLibrary } from '../ring/library.ts';
 import { encodeRoleInput } from './role_input.ts';
 
-/** `ended` comes once, also for an end that `close` asked for; the ring may not be used from then on. */
 export type EngineProcessHandlers = {
+  /** Everything but the event that opens the process. */
   event(event: EngineEvent): void;
   wake(): void;
+  /** Called once, also for an end that `close` asked for; the ring may not be used afterwards. */
   ended(): void;
 };
 
@@ -24,6 +25,7 @@ export type EngineProcess = {
   readonly pid: number;
   readonly ring: Ring;
   readonly wasmedgeVersion: string;
+  /** Waits `ENGINE_BOUNDS.closeMs` for the process to end by itself, then kills it. */
   close(): Promise<void>;
 };
 
@@ -35,45 +37,47 @@ export type EngineProcessOptions = {
   geometry: RingGeometry;
   clock: Clock;
   log: Log;
-  handlers: EngineProcessHandlers;
 };
 
+/** Descriptors of the child. */
 const MEMFD = 3;
 const COMMAND_FD = 4;
+/** `sun_path` of `sockaddr_un`, without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
-/** Resolves when the process has said that it serves; throws when it ends or stays silent before. */
-export async function startEngineProcess(options: EngineProcessOptions): Promise<EngineProcess> {
+/** Resolves when the process serves; throws when it ends or stays silent before. */
+export async function startEngineProcess(
+  options: EngineProcessOptions & { handlers: EngineProcessHandlers },
+): Promise<EngineProcess> {
   const { clock, geometry, handlers, library, log } = options;
-  const held = new AsyncDisposableStack();
-  const opened = Promise.withResolvers<EngineEvent>();
-  // Nobody listens to the refusal when the process ends after it opened.
+  const resources = new AsyncDisposableStack();
+  const opened = Promise.withResolvers<{ threads: number }>();
+  // A process that ends after it opened rejects this with nobody to hear.
   opened.promise.catch(() => undefined);
   let released: Promise<void> | null = null;
-  /** From here on the ring may not be used; it goes when the process is gone. */
   const end = (): Promise<void> => {
     if (released !== null) return released;
-    released = Promise.resolve().then(() => held.disposeAsync());
+    released = Promise.resolve().then(() => resources.disposeAsync());
     opened.reject(new Error('the engine process ended before it served'));
     handlers.ended();
     return released;
   };
   const ended = (): void => {
     end().catch((failure: unknown) =>
-      log.error('the engine process was not cleared away', { error: String(failure) }),
+      log.error('what an engine process left could not be removed', { error: String(failure) }),
     );
   };
   try {
-    const directory = await makeDirectory(held);
+    const directory = await makeDirectory(resources);
     const socketPath = join(directory, 'engine');
-    const ring = openRing({ library, geometry });
-    held.defer(() => ring.close());
+    const ring = library.open(geometry);
+    resources.defer(() => ring.close());
     const event = (one: EngineEvent): void =>
-      one.kind === EVENT.open ? opened.resolve(one) : handlers.event(one);
-    const door = openDoor({ socketPath, event, wake: () => handlers.wake(), closed: ended });
-    held.defer(() => door.close());
+      one.kind === 'open' ? opened.resolve(one) : handlers.event(one);
+    const socket = openEngineSocket({ socketPath, event, wake: () => handlers.wake(), closed: ended });
+    resources.defer(() => socket.close());
     const child = spawnEngine({ ...options, ring, socketPath, onExit: ended });
-    held.defer(async () => {
+    resources.defer(async () => {
       child.kill('SIGKILL');
       await child.exited;
     });
@@ -81,29 +85,33 @@ export async function startEngineProcess(options: EngineProcessOptions): Promise
     const opening = Promise.all([opened.promise, firstLine(child.stdout)]);
     const answer = await within(clock, ENGINE_BOUNDS.openMs, opening);
     if (answer === 'late') throw new Error('the engine process did not serve in time');
-    const [open, wasmedgeVersion] = answer;
-    if (open.value !== 1) throw new Error(`the engine process has ${open.value} threads and may not fork`);
+    const [{ threads }, wasmedgeVersion] = answer;
+    if (threads !== 1) throw new Error(`the engine process has ${threads} threads and may not fork`);
     await rm(directory, { recursive: true, force: true });
-    const close = async (): Promise<void> => {
-      if (released === null) {
-        ring.closeCommand();
-        await within(clock, ENGINE_BOUNDS.closeMs, child.exited);
-      }
-      await end();
+    return {
+      pid: child.pid,
+      ring,
+      wasmedgeVersion,
+      async close() {
+        if (released === null) {
+          ring.closeCommand();
+          await within(clock, ENGINE_BOUNDS.closeMs, child.exited);
+        }
+        await end();
+      },
     };
-    return { pid: child.pid, ring, wasmedgeVersion, close };
   } catch (failure) {
     await end();
     throw failure;
   }
 }
 
-/** A private directory for the socket, whose name must fit into `sockaddr_un`. */
-async function makeDirectory(held: AsyncDisposableStack): Promise<string> {
+/** A private directory for the socket. */
+async function makeDirectory(resources: AsyncDisposableStack): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'edge-'));
-  held.defer(() => rm(directory, { recursive: true, force: true }));
+  resources.defer(() => rm(directory, { recursive: true, force: true }));
   if (Buffer.byteLength(join(directory, 'engine')) <= SOCKET_PATH_BYTES_MAX) return directory;
-  throw new Error(`the directory for temporary files has too long a name for a socket: ${tmpdir()}`);
+  throw new Error(`TMPDIR is too long for the name of a socket: ${tmpdir()}`);
 }
 
 function spawnEngine(
@@ -120,15 +128,5 @@ function spawnEngine(
     });
   } finally {
     ring.closeFd(commandFd);
-  }
-}
-
-/** What `promise` gives, or `late` after `ms`. */
-async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | 'late'> {
-  const timer = new AbortController();
-  try {
-    return await Promise.race([promise, clock.sleep(ms, timer.signal).then(() => 'late' as const)]);
-  } finally {
-    timer.abort();
   }
 }

@@ -2,23 +2,23 @@
 import type { Socket } from 'bun';
 import { createFrameReader, type EngineEvent, type FrameReader } from './frames.ts';
 
-export type Door = { close(): void };
+export type EngineSocket = { close(): void };
 
 type Peer = { kind: 'unknown' | 'events' | 'wakes'; frames: FrameReader };
 
 /** First byte of each stream. */
 const PREFACE = { events: 0x45, wakes: 0x57 } as const;
 
-/** `closed`: one of the two streams has ended. Once both are there nobody else is let in. */
-export function openDoor(options: {
+/** Refuses every connection but the first of each stream. `closed`: one of the two has ended. */
+export function openEngineSocket(options: {
   socketPath: string;
   event(event: EngineEvent): void;
   wake(): void;
   closed(): void;
-}): Door {
+}): EngineSocket {
   const { socketPath, event, wake, closed } = options;
   const peers: { events: Socket<Peer> | null; wakes: Socket<Peer> | null } = { events: null, wakes: null };
-  const introduce = (socket: Socket<Peer>, preface: number | undefined): boolean => {
+  const accept = (socket: Socket<Peer>, preface: number | undefined): boolean => {
     const kind = preface === PREFACE.events ? 'events' : preface === PREFACE.wakes ? 'wakes' : null;
     if (kind === null || peers[kind] !== null) {
       socket.terminate();
@@ -40,7 +40,7 @@ export function openDoor(options: {
         if (peer.kind === 'wakes') return wake();
         let rest: Uint8Array = chunk;
         if (peer.kind === 'unknown') {
-          if (!introduce(socket, chunk[0])) return;
+          if (!accept(socket, chunk[0])) return;
           rest = chunk.subarray(1);
           if (socket.data.kind === 'wakes') return wake();
         }

@@ -1,31 +1,40 @@
-// The event stream of the zygote: one preface byte, then frames of 32 bytes, split anywhere; pure.
+// The event stream of the zygote: one preface byte, then frames of 32 bytes that may arrive in pieces; pure.
+import type { ProcessExit } from '../process_exit.ts';
 
 /** Kinds of `enum edge_event_kind`. */
 export const EVENT = { open: 1, started: 2, exited: 3, compiled: 4 } as const;
 
-/** What `how` says of a process that ended (`struct edge_event`). */
-export const HOW = { exited: 0, signalled: 1, notForked: 2 } as const;
+/** Positions of the words of `struct edge_event`. */
+const EVENT_WORD = {
+  kind: 0,
+  slot: 1,
+  generation: 2,
+  pid: 3,
+  how: 4,
+  value: 5,
+  maxRssKb: 6,
+  cpuMs: 7,
+  words: 8,
+} as const;
 
-/** `struct edge_event`; `slot` is the job of a compile event. */
-export type EngineEvent = {
-  kind: number;
-  slot: number;
-  generation: number;
-  pid: number;
-  how: number;
-  value: number;
-  maxRssKb: number;
-  cpuMs: number;
-};
+/** By number of `edge_event.how`. */
+export const EXIT_WAYS: readonly ProcessExit['how'][] = ['exited', 'signalled', 'not_forked'];
 
-const FRAME_BYTES = 32;
+/** `threads` of the engine process when it began to serve: it may fork with one only. */
+export type EngineEvent =
+  | { kind: 'open'; threads: number }
+  | { kind: 'started'; slot: number; generation: number; pid: number }
+  | { kind: 'exited'; slot: number; generation: number; pid: number; exit: ProcessExit }
+  | { kind: 'compiled'; job: number; exit: ProcessExit };
+
+const FRAME_BYTES = EVENT_WORD.words * 4;
 
 export type FrameReader = {
-  /** The events that `chunk` completes, in order; what is left over waits for the next chunk. */
+  /** The events that `chunk` completes, in order; frames of unknown kinds are skipped. */
   read(chunk: Uint8Array): EngineEvent[];
 };
 
-/** Reads what follows the preface byte. It keeps at most one frame. */
+/** Reads what follows the preface byte; keeps at most one frame. */
 export function createFrameReader(): FrameReader {
   const rest = new Uint8Array(FRAME_BYTES);
   let restLength = 0;
@@ -34,30 +43,32 @@ export function createFrameReader(): FrameReader {
       const events: EngineEvent[] = [];
       let at = 0;
       while (at < chunk.length) {
-        const taken = Math.min(FRAME_BYTES - restLength, chunk.length - at);
-        rest.set(chunk.subarray(at, at + taken), restLength);
-        restLength += taken;
-        at += taken;
+        const length = Math.min(FRAME_BYTES - restLength, chunk.length - at);
+        rest.set(chunk.subarray(at, at + length), restLength);
+        restLength += length;
+        at += length;
         if (restLength < FRAME_BYTES) break;
         restLength = 0;
-        events.push(decodeFrame(rest));
+        const event = decodeFrame(rest);
+        if (event !== null) events.push(event);
       }
       return events;
     },
   };
 }
 
-function decodeFrame(frame: Uint8Array): EngineEvent {
+function decodeFrame(frame: Uint8Array): EngineEvent | null {
   const view = new DataView(frame.buffer, frame.byteOffset, FRAME_BYTES);
-  const word = (index: number): number => view.getUint32(index * 4, true);
-  return {
-    kind: word(0),
-    slot: word(1),
-    generation: word(2),
-    pid: word(3),
-    how: word(4),
-    value: word(5),
-    maxRssKb: word(6),
-    cpuMs: word(7),
-  };
+  const word = (position: number): number => view.getUint32(position * 4, true);
+  const kind = word(EVENT_WORD.kind);
+  const slot = word(EVENT_WORD.slot);
+  const generation = word(EVENT_WORD.generation);
+  const pid = word(EVENT_WORD.pid);
+  const value = word(EVENT_WORD.value);
+  if (kind === EVENT.open) return { kind: 'open', threads: value };
+  if (kind === EVENT.started) return { kind: 'started', slot, generation, pid };
+  const how = EXIT_WAYS[word(EVENT_WORD.how)];
+  if (how === undefined) return null;
+  if (kind === EVENT.exited) return { kind: 'exited', slot, generation, pid, exit: { how, value } };
+  return kind === EVENT.compiled ? { kind: 'compiled', job: slot, exit: { how, value } } : null;
 }

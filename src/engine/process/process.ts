@@ -1,67 +1,67 @@
-// Keeps one engine process alive: starts it, starts it again when it has died, and says when its workers are
-// gone.
-import type { Clock } from '../../base/clock.ts';
-import { ENGINE_TUNING } from '../../base/limits/engine.ts';
-import type { Log } from '../../base/log.ts';
+// Keeps one engine process alive: starts it, starts another when it dies, and says when its workers are gone.
 import { backoffMs } from '../../base/retry.ts';
-import type { EngineProcess, EngineProcessHandlers } from './engine_process.ts';
-import type { EngineEvent } from './frames.ts';
+import { ENGINE_TUNING } from '../../base/limits/engine.ts';
+import type { ProcessExit } from '../process_exit.ts';
 import type { Ring } from '../ring/ring.ts';
+import { type EngineProcess, type EngineProcessOptions, startEngineProcess } from './engine_process.ts';
+import type { EngineEvent } from './frames.ts';
 
-export type Zygote = {
-  /** Resolves once the engine process takes work; rejects when the engine is closed first. */
+/** What the engine process reports; the ring of `opened` may be used until `lost`. */
+export type EngineHandlers = {
+  opened(ring: Ring): void;
+  /** The engine process died, and every worker with it. */
+  lost(): void;
+  started(worker: { slot: number; generation: number; pid: number }): void;
+  exited(worker: { slot: number; generation: number; pid: number; exit: ProcessExit }): void;
+  compiled(compile: { job: number; exit: ProcessExit }): void;
+  /** A worker has finished something. */
+  wake(): void;
+};
+
+export type EngineSupervisor = {
+  /** Resolves once the engine process takes work; rejects when the supervisor is closed first. */
   ready(): Promise<{ ring: Ring; wasmedgeVersion: string }>;
   pid(): number | null;
   restarts(): number;
   close(): Promise<void>;
 };
 
-export type ZygoteOptions = {
-  start: (handlers: EngineProcessHandlers) => Promise<EngineProcess>;
-  clock: Clock;
-  log: Log;
-  random: () => number;
-  opened(ring: Ring): void;
-  /** The ring of the last `opened` may not be used from here on; every worker in it is gone. */
-  lost(): void;
-  event(event: EngineEvent): void;
-  wake(): void;
-};
-
 const BACKOFF = { delayMsMin: ENGINE_TUNING.restartMsMin, delayMsMax: ENGINE_TUNING.restartMsMax };
 
-export function createZygote(options: ZygoteOptions): Zygote {
-  const { clock, log, random, start } = options;
+export function superviseEngine(
+  options: EngineProcessOptions & { random: () => number; handlers: EngineHandlers },
+): EngineSupervisor {
+  const { clock, handlers, log, random } = options;
   const closing = new AbortController();
   let current: EngineProcess | null = null;
   let restarts = 0;
-  let waiting = Promise.withResolvers<EngineProcess>();
-  waiting.promise.catch(() => undefined);
+  let serving = expectProcess();
 
-  /** Resolves when the process has ended; how long it served decides on the wait before the next. */
+  const lose = (): void => {
+    if (current === null) return;
+    current = null;
+    serving = expectProcess();
+    handlers.lost();
+  };
+
+  /** Resolves when the process has ended. */
   const serveOnce = async (): Promise<void> => {
     const ended = Promise.withResolvers<void>();
     let hasEnded = false;
-    const process = await start({
-      event: options.event,
-      wake: options.wake,
-      ended() {
-        hasEnded = true;
-        if (current !== null) {
-          current = null;
-          waiting = Promise.withResolvers<EngineProcess>();
-          waiting.promise.catch(() => undefined);
-          options.lost();
-        }
-        ended.resolve();
-      },
-    });
+    const event = (one: EngineEvent): void => dispatch(one, handlers);
+    const onEnd = (): void => {
+      hasEnded = true;
+      lose();
+      ended.resolve();
+    };
+    const processHandlers = { event, wake: () => handlers.wake(), ended: onEnd };
+    const process = await startEngineProcess({ ...options, handlers: processHandlers });
     if (hasEnded) return;
-    if (closing.signal.aborted) return process.close();
+    if (closing.signal.aborted) return await process.close();
     current = process;
     log.info('the engine serves', { pid: process.pid, wasmedge_version: process.wasmedgeVersion });
-    options.opened(process.ring);
-    waiting.resolve(process);
+    handlers.opened(process.ring);
+    serving.resolve(process);
     await ended.promise;
   };
 
@@ -85,17 +85,30 @@ export function createZygote(options: ZygoteOptions): Zygote {
   const running = run();
 
   return {
-    ready: async () => {
-      const { ring, wasmedgeVersion } = await waiting.promise;
+    async ready() {
+      const { ring, wasmedgeVersion } = await serving.promise;
       return { ring, wasmedgeVersion };
     },
     pid: () => current?.pid ?? null,
     restarts: () => restarts,
     async close() {
       closing.abort();
-      waiting.reject(new Error('the engine is closed'));
+      serving.reject(new Error('the engine is closed'));
       await current?.close();
       await running;
     },
   };
+}
+
+/** Nobody needs to wait for the next process. */
+function expectProcess(): PromiseWithResolvers<EngineProcess> {
+  const expected = Promise.withResolvers<EngineProcess>();
+  expected.promise.catch(() => undefined);
+  return expected;
+}
+
+function dispatch(event: EngineEvent, handlers: EngineHandlers): void {
+  if (event.kind === 'started') handlers.started(event);
+  else if (event.kind === 'exited') handlers.exited(event);
+  else if (event.kind === 'compiled') handlers.compiled(event);
 }

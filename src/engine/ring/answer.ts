@@ -1,27 +1,54 @@
-// Turns a finished slot into the outcome of its invocation; everything is copied out and checked.
+// Reads a finished slot into the outcome of its invocation; every byte is copied out, then checked.
 import type { InvocationLogs, InvocationOutcome } from '../../model/invocation.ts';
 import { decodeLogRecords } from './log_records.ts';
-import type { ResponseHeadDecoder } from './response_head.ts';
+import { createResponseHeadDecoder } from './response_head.ts';
 import { requestFault, RESULT_ANSWER } from './results.ts';
-import { type Ring, TAKEN } from './ring.ts';
+import type { SlotViews } from './slot_views.ts';
 
-/** `at` is the first word of a valid record in `ring.taken`. The slot may be released afterwards. */
-export function readOutcome(ring: Ring, at: number, decodeHead: ResponseHeadDecoder): InvocationOutcome {
-  const word = (index: number): number => ring.taken[at + index] ?? 0;
-  const slot = word(TAKEN.slot);
-  const result = word(TAKEN.result);
-  const logs = readLogs(ring, slot, word(TAKEN.logBytes), word(TAKEN.logDropped));
-  if (result !== RESULT_ANSWER) {
-    return { kind: 'fault', ...requestFault(result, ring.takenSigned[at + TAKEN.detail] ?? 0), logs };
-  }
-  const status = word(TAKEN.status);
-  const head = decodeHead(status, ring.responseHead(slot, word(TAKEN.responseHeadBytes)));
-  if (!head.ok) return { kind: 'fault', code: 'invalid_guest_response', detail: head.detail, logs };
-  const body = ring.responseBody(slot, word(TAKEN.responseBodyBytes));
-  return { kind: 'answer', status, headers: head.headers, body, logs };
-}
+/** Positions of the words in one record of a drain (`edge_ring_drain` in native/ring.h). */
+export const TAKEN = {
+  slot: 0,
+  generation: 1,
+  state: 2,
+  result: 3,
+  detail: 4,
+  status: 5,
+  responseHeadBytes: 6,
+  responseBodyBytes: 7,
+  logBytes: 8,
+  logDropped: 9,
+  cpuUs: 10,
+  isValid: 11,
+  words: 12,
+} as const;
 
-function readLogs(ring: Ring, slot: number, bytes: number, dropped: number): InvocationLogs | null {
-  if (bytes === 0 && dropped === 0) return null;
-  return decodeLogRecords(ring.log(slot, bytes), dropped);
+/** Takes the first word of a valid record; the slot may be released afterwards. */
+export type AnswerReader = (record: number) => InvocationOutcome;
+
+export function createAnswerReader(options: {
+  views: SlotViews;
+  taken: Uint32Array;
+  takenSigned: Int32Array;
+}): AnswerReader {
+  const { taken, takenSigned, views } = options;
+  const decodeHead = createResponseHeadDecoder();
+  const readLogs = (slot: number, bytes: number, dropped: number): InvocationLogs | null => {
+    if (bytes === 0 && dropped === 0) return null;
+    return decodeLogRecords(views.log(slot, bytes), dropped);
+  };
+  return (record) => {
+    const word = (index: number): number => taken[record + index] ?? 0;
+    const slot = word(TAKEN.slot);
+    const result = word(TAKEN.result);
+    const logs = readLogs(slot, word(TAKEN.logBytes), word(TAKEN.logDropped));
+    if (result !== RESULT_ANSWER) {
+      const { code, detail } = requestFault(result, takenSigned[record + TAKEN.detail] ?? 0);
+      return { kind: 'fault', code, detail, logs };
+    }
+    const status = word(TAKEN.status);
+    const head = decodeHead(status, views.responseHead(slot, word(TAKEN.responseHeadBytes)));
+    if (!head.ok) return { kind: 'fault', code: 'invalid_guest_response', detail: head.detail, logs };
+    const body = views.responseBody(slot, word(TAKEN.responseBodyBytes));
+    return { kind: 'answer', status, headers: head.headers, body, logs };
+  };
 }

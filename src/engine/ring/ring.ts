@@ -1,97 +1,126 @@
-// One ring from open to close: typed access to its slots and to the packets that go to the zygote.
-import { type Pointer, toArrayBuffer } from 'bun:ffi';
-import type { InvocationRequest } from '../../model/invocation.ts';
+// The ring as the edge uses it: requests and answers in slots, packets to the zygote, sealed memory.
+import { dlopen, type Library, type Pointer, toArrayBuffer } from 'bun:ffi';
+import type { GuestFault, InvocationOutcome, InvocationRequest } from '../../model/invocation.ts';
+import { createAnswerReader, TAKEN } from './answer.ts';
 import type { RingGeometry } from './geometry.ts';
 import { encodeRequestHead, type HeadLengths } from './request_head.ts';
-import { type RingLibrary, steady } from './library.ts';
+import { SLOT, startFault } from './results.ts';
 import { createSlotViews } from './slot_views.ts';
+import { RING_SYMBOLS } from './symbols.ts';
+
+/** Memory that nobody can change after it was made, by descriptor; `bytes` is its length. */
+export type SealedMemory = { readonly fd: number; readonly bytes: number; close(): void };
+
+/** libedge_ring.so in this process. It stays loaded until the process ends. */
+export type RingLibrary = {
+  /** Copies `bytes`; the caller closes the result. Throws when the system gives no memory or descriptor. */
+  seal(bytes: Uint8Array): SealedMemory;
+  /** Throws when the system gives no memory. */
+  open(geometry: RingGeometry): Ring;
+};
 
 /** `lost`: the worker of this generation does not wait for a request. */
 export type PostOutcome = 'posted' | 'lost' | 'request_too_large' | 'headers_too_large';
 
-/** Positions in a record of `Ring.taken` (`edge_ring_drain`). */
-export const TAKEN = {
-  slot: 0,
-  generation: 1,
-  state: 2,
-  result: 3,
-  detail: 4,
-  status: 5,
-  responseHeadBytes: 6,
-  responseBodyBytes: 7,
-  logBytes: 8,
-  logDropped: 9,
-  cpuUs: 10,
-  isValid: 11,
-  words: 12,
-} as const;
+/** What a worker reports in a slot. `broken`: it lied about a length, so nothing of its answer was read. */
+export type RingEvent = { slot: number; generation: number } & (
+  | { kind: 'ready' }
+  | { kind: 'start_failed'; fault: GuestFault }
+  | { kind: 'answer'; outcome: InvocationOutcome; cpuUs: number }
+  | { kind: 'broken' }
+);
 
-/**
- * Slots are named by number, a worker by its first slot (`fork`, `kill`, `free`, `hints`); after `close`
- * nothing may be called.
- */
+/** What a worker says of itself; not trusted. */
+export type WorkerHints = {
+  /** It died, if it did, while the guest ran. */
+  isInGuest: boolean;
+  /** It is still making its instance pristine after the last request. */
+  isRecycling: boolean;
+};
+
+export type WorkerStart = { slot: number; generation: number; codeFd: number; startBlock: Uint8Array };
+
+export type CompileRequest = {
+  id: number;
+  moduleFd: number;
+  /** RLIMIT_DATA beyond what the child starts with. */
+  memoryBytes: number;
+  cpuSeconds: number;
+  /** Absolute; where the child writes the compiled file. */
+  path: string;
+};
+
+/** Slots go by number, a worker by its first slot. After `close` nothing may be called. */
 export type Ring = {
   readonly memfd: number;
-  /** The child's end of a fresh command socket; the caller closes it with `closeFd`. */
+  readonly geometry: RingGeometry;
+  /** The child's end of a fresh command socket; the caller closes it with `closeFd`. Throws. */
   openCommand(): number;
   closeCommand(): void;
   closeFd(fd: number): void;
-  /**
-   * Writes the start block and asks for a fork; false when the block does not fit or the zygote takes no
-   * packet.
-   */
-  fork(worker: { slot: number; generation: number; codeFd: number; startBlock: Uint8Array }): boolean;
+  /** False when the start block does not fit or the zygote takes no packet. */
+  fork(worker: WorkerStart): boolean;
   kill(slot: number, generation: number): void;
-  compile(job: {
-    id: number;
-    moduleFd: number;
-    memoryBytes: number;
-    cpuSeconds: number;
-    path: string;
-  }): boolean;
+  /** False when the zygote takes no packet. */
+  compile(request: CompileRequest): boolean;
   cancelCompile(id: number): void;
   post(slot: number, generation: number, request: InvocationRequest): PostOutcome;
   /** Takes back a request that the worker has not begun; false when it has. */
   withdraw(slot: number, generation: number): boolean;
-  /** Takes every finished slot into `taken` and returns how many there are; see `TAKEN`. */
-  drain(): number;
-  /** The same for one slot, at record 0. */
-  look(slot: number, generation: number): boolean;
-  readonly taken: Uint32Array;
-  readonly takenSigned: Int32Array;
-  /** Copies; lengths come from a record that is valid. */
-  responseHead(slot: number, bytes: number): string;
-  responseBody(slot: number, bytes: number): Uint8Array;
-  log(slot: number, bytes: number): Uint8Array;
-  release(slot: number, generation: number): void;
+  /**
+   * The next report of any worker; null once all have been taken. Each start and each answer is taken once;
+   * an answer is copied out and its slot takes the next request. Call it until it returns null.
+   */
+  next(): RingEvent | null;
+  /** The report of one slot, also where its worker woke nobody. Not while `next` has more. */
+  poll(slot: number, generation: number): RingEvent | null;
+  /** After a worker has exited: gives back the memory of its slots. */
   free(slot: number): void;
-  /** What the worker says of itself: bits 0 to 7 phase, bit 8 that recycling lags. */
-  hints(slot: number): number;
+  hints(slot: number): WorkerHints;
   close(): void;
 };
 
-/** `EDGE_TAKEN_MAX`: more are left for the next call. */
+/** `EDGE_TAKEN_MAX`: the records of one drain; more are left for the next. */
 const RECORDS_MAX = 1_024;
+/** Arrays below this size may be moved by the JavaScript engine while C reads them. */
+const OWN_BUFFER_BYTES_MIN = 4_096;
+const HINT_PHASE_MASK = 0xff;
+const HINT_PHASE_GUEST = 1;
+const HINT_RECYCLING = 0x100;
 
-export function openRing(options: { library: RingLibrary; geometry: RingGeometry }): Ring {
-  const { geometry, library } = options;
-  const { symbols } = library;
-  const { requestBodyBytes } = geometry;
-  const ring = openMemory(library, geometry);
+type Symbols = Library<typeof RING_SYMBOLS>['symbols'];
+
+export function openRingLibrary(libraryDir: string): RingLibrary {
+  const { symbols } = dlopen(`${libraryDir}/libedge_ring.so`, RING_SYMBOLS);
+  return {
+    seal(bytes) {
+      const fd = symbols.edge_code_open(steady(bytes), bytes.byteLength);
+      if (fd < 0) throw new Error(`the system gave no sealed memory: errno ${symbols.edge_ring_errno()}`);
+      let isOpen = true;
+      return {
+        fd,
+        bytes: bytes.byteLength,
+        close() {
+          if (isOpen) symbols.edge_fd_close(fd);
+          isOpen = false;
+        },
+      };
+    },
+    open: (geometry) => createRing(symbols, openMemory(symbols, geometry), geometry),
+  };
+}
+
+function createRing(symbols: Symbols, ring: Pointer, geometry: RingGeometry): Ring {
   const views = createSlotViews({ symbols, ring, geometry });
-  const records = symbols.edge_ring_taken(ring);
-  if (records === null) throw new Error('the ring has no records');
-  const taken = new Uint32Array(toArrayBuffer(records, 0, RECORDS_MAX * TAKEN.words * 4));
   const lengths: HeadLengths = { method: 0, path: 0, headers: 0, requestId: 0 };
+  const reports = createReports(symbols, ring, views);
   return {
     memfd: symbols.edge_ring_memfd(ring),
-    taken,
-    takenSigned: new Int32Array(taken.buffer),
+    geometry,
     openCommand() {
       const fd = symbols.edge_ring_command_open(ring);
-      if (fd < 0)
-        throw new Error(`the command socket could not be opened: errno ${symbols.edge_ring_errno()}`);
-      return fd;
+      if (fd >= 0) return fd;
+      throw new Error(`the command socket could not be opened: errno ${symbols.edge_ring_errno()}`);
     },
     closeCommand: () => symbols.edge_ring_command_close(ring),
     closeFd: (fd) => symbols.edge_fd_close(fd),
@@ -112,7 +141,7 @@ export function openRing(options: { library: RingLibrary; geometry: RingGeometry
       if (!encodeRequestHead(request, views.requestHead(slot), lengths)) return 'headers_too_large';
       const { body } = request;
       const bodyBytes = body === null ? 0 : body.byteLength;
-      if (bodyBytes > requestBodyBytes) return 'request_too_large';
+      if (bodyBytes > geometry.requestBodyBytes) return 'request_too_large';
       if (body !== null) views.writeBody(slot, body);
       const { method, path, headers, requestId } = lengths;
       const posted = symbols.edge_ring_post(
@@ -128,14 +157,16 @@ export function openRing(options: { library: RingLibrary; geometry: RingGeometry
       return posted === 0 ? 'posted' : 'lost';
     },
     withdraw: (slot, generation) => symbols.edge_ring_withdraw(ring, slot, generation) === 0,
-    drain: () => symbols.edge_ring_drain(ring, RECORDS_MAX),
-    look: (slot, generation) => symbols.edge_ring_look(ring, slot, generation) === 1,
-    responseHead: views.responseHead,
-    responseBody: views.responseBody,
-    log: views.log,
-    release: (slot, generation) => void symbols.edge_ring_release(ring, slot, generation),
+    next: reports.next,
+    poll: reports.poll,
     free: (slot) => symbols.edge_ring_free(ring, slot),
-    hints: (slot) => symbols.edge_ring_hints(ring, slot),
+    hints(slot) {
+      const hints = symbols.edge_ring_hints(ring, slot);
+      return {
+        isInGuest: (hints & HINT_PHASE_MASK) === HINT_PHASE_GUEST,
+        isRecycling: (hints & HINT_RECYCLING) !== 0,
+      };
+    },
     close() {
       views.close();
       symbols.edge_ring_close(ring);
@@ -143,7 +174,51 @@ export function openRing(options: { library: RingLibrary; geometry: RingGeometry
   };
 }
 
-function openMemory({ symbols }: RingLibrary, geometry: RingGeometry): Pointer {
+/** Turns the records of `edge_ring_drain` and `edge_ring_look` into events. */
+function createReports(
+  symbols: Symbols,
+  ring: Pointer,
+  views: ReturnType<typeof createSlotViews>,
+): Pick<Ring, 'next' | 'poll'> {
+  const memory = symbols.edge_ring_taken(ring);
+  if (memory === null) throw new Error('the ring has no records');
+  const taken = new Uint32Array(toArrayBuffer(memory, 0, RECORDS_MAX * TAKEN.words * 4));
+  const takenSigned = new Int32Array(taken.buffer);
+  const readAnswer = createAnswerReader({ views, taken, takenSigned });
+  let at = 0;
+  let end = 0;
+  const eventAt = (record: number): RingEvent => {
+    const slot = taken[record + TAKEN.slot] ?? 0;
+    const generation = taken[record + TAKEN.generation] ?? 0;
+    const state = taken[record + TAKEN.state];
+    if (state === SLOT.done) {
+      if (taken[record + TAKEN.isValid] !== 1) return { kind: 'broken', slot, generation };
+      const outcome = readAnswer(record);
+      symbols.edge_ring_release(ring, slot, generation);
+      return { kind: 'answer', slot, generation, outcome, cpuUs: taken[record + TAKEN.cpuUs] ?? 0 };
+    }
+    if (state === SLOT.ready) return { kind: 'ready', slot, generation };
+    const detail = takenSigned[record + TAKEN.detail] ?? 0;
+    const fault = startFault(taken[record + TAKEN.result] ?? 0, detail);
+    return { kind: 'start_failed', slot, generation, fault };
+  };
+  return {
+    next() {
+      if (at === end) {
+        const wasLast = end > 0 && end < taken.length;
+        at = 0;
+        end = wasLast ? 0 : symbols.edge_ring_drain(ring, RECORDS_MAX) * TAKEN.words;
+        if (end === 0) return null;
+      }
+      const event = eventAt(at);
+      at += TAKEN.words;
+      return event;
+    },
+    poll: (slot, generation) => (symbols.edge_ring_look(ring, slot, generation) === 1 ? eventAt(0) : null),
+  };
+}
+
+function openMemory(symbols: Symbols, geometry: RingGeometry): Pointer {
   const opened = symbols.edge_ring_open(
     geometry.slots,
     geometry.requestHeadBytes,
@@ -154,4 +229,12 @@ function openMemory({ symbols }: RingLibrary, geometry: RingGeometry): Pointer {
   );
   if (opened === null) throw new Error(`the ring could not be opened: errno ${symbols.edge_ring_errno()}`);
   return opened as Pointer;
+}
+
+/** `bytes`, or a copy over an ArrayBuffer of its own that is too large to be moved. */
+function steady(bytes: Uint8Array): Uint8Array {
+  if (bytes.byteLength >= OWN_BUFFER_BYTES_MIN) return bytes;
+  const copy = new Uint8Array(new ArrayBuffer(OWN_BUFFER_BYTES_MIN));
+  copy.set(bytes);
+  return copy;
 }

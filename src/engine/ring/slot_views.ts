@@ -1,10 +1,9 @@
-// The memory of the slots as JavaScript sees it: views that last for small things, copies of everything that
-// is read.
-import { type Pointer, toArrayBuffer } from 'bun:ffi';
+// The memory of the slots as JavaScript sees it: writes go into lasting views, every read is a copy.
+import { type Library, type Pointer, toArrayBuffer } from 'bun:ffi';
 import type { RingGeometry } from './geometry.ts';
-import type { RingSymbols } from './library.ts';
+import type { RING_SYMBOLS } from './symbols.ts';
 
-/** What is read is a copy; lengths beyond the geometry are cut. After `close` nothing may be called. */
+/** Lengths beyond the geometry are cut. After `close` nothing may be called. */
 export type SlotViews = {
   requestHead(slot: number): Uint8Array;
   writeBody(slot: number, body: Uint8Array): void;
@@ -14,15 +13,16 @@ export type SlotViews = {
   close(): void;
 };
 
-/** Bodies up to this size go through a lasting view; a larger one gets a view of its own for the moment. */
-const NEAR_BODY_BYTES = 65_536;
-/** Parts as `edge_ring_offset` numbers them. */
+/** Bodies up to this size go through a lasting view; a larger body gets a view for one call. */
+const LASTING_BODY_BYTES = 65_536;
+/** Numbers of `enum edge_part`. */
 const PART = { log: 0, responseHead: 1, requestHead: 2, requestBody: 3, responseBody: 4 } as const;
 
-type Views = { near: Buffer; requestHead: Uint8Array; requestBody: Uint8Array; responseBody: Uint8Array };
+/** `head` covers a slot up to its request body. */
+type Views = { head: Buffer; requestHead: Uint8Array; requestBody: Uint8Array; responseBody: Uint8Array };
 
 export function createSlotViews(options: {
-  symbols: RingSymbols;
+  symbols: Pick<Library<typeof RING_SYMBOLS>['symbols'], 'edge_ring_offset' | 'edge_ring_slot'>;
   ring: Pointer;
   geometry: RingGeometry;
 }): SlotViews {
@@ -43,12 +43,12 @@ export function createSlotViews(options: {
   const viewsOf = (slot: number): Views => {
     const known = views[slot];
     if (known !== undefined) return known;
-    const near = view(slot, 0, requestBodyAt);
+    const head = view(slot, 0, requestBodyAt);
     const made: Views = {
-      near: Buffer.from(near.buffer, near.byteOffset, near.byteLength),
-      requestHead: near.subarray(requestHeadAt, requestHeadAt + requestHeadBytes),
-      requestBody: view(slot, requestBodyAt, Math.min(requestBodyBytes, NEAR_BODY_BYTES)),
-      responseBody: view(slot, responseBodyAt, Math.min(responseBodyBytes, NEAR_BODY_BYTES)),
+      head: Buffer.from(head.buffer, head.byteOffset, head.byteLength),
+      requestHead: head.subarray(requestHeadAt, requestHeadAt + requestHeadBytes),
+      requestBody: view(slot, requestBodyAt, Math.min(requestBodyBytes, LASTING_BODY_BYTES)),
+      responseBody: view(slot, responseBodyAt, Math.min(responseBodyBytes, LASTING_BODY_BYTES)),
     };
     views[slot] = made;
     return made;
@@ -56,25 +56,25 @@ export function createSlotViews(options: {
   return {
     requestHead: (slot) => viewsOf(slot).requestHead,
     writeBody(slot, body) {
-      const near = viewsOf(slot).requestBody;
-      const target = body.byteLength <= near.length ? near : view(slot, requestBodyAt, body.byteLength);
+      const lasting = viewsOf(slot).requestBody;
+      const target = body.byteLength <= lasting.length ? lasting : view(slot, requestBodyAt, body.byteLength);
       target.set(body);
     },
     responseHead(slot, bytes) {
       if (bytes === 0) return '';
-      return viewsOf(slot).near.toString(
+      return viewsOf(slot).head.toString(
         'latin1',
         responseHeadAt,
         responseHeadAt + Math.min(bytes, responseHeadBytes),
       );
     },
     responseBody(slot, bytes) {
-      const near = viewsOf(slot).responseBody;
-      if (bytes <= near.length) return near.slice(0, bytes);
+      const lasting = viewsOf(slot).responseBody;
+      if (bytes <= lasting.length) return lasting.slice(0, bytes);
       return view(slot, responseBodyAt, Math.min(bytes, responseBodyBytes)).slice();
     },
     log: (slot, bytes) =>
-      new Uint8Array(viewsOf(slot).near.subarray(logAt, logAt + Math.min(bytes, logBytes))),
+      new Uint8Array(viewsOf(slot).head.subarray(logAt, logAt + Math.min(bytes, logBytes))),
     close() {
       views.length = 0;
     },

@@ -1,11 +1,10 @@
 // What a worker is given beside the request that it serves, and how it comes back when that one lasts.
 import { beforeEach, describe, expect, test } from 'bun:test';
 import { POOL_TUNING } from '../../../src/base/limits/pool.ts';
-import { HOW } from '../../../src/engine/process/frames.ts';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
-import type { PoolLimits, VersionPool } from '../../../src/engine/pool/pool.ts';
+import type { PoolLimits, VersionPool } from '../../../src/engine/pool/version_pool.ts';
 import { createFakeRing } from './fake_ring.ts';
-import { createPoolHost, type Held, type PoolHost, WORKERS } from './pool_host.ts';
+import { createPoolHost, type Held, type PoolHost } from './pool_host.ts';
 
 let host: PoolHost;
 
@@ -20,7 +19,7 @@ async function measuredPool(cpuUs: number, limits: Partial<PoolLimits> = {}): Pr
   const pool = await host.warmPool({ queueLengthMax: 40, ...limits }, 2);
   host.invoke(pool);
   host.ring.answer(1, cpuUs);
-  host.roster.drain();
+  host.drain();
   await host.settle();
   host.ring.calls.length = 0;
   return pool;
@@ -49,12 +48,12 @@ describe('A worker whose guest takes little', () => {
     const helds = invokeAll(pool, 3);
     host.ring.answer(1, 1);
     host.ring.answer(1, 1);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['answer', 'answer', null]);
     expect(pool.stats()).toMatchObject({ busy: 1, idle: 1 });
     host.ring.answer(1, 1);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['answer', 'answer', 'answer']);
     expect(pool.stats()).toMatchObject({ busy: 0, idle: 2 });
@@ -66,7 +65,7 @@ describe('A worker whose guest takes little', () => {
     expect(pool.stats()).toMatchObject({ busy: 2, queued: WORKER_SLOTS });
     host.ring.answer(0, 1);
     host.ring.answer(0, 1);
-    host.roster.drain();
+    host.drain();
     expect(pool.stats()).toMatchObject({ busy: 2, queued: WORKER_SLOTS - 2 });
   });
 
@@ -78,7 +77,7 @@ describe('A worker whose guest takes little', () => {
     host.invoke(pool, '/small');
     expect(host.ring.calls).toEqual(['post 1:1 /1', 'post 0:1 /2']);
     host.ring.answer(1, 1);
-    host.roster.drain();
+    host.drain();
     expect(host.ring.calls.slice(2)).toEqual(['post 1:1 /3', 'post 1:1 /small']);
   });
 
@@ -88,7 +87,7 @@ describe('A worker whose guest takes little', () => {
     const late = host.invoke(pool, '/late', 10);
     await host.clock.advance(10);
     host.ring.answer(1);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(kindsOf([late])).toEqual(['execution_timeout']);
     expect(host.ring.calls).toEqual(['post 1:1 /0', 'post 0:1 /1']);
@@ -121,7 +120,7 @@ describe('A worker whose guest takes more', () => {
 });
 
 describe('What waits behind a request that lasts', () => {
-  test('goes to another worker at the second look, in order', async () => {
+  test('goes to another worker at the second sweep, in order', async () => {
     const pool = await measuredPool(1);
     invokeAll(pool, 3);
     host.sweep();
@@ -136,7 +135,7 @@ describe('What waits behind a request that lasts', () => {
   test('stays where it is while the worker answers', async () => {
     const pool = await measuredPool(1);
     invokeAll(pool, 4);
-    for (let look = 0; look < 3; look += 1) {
+    for (let sweeps = 0; sweeps < 3; sweeps += 1) {
       host.sweep();
       host.ring.answer(1, 1);
     }
@@ -153,7 +152,7 @@ describe('What waits behind a request that lasts', () => {
     host.sweep();
     expect(pool.stats()).toMatchObject({ busy: 2, queued: 2 * (WORKER_SLOTS - 1) + 1 });
     host.ring.answer(1, 1);
-    host.roster.drain();
+    host.drain();
     expect(host.ring.calls.filter((call) => call === 'post 1:1 /last')).toEqual([]);
     await host.settle();
     expect(last.outcome).toBeNull();
@@ -166,35 +165,35 @@ describe('What waits behind a request that lasts', () => {
     host.sweep();
     expect(host.ring.calls).toContain('kill 1:1');
     host.ring.answer(0, 1);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['execution_timeout', 'answer']);
-    expect(host.roster.stats()).toMatchObject({ killed: 1, busy: 0 });
+    expect(host.counts()).toMatchObject({ killed: 1, busy: 0 });
   });
 
   test('runs elsewhere when that request ends the worker, and is the only one that fails', async () => {
     const pool = await measuredPool(1);
     const helds = invokeAll(pool, 3);
-    host.exit(1, HOW.signalled, 11);
+    host.exit(1, 'signalled', 11);
     expect(host.ring.calls.slice(-2)).toEqual(['post 0:1 /1', 'post 0:1 /2']);
     host.ring.answer(0, 1);
     host.ring.answer(0, 1);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['guest_crashed', 'answer', 'answer']);
-    expect(host.roster.stats()).toMatchObject({ crashed: 1, busy: 0 });
+    expect(host.counts()).toMatchObject({ crashed: 1, busy: 0 });
   });
 
   test('waits with that request when a fresh worker dies before it has begun any', async () => {
     const pool = host.openPool({ workersMax: 1, queueLengthMax: 40 });
     void pool.warm(1);
     host.ring.ready(0);
-    host.roster.drain();
+    host.drain();
     host.ring.hasBegun = () => false;
     const helds = invokeAll(pool, 3);
     host.exit(0);
     host.ring.ready(0);
-    host.roster.drain();
+    host.drain();
     expect(host.ring.calls.slice(-2)).toEqual(['fork 0:2', 'post 0:2 /0']);
     await host.settle();
     expect(kindsOf(helds)).toEqual([null, null, null]);
@@ -208,7 +207,7 @@ describe('What waits behind a request that lasts', () => {
     expect(host.ring.calls.slice(-2)).toEqual(['post 0:1 /0', 'post 0:1 /1']);
     host.ring.answer(0, 1);
     host.ring.answer(0, 1);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['answer', 'answer']);
     expect(pool.stats()).toMatchObject({ workers: 1, busy: 0, idle: 1 });
@@ -218,12 +217,12 @@ describe('What waits behind a request that lasts', () => {
     const pool = await measuredPool(1_000);
     host.ring.hasBegun = () => false;
     const helds = invokeAll(pool, 2, 100);
-    for (let look = 0; look < 3; look += 1) host.sweep();
+    for (let sweeps = 0; sweeps < 3; sweeps += 1) host.sweep();
     await host.clock.advance(100);
     host.sweep();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['execution_timeout', 'execution_timeout']);
-    expect(host.roster.stats()).toMatchObject({ killed: 2, busy: 0 });
+    expect(host.counts()).toMatchObject({ killed: 2, busy: 0 });
   });
 
   test('is a timeout without harm to that request when only what waits is late', async () => {
@@ -238,19 +237,19 @@ describe('What waits behind a request that lasts', () => {
     expect(host.ring.calls.filter((call) => call.startsWith('kill'))).toEqual([]);
   });
 
-  test('is served on when that request is late and ends while the worker is looked at', async () => {
+  test('is served on when that request is late and ends while the worker is polled', async () => {
     const pool = await measuredPool(1);
     const helds = [host.invoke(pool, '/first', 3), host.invoke(pool, '/second', 500)];
     host.ring.hasBegun = () => true;
-    const { look } = host.ring;
-    let looks = 0;
-    host.ring.look = (slot, generation) => (looks += 1) > 2 && look(slot, generation);
-    host.ring.report(1, { cpuUs: 1 }, 'lost');
+    const { poll } = host.ring;
+    let polls = 0;
+    host.ring.poll = (slot, generation) => ((polls += 1) > 2 ? poll(slot, generation) : null);
+    host.ring.report(1, { kind: 'answer', cpuUs: 1 }, 'lost');
     await host.clock.advance(4);
     host.sweep();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['answer', null]);
-    expect(host.roster.stats()).toMatchObject({ killed: 0 });
+    expect(host.counts()).toMatchObject({ killed: 0 });
   });
 
   test('does not make a queue look younger than it is', async () => {
@@ -266,8 +265,8 @@ describe('What waits behind a request that lasts', () => {
   test('runs elsewhere when the worker lies', async () => {
     const pool = await measuredPool(1);
     const helds = invokeAll(pool, 2);
-    host.ring.report(1, { isValid: false });
-    host.roster.drain();
+    host.ring.report(1, { kind: 'broken' });
+    host.drain();
     host.ring.posted.set(1, []);
     await host.settle();
     expect(kindsOf(helds)[0]).toBe('guest_crashed');
@@ -277,14 +276,14 @@ describe('What waits behind a request that lasts', () => {
   test('ends with the engine process and with the pool', async () => {
     const pool = await measuredPool(1);
     const helds = invokeAll(pool, 2);
-    host.roster.detach();
+    host.table.detach();
     await host.settle();
     expect(kindsOf(helds)).toEqual(['engine_restarting', 'engine_restarting']);
-    host.ring = createFakeRing(WORKERS);
-    host.roster.attach(host.ring);
+    host.ring = createFakeRing();
+    host.table.attach(host.ring);
     host.sweep();
     for (const place of host.ring.alive.keys()) host.ring.ready(place);
-    host.roster.drain();
+    host.drain();
     const others = invokeAll(pool, 2);
     const closing = pool.close({ graceMs: 0 });
     await host.settle();
@@ -299,13 +298,13 @@ describe('A request that its worker has not begun for long', () => {
     const pool = await measuredPool(1);
     host.ring.hasBegun = () => false;
     invokeAll(pool, 1);
-    for (let look = 0; look < 10; look += 1) host.sweep();
+    for (let sweeps = 0; sweeps < 10; sweeps += 1) host.sweep();
     expect(host.ring.calls).toEqual(['post 1:1 /0']);
     host.sweep();
     expect(host.ring.calls.slice(-2)).toEqual(['withdraw 1:1', 'post 0:1 /0']);
     expect(pool.stats()).toMatchObject({ busy: 1, idle: 1, queued: 0 });
-    for (let look = 0; look < 30; look += 1) host.sweep();
+    for (let sweeps = 0; sweeps < 30; sweeps += 1) host.sweep();
     expect(host.ring.calls.at(-1)).toBe('post 0:1 /0');
-    expect(host.roster.stats()).toMatchObject({ busy: 1, killed: 0 });
+    expect(host.counts()).toMatchObject({ busy: 1, killed: 0 });
   });
 });

@@ -1,18 +1,15 @@
-// A ring whose workers do what a test tells them, so that rules of pool and roster are tried without
-// processes.
-import type { InvocationRequest } from '../../../src/model/invocation.ts';
+// A ring whose workers do what a test tells them, so that pools are tried without processes.
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
-import { SLOT } from '../../../src/engine/ring/results.ts';
-import { type PostOutcome, type Ring, TAKEN } from '../../../src/engine/ring/ring.ts';
+import type { PostOutcome, Ring, RingEvent } from '../../../src/engine/ring/ring.ts';
+import type { GuestFault, InvocationRequest } from '../../../src/model/invocation.ts';
 
-type Report = {
-  slot: number;
-  generation: number;
-  state: number;
-  result: number;
-  detail: number;
-  isValid: boolean;
-  cpuUs: number;
+/** What a worker reports; `slot` and `generation` are those of the worker unless a test says otherwise. */
+export type Report = {
+  kind: RingEvent['kind'];
+  slot?: number;
+  generation?: number;
+  fault?: GuestFault;
+  cpuUs?: number;
 };
 
 export type FakeRing = Ring & {
@@ -27,61 +24,60 @@ export type FakeRing = Ring & {
   readonly posted: Map<number, number[]>;
   /** Whether a worker has begun the request in this slot of `slots`: the oldest unless a test says so. */
   hasBegun: (slot: number, slots: readonly number[]) => boolean;
-  hintsOf: number;
+  isRecycling: boolean;
   postOutcome: PostOutcome;
   takesForks: boolean;
-  /** A worker reports on what it serves; with `wake: 'lost'` only a look finds it. */
-  report(place: number, report?: Partial<Report>, wake?: 'seen' | 'lost'): void;
+  /** A worker reports on the oldest request that it has; with `wake: 'lost'` only a poll finds it. */
+  report(place: number, report?: Report, wake?: 'seen' | 'lost'): void;
   ready(place: number): void;
   answer(place: number, cpuUs?: number): void;
 };
 
-function writeRecord(taken: Uint32Array, at: number, report: Report): void {
-  taken.fill(0, at, at + TAKEN.words);
-  taken[at + TAKEN.slot] = report.slot;
-  taken[at + TAKEN.generation] = report.generation;
-  taken[at + TAKEN.state] = report.state;
-  taken[at + TAKEN.result] = report.result;
-  taken[at + TAKEN.detail] = report.detail;
-  taken[at + TAKEN.status] = 200;
-  taken[at + TAKEN.cpuUs] = report.cpuUs;
-  taken[at + TAKEN.isValid] = report.isValid ? 1 : 0;
+const placeOf = (slot: number): number => Math.floor(slot / WORKER_SLOTS);
+const LOAD_FAILED: GuestFault = { code: 'guest_start_failed', detail: null };
+
+function eventOf(report: Report, name: { slot: number; generation: number }): RingEvent {
+  const { cpuUs = 1_000, fault = LOAD_FAILED, kind } = report;
+  if (kind === 'start_failed') return { kind, fault, ...name };
+  if (kind !== 'answer') return { kind, ...name };
+  const headers: [string, string][] = [['a', 'b']];
+  const outcome = { kind: 'answer', status: 200, headers, body: new Uint8Array(1), logs: null } as const;
+  return { kind, cpuUs, outcome, ...name };
 }
 
-const placeOf = (slot: number): number => Math.floor(slot / WORKER_SLOTS);
-
-/** What no rule of pool or roster depends on. */
+/** What no rule of a pool depends on. */
 const NOTHING = {
+  memfd: -1,
   openCommand: () => -1,
   closeCommand: () => undefined,
   closeFd: () => undefined,
   compile: () => false,
   cancelCompile: () => undefined,
-  responseHead: () => 'a: b\r\n',
-  responseBody: () => new Uint8Array(1),
-  log: () => new Uint8Array(0),
-  release: () => undefined,
   close: () => undefined,
 };
 
-export function createFakeRing(workers: number): FakeRing {
-  const taken = new Uint32Array((workers * WORKER_SLOTS + 1) * TAKEN.words);
+export function createFakeRing(): FakeRing {
   const calls: string[] = [];
   const alive = new Map<number, number>();
   const posted = new Map<number, number[]>();
-  let seen: Report[] = [];
-  let lost: Report[] = [];
+  const seen: RingEvent[] = [];
+  const lost: RingEvent[] = [];
   const ring: FakeRing = {
     calls,
     alive,
     posted,
     hasBegun: (slot, slots) => slot === slots[0],
-    hintsOf: 0,
+    isRecycling: false,
     postOutcome: 'posted',
     takesForks: true,
-    memfd: -1,
-    taken,
-    takenSigned: new Int32Array(taken.buffer),
+    geometry: {
+      slots: 0,
+      requestHeadBytes: 0,
+      requestBodyBytes: 0,
+      responseHeadBytes: 0,
+      responseBodyBytes: 0,
+      logBytes: 0,
+    },
     ...NOTHING,
     fork({ slot, generation }) {
       if (!ring.takesForks) return false;
@@ -105,30 +101,22 @@ export function createFakeRing(workers: number): FakeRing {
       slots.splice(at, 1);
       return true;
     },
-    drain() {
-      const reports = seen;
-      seen = [];
-      for (const [index, report] of reports.entries()) writeRecord(taken, index * TAKEN.words, report);
-      return reports.length;
-    },
-    look(slot, generation) {
-      const found = lost.find((report) => report.slot === slot && report.generation === generation);
-      if (found === undefined) return false;
-      lost = lost.filter((report) => report !== found);
-      writeRecord(taken, 0, found);
-      return true;
+    next: () => seen.shift() ?? null,
+    poll(slot, generation) {
+      const at = lost.findIndex((event) => event.slot === slot && event.generation === generation);
+      return at < 0 ? null : (lost.splice(at, 1)[0] ?? null);
     },
     free: (slot) => void alive.delete(placeOf(slot)),
-    hints: () => ring.hintsOf,
-    report(place, report = {}, wake = 'seen') {
-      const slots = report.state === undefined ? posted.get(place) : undefined;
+    hints: () => ({ isInGuest: false, isRecycling: ring.isRecycling }),
+    report(place, report = { kind: 'answer' }, wake = 'seen') {
+      const isAnswer = report.kind === 'answer' || report.kind === 'broken';
+      const slots = isAnswer ? posted.get(place) : undefined;
       const slot = report.slot ?? slots?.shift() ?? place * WORKER_SLOTS;
-      const generation = alive.get(place) ?? 0;
-      const facts = { state: SLOT.done, result: 0, detail: 0, isValid: true, cpuUs: 1_000 };
-      (wake === 'seen' ? seen : lost).push({ slot, generation, ...facts, ...report });
+      const generation = report.generation ?? alive.get(place) ?? 0;
+      (wake === 'seen' ? seen : lost).push(eventOf(report, { slot, generation }));
     },
-    ready: (place) => ring.report(place, { state: SLOT.ready }),
-    answer: (place, cpuUs = 1_000) => ring.report(place, { cpuUs }),
+    ready: (place) => ring.report(place, { kind: 'ready' }),
+    answer: (place, cpuUs = 1_000) => ring.report(place, { kind: 'answer', cpuUs }),
   };
   return ring;
 }

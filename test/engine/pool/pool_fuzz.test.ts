@@ -1,12 +1,10 @@
 // Any order of requests, answers, deaths and restarts: counts stay true, and each invocation ends once.
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { HOW } from '../../../src/engine/process/frames.ts';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
-import type { VersionPool } from '../../../src/engine/pool/pool.ts';
-import { SLOT } from '../../../src/engine/ring/results.ts';
+import type { VersionPool } from '../../../src/engine/pool/version_pool.ts';
 import { createFakeRing } from './fake_ring.ts';
-import { createPoolHost, type PoolHost, WORKERS } from './pool_host.ts';
+import { createPoolHost, type PoolHost } from './pool_host.ts';
 
 /** `EDGE_FUZZ_RUNS` asks for more than what every run of the tests does. */
 const RUNS = Number(process.env['EDGE_FUZZ_RUNS'] ?? 2_000);
@@ -32,7 +30,7 @@ const pick = <T>(from: Iterable<T>, index: number): T | undefined => {
 /** A ring of which `begun` says what cannot be withdrawn any more. */
 function openRing(world: World): void {
   const { host, begun, starting } = world;
-  const ring = (host.ring = createFakeRing(WORKERS));
+  const ring = (host.ring = createFakeRing());
   const { fork, free } = ring;
   begun.clear();
   starting.clear();
@@ -47,7 +45,7 @@ function openRing(world: World): void {
     starting.delete(slot / WORKER_SLOTS);
     for (let at = slot; at < slot + WORKER_SLOTS; at += 1) begun.delete(at);
   };
-  host.roster.attach(ring);
+  host.table.attach(ring);
 }
 
 const ACTIONS = {
@@ -66,9 +64,9 @@ const ACTIONS = {
     const place = pick(starting, a);
     if (place === undefined || !starting.delete(place)) return;
     const isReady = b % 10 !== 0;
-    const report = { state: isReady ? SLOT.ready : SLOT.failed, result: isReady ? 0 : 15 };
-    host.ring.report(place, { ...report, slot: place * WORKER_SLOTS }, b % 3 === 0 ? 'lost' : 'seen');
-    host.roster.drain();
+    const kind = isReady ? 'ready' : 'start_failed';
+    host.ring.report(place, { kind, slot: place * WORKER_SLOTS }, b % 3 === 0 ? 'lost' : 'seen');
+    host.drain();
   },
   begin({ host, begun }: World, a: number, b: number) {
     const slots = pick(host.ring.posted.values(), a) ?? [];
@@ -81,13 +79,14 @@ const ACTIONS = {
     const place = Math.floor(slot / WORKER_SLOTS);
     const slots = host.ring.posted.get(place) ?? [];
     slots.splice(slots.indexOf(slot), 1);
-    const report = { slot, isValid: b % 40 !== 0, cpuUs: b % 5 === 0 ? 90 : 1 };
-    host.ring.report(place, { state: SLOT.done, ...report }, b % 3 === 0 ? 'lost' : 'seen');
-    if (b % 2 === 0) host.roster.drain();
+    const kind = b % 40 === 0 ? 'broken' : 'answer';
+    const cpuUs = b % 5 === 0 ? 90 : 1;
+    host.ring.report(place, { kind, slot, cpuUs }, b % 3 === 0 ? 'lost' : 'seen');
+    if (b % 2 === 0) host.drain();
   },
   exit({ host }: World, a: number, b: number) {
     const place = pick(host.ring.alive.keys(), a);
-    if (place !== undefined) host.exit(place, b % 2 === 0 ? HOW.signalled : HOW.exited);
+    if (place !== undefined) host.exit(place, b % 2 === 0 ? 'signalled' : 'exited');
   },
   refuse({ host }: World, a: number) {
     const { post } = host.ring;
@@ -96,22 +95,31 @@ const ACTIONS = {
       return a % 2 === 0 ? 'lost' : post(slot, generation, request);
     };
   },
-  look: ({ host }: World, a: number) => host.sweep(a % 10 === 0 ? 5 : 1e9),
+  sweep: ({ host }: World, a: number) => host.sweep(a % 10 === 0 ? 5 : 1e9),
   /** No worker gets any time while the clock stands. */
   starve({ host }: World) {
-    for (let look = 0; look < 12; look += 1) host.sweep();
+    for (let sweeps = 0; sweeps < 12; sweeps += 1) host.sweep();
   },
   pass: ({ host }: World, a: number) => host.clock.advance(a % 8),
   restart(world: World, a: number) {
-    world.host.roster.detach();
+    world.host.table.detach();
     if (a % 2 === 0) world.host.sweep();
     openRing(world);
   },
 };
 
 const WEIGHTS: Record<Step['does'], number> = {
-  ...{ invoke: 35, warm: 5, start: 15, begin: 15, answer: 20 },
-  ...{ exit: 3, refuse: 1, look: 12, starve: 2, pass: 6, restart: 1 },
+  invoke: 35,
+  warm: 5,
+  start: 15,
+  begin: 15,
+  answer: 20,
+  exit: 3,
+  refuse: 1,
+  sweep: 12,
+  starve: 2,
+  pass: 6,
+  restart: 1,
 };
 const step = fc.record({
   does: fc.oneof(
@@ -130,7 +138,7 @@ function check({ host, pools }: World): void {
     expect(workers).toBe(idle + busy + starting);
     expect(queued > 0 && idle > 0).toBe(false);
   }
-  expect(host.roster.stats().busy).toBe(all.reduce((sum, { busy }) => sum + busy, 0));
+  expect(host.counts().busy).toBe(all.reduce((sum, { busy }) => sum + busy, 0));
 }
 
 /** Every worker that was told to die does, and every deadline passes. */
@@ -143,7 +151,7 @@ async function finish(world: World): Promise<void> {
   await Promise.all(closing);
 }
 
-test('Pools and their roster', async () => {
+test('Pools over one table of workers', async () => {
   const limits = fc.record({ workersMax: fc.nat(2), workersMin: fc.nat(1), workersBusy: fc.nat(2) });
   const steps = fc.array(step, { minLength: 1, maxLength: 250, size: 'max' });
   await fc.assert(
@@ -153,7 +161,7 @@ test('Pools and their roster', async () => {
         host.openPool({ workersMax: workersMax + 1, workersMin, workersBusy, queueLengthMax: 10 }),
       );
       const world: World = { host, pools, ends: [], begun: new Set(), starting: new Set() };
-      host.roster.detach();
+      host.table.detach();
       openRing(world);
       for (const { does, a, b } of script) {
         await ACTIONS[does](world, a, b);
@@ -161,7 +169,7 @@ test('Pools and their roster', async () => {
       }
       await finish(world);
       expect(world.ends.filter(({ count }) => count !== 1)).toEqual([]);
-      expect(host.roster.stats()).toMatchObject({ workers: 0, busy: 0 });
+      expect(host.counts()).toMatchObject({ workers: 0, busy: 0 });
     }),
     { numRuns: RUNS },
   );

@@ -1,10 +1,10 @@
-// Pools and a roster over workers of a test: nothing runs, time stands still, and everything is told by hand.
+// Pools over workers of a test: no process runs, the clock is turned by hand, workers report when told to.
 import { createManualClock, type ManualClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';
-import { EVENT, HOW } from '../../../src/engine/process/frames.ts';
+import { type PoolLimits, VersionPool } from '../../../src/engine/pool/version_pool.ts';
+import { type WorkerCounts, WorkerTable } from '../../../src/engine/pool/worker_table.ts';
+import type { ProcessExit } from '../../../src/engine/process_exit.ts';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
-import { type PoolLimits, VersionPool } from '../../../src/engine/pool/pool.ts';
-import { Roster } from '../../../src/engine/pool/roster.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import type { InvocationOutcome } from '../../../src/model/invocation.ts';
 import { createFakeRing, type FakeRing } from './fake_ring.ts';
@@ -15,17 +15,20 @@ export type Held = { outcome: InvocationOutcome | null };
 
 export type PoolHost = {
   readonly clock: ManualClock;
-  readonly roster: Roster;
+  readonly table: WorkerTable;
   /** Replaced by a test that restarts the engine process. */
   ring: FakeRing;
   openPool(limits?: Partial<PoolLimits>): VersionPool;
-  /** A pool with so many idle workers, one unless told otherwise. */
+  /** A pool with so many idle workers. */
   warmPool(limits?: Partial<PoolLimits>, count?: number): Promise<VersionPool>;
+  /** Takes what workers have reported. */
+  drain(): void;
   /** One turn of the sweep. */
   sweep(idleMsMax?: number): void;
-  /** The worker ends by itself, by SIGKILL unless told otherwise. */
-  exit(place: number, how?: number, value?: number): void;
+  /** The worker ends by itself, by SIGKILL unless the test says otherwise. */
+  exit(place: number, how?: ProcessExit['how'], value?: number): void;
   invoke(pool: VersionPool, path?: string, ms?: number): Held;
+  counts(): WorkerCounts;
   /** Lets promises that are settled run on. */
   settle(): Promise<void>;
 };
@@ -33,12 +36,12 @@ export type PoolHost = {
 export function createPoolHost(): PoolHost {
   const clock = createManualClock(1_000);
   const log = createLog({ clock, write: () => undefined });
-  const roster = new Roster({ workers: WORKERS, clock, log });
+  const table = new WorkerTable({ places: WORKERS, clock, log });
   const pools: VersionPool[] = [];
   const host: PoolHost = {
     clock,
-    roster,
-    ring: createFakeRing(WORKERS),
+    table,
+    ring: createFakeRing(),
     openPool(limits = {}) {
       const pool = new VersionPool({
         ref: { functionId: `fn_${pools.length}`, projectId: 'p', version: '1.0.0' },
@@ -46,9 +49,11 @@ export function createPoolHost(): PoolHost {
         codeFd: 9,
         startBlock: new Uint8Array(4),
         limits: { workersMin: 1, workersMax: 2, queueLengthMax: 2, workersBusy: 2, ...limits },
-        ...{ roster, clock, log },
+        table,
+        clock,
+        log,
         random: () => 1,
-        stir: () => undefined,
+        arm: () => undefined,
         closed: () => undefined,
       });
       pools.push(pool);
@@ -63,14 +68,14 @@ export function createPoolHost(): PoolHost {
       await host.settle();
       return pool;
     },
+    drain: () => table.drain(),
     sweep(idleMsMax = 1e9) {
-      roster.sweep(idleMsMax);
+      table.sweep(idleMsMax);
       for (const pool of pools) pool.tick(clock.monotonicMs());
     },
-    exit(place, how = HOW.signalled, value = 9) {
+    exit(place, how = 'signalled', value = 9) {
       const generation = host.ring.alive.get(place) ?? 0;
-      const slot = place * WORKER_SLOTS;
-      roster.onEvent({ kind: EVENT.exited, slot, generation, pid: 1, how, value, maxRssKb: 0, cpuMs: 0 });
+      table.exited({ slot: place * WORKER_SLOTS, generation, pid: 1, exit: { how, value } });
     },
     invoke(pool, path = '/', ms = 500) {
       const held: Held = { outcome: null };
@@ -80,8 +85,9 @@ export function createPoolHost(): PoolHost {
       });
       return held;
     },
+    counts: () => table.counts(),
     settle: () => clock.advance(0),
   };
-  roster.attach(host.ring);
+  table.attach(host.ring);
   return host;
 }

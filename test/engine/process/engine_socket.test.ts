@@ -1,23 +1,22 @@
-// The socket on which the engine process calls back lets in one stream of events, one of wakes, and nobody
-// else.
+// The socket of the engine process accepts one stream of events, one of wakes, and nothing else.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Socket } from 'bun';
-import { type Door, openDoor } from '../../../src/engine/process/engine_socket.ts';
+import { type EngineSocket, openEngineSocket } from '../../../src/engine/process/engine_socket.ts';
 import { until } from '../harness.ts';
 
 let directory = '';
-let door: Door;
+let engineSocket: EngineSocket;
 let seen: string[];
 const frame = (kind: number): Buffer => Buffer.from(new Uint32Array([kind, 0, 0, 0, 0, 0, 0, 0]).buffer);
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'edge-test-'));
   seen = [];
-  door = openDoor({
+  engineSocket = openEngineSocket({
     socketPath: join(directory, 'engine'),
     event: (event) => void seen.push(`event ${event.kind}`),
     wake: () => void seen.push('wake'),
@@ -25,7 +24,7 @@ beforeEach(() => {
   });
 });
 afterEach(async () => {
-  door.close();
+  engineSocket.close();
   await rm(directory, { recursive: true });
 });
 
@@ -43,15 +42,15 @@ async function call(): Promise<Caller> {
   return { socket, isClosed: () => isClosed };
 }
 
-describe('The door', () => {
+describe('The socket of the engine process', () => {
   test('takes the preface and frames in any pieces', async () => {
     const { socket } = await call();
-    const bytes = Buffer.concat([Buffer.from('E'), frame(1), frame(3)]);
+    const bytes = Buffer.concat([Buffer.from('E'), frame(1), frame(4)]);
     socket.write(bytes.subarray(0, 40));
     await until('the first event', () => seen.length === 1);
     socket.write(bytes.subarray(40));
     await until('both events', () => seen.length === 2);
-    expect(seen).toEqual(['event 1', 'event 3']);
+    expect(seen).toEqual(['event open', 'event compiled']);
   });
 
   test('passes on a wake for the preface and for what follows', async () => {
@@ -75,7 +74,7 @@ describe('The door', () => {
     second.socket.write(preface);
     second.socket.write(frame(9));
     await until('it is shut out', second.isClosed);
-    expect(seen).toEqual(['event 2']);
+    expect(seen).toEqual(['event started']);
   });
 
   test('is shut once both streams are there', async () => {
@@ -85,10 +84,10 @@ describe('The door', () => {
     wakes.socket.write('W');
     await until('both are in', () => seen.includes('wake'));
     events.socket.write(frame(1));
-    await until('the event is read', () => seen.includes('event 1'));
+    await until('the event is read', () => seen.includes('event open'));
     const third = await call().catch(() => null);
     if (third !== null) await until('the third is shut out', third.isClosed);
-    expect(seen).toEqual(['wake', 'event 1']);
+    expect(seen).toEqual(['wake', 'event open']);
   });
 
   test('says when a stream ends', async () => {

@@ -1,15 +1,9 @@
-// What ended a request, a start, a worker or a compile, as codes of the error table.
+// What ended a request or a start, as codes of the error table.
 import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GuestErrorCode } from '../../../src/base/errors.ts';
-import {
-  compileVerdict,
-  exitFault,
-  requestFault,
-  SLOT,
-  startFault,
-} from '../../../src/engine/ring/results.ts';
+import { requestFault, SLOT, startFault } from '../../../src/engine/ring/results.ts';
 
 const HEADER = readFileSync(join(import.meta.dir, '../../../native/ring.h'), 'utf8');
 const headerNumber = (name: string): number => {
@@ -65,46 +59,6 @@ describe('A start that failed', () => {
     ['EDGE_RESULT_LOAD_FAILED', 'guest_start_failed', 'it could not be loaded: WasmEdge error 0x2'],
   ] as const)('by %s is %s', (name, code, detail) => {
     expect(startFault(headerNumber(name), 2)).toEqual({ code, detail });
-  });
-});
-
-describe('A worker that ended by itself', () => {
-  const guest = headerNumber('EDGE_PHASE_GUEST');
-  const host = headerNumber('EDGE_PHASE_HOST');
-  const exit = headerNumber;
-  test.each([
-    ['SIGSEGV in the guest', 1, 11, guest, 'guest_stack_exhausted', false],
-    ['SIGBUS in the guest', 1, 7, guest, 'guest_stack_exhausted', false],
-    ['SIGSEGV in the host', 1, 11, host, 'guest_crashed', false],
-    ['SIGABRT', 1, 6, guest, 'guest_memory_exhausted', false],
-    ['SIGSYS', 1, 31, guest, 'guest_crashed', false],
-    ['SIGILL', 1, 4, guest, 'guest_crashed', false],
-    ['SIGKILL from outside', 1, 9, guest, 'worker_lost', false],
-    ['a failed start', 0, exit('EDGE_EXIT_START_FAILED'), host, 'guest_start_failed', false],
-    ['a failed sandbox', 0, exit('EDGE_EXIT_SANDBOX_FAILED'), host, 'worker_lost', true],
-    ['a broken protocol', 0, exit('EDGE_EXIT_PROTOCOL'), host, 'guest_crashed', true],
-    ['a clean exit that nobody asked for', 0, exit('EDGE_EXIT_CLOSED'), host, 'worker_lost', false],
-    ['an exit code of nobody', 0, 1, guest, 'guest_crashed', false],
-    ['a fork that failed', 2, 11, host, 'worker_lost', true],
-  ] as const)('by %s', (_, how, value, phase, code, isOurs) => {
-    const detail = how === 1 ? `signal ${value}` : null;
-    expect(exitFault({ how, value, phase })).toEqual({ code, detail, isOurs });
-  });
-});
-
-describe('A compile child that ended', () => {
-  test.each([
-    [0, headerNumber('EDGE_COMPILE_DONE'), 'done'],
-    [0, headerNumber('EDGE_COMPILE_REFUSED'), 'gave_up'],
-    [0, headerNumber('EDGE_COMPILE_IO'), 'failed'],
-    [0, headerNumber('EDGE_COMPILE_SANDBOX'), 'failed'],
-    [0, 1, 'gave_up'],
-    [1, 9, 'gave_up'],
-    [1, 24, 'gave_up'],
-    [1, 31, 'failed'],
-    [2, 11, 'failed'],
-  ] as const)('how %d, value %d: %s', (how, value, verdict) => {
-    expect(compileVerdict({ how, value })).toBe(verdict);
   });
 });
 

@@ -1,6 +1,5 @@
-// The rules of the roster: lies of workers, room for every pool, and the end of the engine process.
+// The workers of a node: lies, room for every pool, and the end of the engine process.
 import { beforeEach, describe, expect, test } from 'bun:test';
-import { SLOT } from '../../../src/engine/ring/results.ts';
 import { createFakeRing } from './fake_ring.ts';
 import { createPoolHost, type PoolHost, WORKERS } from './pool_host.ts';
 
@@ -14,24 +13,24 @@ describe('A worker that lies', () => {
   test('about a length is killed, and its request is a crash', async () => {
     const pool = await host.warmPool();
     const held = host.invoke(pool);
-    host.ring.report(0, { isValid: false });
-    host.roster.drain();
+    host.ring.report(0, { kind: 'broken' });
+    host.drain();
     await host.settle();
     expect(held.outcome).toMatchObject({ kind: 'fault', code: 'guest_crashed' });
     expect(host.ring.calls).toContain('kill 0:1');
-    expect(host.roster.stats()).toMatchObject({ busy: 0, crashed: 1 });
+    expect(host.counts()).toMatchObject({ busy: 0, crashed: 1 });
   });
 
   test.each([
-    ['an answer of another generation', { generation: 99 }],
-    ['a start that was over', { state: SLOT.ready }],
-    ['a failed start in the middle of a request', { state: SLOT.failed }],
-    ['a slot that is not there', { slot: 777 }],
-  ])('by %s changes nothing', async (_, report) => {
+    ['an answer of another generation', { kind: 'answer', generation: 99 }],
+    ['a start that was over', { kind: 'ready' }],
+    ['a failed start in the middle of a request', { kind: 'start_failed' }],
+    ['a slot that is not there', { kind: 'answer', slot: 777 }],
+  ] as const)('by %s changes nothing', async (_, report) => {
     const pool = await host.warmPool();
     const held = host.invoke(pool);
     host.ring.report(0, report);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(held.outcome).toBeNull();
     expect(pool.stats()).toMatchObject({ workers: 1, busy: 1 });
@@ -41,8 +40,8 @@ describe('A worker that lies', () => {
     const pool = await host.warmPool();
     host.invoke(pool);
     host.ring.answer(0);
-    host.roster.drain();
-    host.ring.hintsOf = 0x100;
+    host.drain();
+    host.ring.isRecycling = true;
     await host.clock.advance(500);
     host.sweep();
     expect(host.ring.calls).not.toContain('kill 0:1');
@@ -111,22 +110,22 @@ describe('The end of the engine process', () => {
     const pool = await host.warmPool({ workersMax: 1 });
     const running = host.invoke(pool, '/1');
     const waiting = host.invoke(pool, '/2');
-    host.roster.detach();
+    host.table.detach();
     await host.settle();
     expect(running.outcome).toEqual({ kind: 'unavailable', code: 'engine_restarting' });
     expect(waiting.outcome).toBeNull();
     expect(pool.stats()).toEqual({ workers: 0, idle: 0, busy: 0, starting: 0, queued: 1 });
-    host.ring = createFakeRing(WORKERS);
-    host.roster.attach(host.ring);
+    host.ring = createFakeRing();
+    host.table.attach(host.ring);
     host.sweep();
     host.ring.ready(0);
-    host.roster.drain();
+    host.drain();
     expect(host.ring.calls).toEqual(['fork 0:2', 'post 0:2 /2']);
   });
 
   test('ends what waits as unavailable when the deadline passes first', async () => {
     const pool = host.openPool();
-    host.roster.detach();
+    host.table.detach();
     const held = host.invoke(pool, '/1', 100);
     await host.clock.advance(100);
     host.sweep();

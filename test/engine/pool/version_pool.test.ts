@@ -1,8 +1,6 @@
 // The rules of a pool, with a clock turned by hand and workers that do as they are told.
 import { beforeEach, describe, expect, test } from 'bun:test';
 import { POOL_BOUNDS, POOL_TUNING } from '../../../src/base/limits/pool.ts';
-import { HOW } from '../../../src/engine/process/frames.ts';
-import { SLOT } from '../../../src/engine/ring/results.ts';
 import { createPoolHost, type PoolHost } from './pool_host.ts';
 
 let host: PoolHost;
@@ -18,10 +16,10 @@ describe('An invocation', () => {
     expect(host.ring.calls).toEqual(['fork 0:1']);
     expect(pool.stats()).toEqual({ workers: 1, idle: 0, busy: 0, starting: 1, queued: 1 });
     host.ring.ready(0);
-    host.roster.drain();
+    host.drain();
     expect(host.ring.calls).toEqual(['fork 0:1', 'post 0:1 /a']);
     host.ring.answer(0);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(held.outcome).toMatchObject({ kind: 'answer', status: 200, headers: [['a', 'b']] });
     expect(pool.stats()).toEqual({ workers: 1, idle: 1, busy: 0, starting: 0, queued: 0 });
@@ -32,7 +30,7 @@ describe('An invocation', () => {
     host.invoke(pool, '/a');
     expect(host.ring.calls.at(-1)).toBe('post 1:1 /a');
     host.ring.answer(1);
-    host.roster.drain();
+    host.drain();
     host.invoke(pool, '/b');
     expect(host.ring.calls.at(-1)).toBe('post 1:1 /b');
   });
@@ -41,7 +39,7 @@ describe('An invocation', () => {
     const pool = host.openPool({ workersMax: 1, queueLengthMax: 2 });
     void pool.warm(1);
     host.ring.ready(0);
-    host.roster.drain();
+    host.drain();
     host.invoke(pool, '/1');
     host.invoke(pool, '/2');
     host.invoke(pool, '/3');
@@ -49,9 +47,9 @@ describe('An invocation', () => {
     await host.settle();
     expect(refused.outcome).toEqual({ kind: 'busy', retryAfterMs: 500 });
     host.ring.answer(0);
-    host.roster.drain();
+    host.drain();
     host.ring.answer(0);
-    host.roster.drain();
+    host.drain();
     expect(host.ring.calls.slice(1)).toEqual(['post 0:1 /1', 'post 0:1 /2', 'post 0:1 /3']);
   });
 
@@ -59,7 +57,7 @@ describe('An invocation', () => {
     const pool = host.openPool({ workersMax: 3, queueLengthMax: 9 });
     void pool.warm(1);
     host.ring.ready(0);
-    host.roster.drain();
+    host.drain();
     for (let count = 0; count < 8; count += 1) host.invoke(pool, `/${count}`, 10_000);
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 1, queued: 7 });
@@ -69,7 +67,7 @@ describe('An invocation', () => {
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 2, starting: 1 });
     await host.clock.advance(POOL_TUNING.queueStandsMs - POOL_TUNING.queueMovesMs);
-    for (let look = 0; look < 3; look += 1) host.sweep();
+    for (let sweeps = 0; sweeps < 3; sweeps += 1) host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 2, starting: 1 });
     host.sweep();
     expect(pool.stats()).toMatchObject({ workers: 3, starting: 2 });
@@ -81,9 +79,9 @@ describe('An invocation', () => {
     const pool = host.openPool({ workersMax: 3, queueLengthMax: 40, workersBusy: 1 });
     void pool.warm(1);
     host.ring.ready(0);
-    host.roster.drain();
+    host.drain();
     for (let count = 0; count < 40; count += 1) host.invoke(pool, `/${count}`, 10_000);
-    for (let look = 0; look < 20; look += 1) {
+    for (let sweeps = 0; sweeps < 20; sweeps += 1) {
       await host.clock.advance(POOL_TUNING.queueStandsMs);
       host.ring.answer(0);
       host.sweep();
@@ -115,16 +113,16 @@ describe('An invocation', () => {
     expect(host.ring.calls.at(-2)).toBe('kill 0:1');
     expect(host.ring.calls.at(-1)).toBe('fork 1:1');
     host.exit(0);
-    expect(host.roster.stats()).toMatchObject({ killed: 1, crashed: 0, workers: 1, busy: 0 });
+    expect(host.counts()).toMatchObject({ killed: 1, crashed: 0, workers: 1, busy: 0 });
   });
 
   test('whose answer arrives after its worker was killed is not answered twice', async () => {
     const pool = await host.warmPool({ workersMax: 1 });
     const held = host.invoke(pool, '/slow', 100);
     await host.clock.advance(100);
-    host.roster.sweep(1e9);
+    host.table.sweep(1e9);
     host.ring.answer(0);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(held.outcome).toMatchObject({ kind: 'fault', code: 'execution_timeout' });
     expect(pool.stats().idle).toBe(0);
@@ -133,8 +131,8 @@ describe('An invocation', () => {
   test('is answered by the sweep when the wake-up was swallowed', async () => {
     const pool = await host.warmPool();
     const held = host.invoke(pool);
-    host.ring.report(0, {}, 'lost');
-    host.roster.drain();
+    host.ring.report(0, { kind: 'answer' }, 'lost');
+    host.drain();
     await host.settle();
     expect(held.outcome).toBeNull();
     host.sweep();
@@ -145,8 +143,8 @@ describe('An invocation', () => {
   test('keeps an answer that the worker gave before it died', async () => {
     const pool = await host.warmPool();
     const held = host.invoke(pool);
-    host.ring.report(0, {}, 'lost');
-    host.exit(0, HOW.signalled, 11);
+    host.ring.report(0, { kind: 'answer' }, 'lost');
+    host.exit(0, 'signalled', 11);
     await host.settle();
     expect(held.outcome?.kind).toBe('answer');
     expect(pool.stats().idle).toBe(0);
@@ -171,9 +169,9 @@ describe('An invocation', () => {
     expect(host.ring.calls.slice(-2)).toEqual(['kill 0:1', 'fork 1:1']);
     host.ring.postOutcome = 'posted';
     host.ring.ready(1);
-    host.roster.drain();
+    host.drain();
     host.ring.answer(1);
-    host.roster.drain();
+    host.drain();
     await host.settle();
     expect(held.outcome?.kind).toBe('answer');
   });
@@ -194,9 +192,9 @@ test('An invocation goes to an idle worker when the one at hand takes no request
 
 describe('A version whose workers die at start', () => {
   const failStart = (slot: number): void => {
-    host.ring.report(slot, { state: SLOT.failed, result: 15, detail: 1 });
-    host.roster.drain();
-    host.exit(slot, HOW.exited, 40);
+    host.ring.report(slot, { kind: 'start_failed' });
+    host.drain();
+    host.exit(slot, 'exited', 40);
   };
 
   test('gives the fault to whoever waits, and is tried again ever more rarely', async () => {

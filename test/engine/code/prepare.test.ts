@@ -11,8 +11,8 @@ import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { openCodeCache } from '../../../src/engine/code/cache.ts';
 import type { CompileOutcome } from '../../../src/engine/code/compile.ts';
-import { createPreparer, type Preparer } from '../../../src/engine/code/code.ts';
-import { openRingLibrary } from '../../../src/engine/ring/library.ts';
+import { createPreparer, type Preparer } from '../../../src/engine/code/prepare.ts';
+import { openRingLibrary } from '../../../src/engine/ring/ring.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import { checkModule } from '../../../src/model/wasm/check.ts';
 import { libraryDir, openTestEngine, type TestEngine, textOf } from '../harness.ts';
@@ -52,9 +52,6 @@ describe('Preparing with a compiler that is told what to do', () => {
           compiles += 1;
           return outcome;
         },
-        onEvent: () => undefined,
-        onLost: () => undefined,
-        stats: () => ({ compiled: 0, failed: 0, queued: 0, compile_ms_total: 0 }),
       },
       library: openRingLibrary(libraryDir()),
       cpuFeatures,

@@ -1,0 +1,109 @@
+// From an artifact to sealed code: verify, check, strip, then the compiled file of this node or a compile.
+import type { Clock } from '../../base/clock.ts';
+import { CodedError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import type { VersionSettings } from '../../model/function.ts';
+import type { ModuleCheck } from '../../model/wasm/check.ts';
+import type { ModuleFault } from '../../model/wasm/fault.ts';
+import type { ModuleReport } from '../../model/wasm/report.ts';
+import { stripCustomSections } from '../../model/wasm/strip.ts';
+import type { Code } from '../engine.ts';
+import type { RingLibrary } from '../ring/ring.ts';
+import { type CachedCode, type CodeCache, codeName } from './cache.ts';
+import type { CompileOutcome, Compiler } from './compile.ts';
+
+/** `fd` is the sealed memory of `code`, `report` what the parser found in the artifact. */
+export type Prepared = { code: Code; fd: number; report: ModuleReport };
+
+export type PreparedOutcome = { ok: true; prepared: Prepared } | { ok: false; error: ModuleFault };
+
+/** Counts since the engine was created. */
+export type PrepareCounts = { cache_hits: number; cache_misses: number; interpreted: number };
+
+export type Preparer = {
+  /** Throws `CodedError('artifact_unavailable')` when the artifact has another digest than `sha256`. */
+  prepare(input: {
+    artifact: Uint8Array;
+    sha256: string;
+    settings: VersionSettings;
+  }): Promise<PreparedOutcome>;
+  counts(): PrepareCounts;
+};
+
+/** The options of the compiler (native/compile.c): code for this processor, at the default level. */
+const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output';
+
+type Found = CachedCode & { compiledMs: number };
+
+export function createPreparer(options: {
+  cache: CodeCache;
+  compiler: Pick<Compiler, 'compile'>;
+  library: Pick<RingLibrary, 'seal'>;
+  cpuFeatures: string;
+  check: ModuleCheck;
+  ready: () => Promise<{ wasmedgeVersion: string }>;
+  clock: Clock;
+  log: Log;
+}): Preparer {
+  const { cache, check, clock, compiler, cpuFeatures, library, log, ready } = options;
+  const counts = { cache_hits: 0, cache_misses: 0, interpreted: 0 };
+  const running = new Map<string, Promise<Found>>();
+
+  const compile = async (name: string, digest: string, module: Uint8Array): Promise<Found> => {
+    counts.cache_misses += 1;
+    const startMs = clock.monotonicMs();
+    const outcome = await compiler.compile(module);
+    const compiledMs = clock.monotonicMs() - startMs;
+    const entry = entryOf(outcome, module);
+    if (outcome.kind !== 'done') {
+      const { kind: reason, detail } = outcome;
+      log.warn('an artifact runs in the interpreter', { sha256: digest, reason, detail });
+    }
+    if (outcome.kind !== 'failed') {
+      await cache.put(name, entry).catch((failure: unknown) => {
+        log.error('a compiled file could not be written', { sha256: digest, error: String(failure) });
+      });
+    }
+    return { ...entry, compiledMs };
+  };
+
+  /** One compile or read per name at a time, which all that ask for the name share. */
+  const find = (name: string, digest: string, module: Uint8Array): Promise<Found> => {
+    const known = running.get(name);
+    if (known !== undefined) return known;
+    const found = (async (): Promise<Found> => {
+      const cached = await cache.get(name);
+      if (cached === null) return await compile(name, digest, module);
+      counts.cache_hits += 1;
+      return { ...cached, compiledMs: 0 };
+    })().finally(() => running.delete(name));
+    running.set(name, found);
+    return found;
+  };
+
+  return {
+    async prepare({ artifact, sha256, settings }) {
+      const digest = new Bun.CryptoHasher('sha256').update(artifact).digest('hex');
+      if (digest !== sha256)
+        throw new CodedError('artifact_unavailable', { details: { expected: sha256, found: digest } });
+      const { entrypoint, memory_pages: memoryPages } = settings;
+      const checked = await check(artifact, { entrypoint, memoryPages });
+      if (!checked.ok) return { ok: false, error: checked.error };
+      const module = stripCustomSections(artifact);
+      const { wasmedgeVersion } = await ready();
+      const name = codeName({ digest, wasmedgeVersion, cpuFeatures, compileOptions: COMPILE_OPTIONS });
+      const { code: bytes, compiledMs, execution } = await find(name, digest, module);
+      if (execution === 'interpreter') counts.interpreted += 1;
+      const sealed = library.seal(bytes);
+      const code: Code = { digest, execution, compiledMs, close: () => sealed.close() };
+      return { ok: true, prepared: { code, fd: sealed.fd, report: checked.report } };
+    },
+    counts: () => ({ ...counts }),
+  };
+}
+
+/** The interpreter runs the module itself. */
+function entryOf(outcome: CompileOutcome, module: Uint8Array): CachedCode {
+  if (outcome.kind === 'done') return { execution: 'aot', code: outcome.code };
+  return { execution: 'interpreter', code: module };
+}

@@ -1,0 +1,19 @@
+// What the exit of a compile child says about the module; pure.
+import type { ProcessExit } from '../process_exit.ts';
+
+/** Exit codes of a compile child (`enum edge_compile_exit`). */
+const COMPILE_EXIT = { done: 0, refused: 50, io: 51, sandbox: 52 } as const;
+
+const SIGSYS = 31;
+
+/**
+ * `done`: the file is complete. `gave_up`: this module does not compile within the limits, and never will.
+ * `failed`: the node could not do its part; the same module may compile at another time.
+ */
+export function compileVerdict({ how, value }: ProcessExit): 'done' | 'gave_up' | 'failed' {
+  // A forbidden system call shows a sandbox that is too tight, not a module that is too large.
+  if (how === 'signalled') return value === SIGSYS ? 'failed' : 'gave_up';
+  if (how === 'not_forked') return 'failed';
+  if (value === COMPILE_EXIT.done) return 'done';
+  return value === COMPILE_EXIT.io || value === COMPILE_EXIT.sandbox ? 'failed' : 'gave_up';
+}

@@ -1,0 +1,28 @@
+// What the exit of a compile child says about its module.
+import { describe, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { compileVerdict } from '../../../src/engine/code/verdict.ts';
+
+const HEADER = readFileSync(join(import.meta.dir, '../../../native/ring.h'), 'utf8');
+const headerNumber = (name: string): number => {
+  const found = new RegExp(`\\b${name} = (\\d+)`).exec(HEADER);
+  if (found === null) throw new Error(`native/ring.h has no ${name}`);
+  return Number(found[1]);
+};
+
+describe('A compile child that ended', () => {
+  test.each([
+    ['exited', headerNumber('EDGE_COMPILE_DONE'), 'done'],
+    ['exited', headerNumber('EDGE_COMPILE_REFUSED'), 'gave_up'],
+    ['exited', headerNumber('EDGE_COMPILE_IO'), 'failed'],
+    ['exited', headerNumber('EDGE_COMPILE_SANDBOX'), 'failed'],
+    ['exited', 1, 'gave_up'],
+    ['signalled', 9, 'gave_up'],
+    ['signalled', 24, 'gave_up'],
+    ['signalled', 31, 'failed'],
+    ['not_forked', 11, 'failed'],
+  ] as const)('%s with %d: %s', (how, value, verdict) => {
+    expect(compileVerdict({ how, value })).toBe(verdict);
+  });
+});
