@@ -48,16 +48,16 @@ export function superviseEngine(
   const serveOnce = async (): Promise<void> => {
     const ended = Promise.withResolvers<void>();
     let hasEnded = false;
-    const event = (one: EngineEvent): void => dispatch(one, handlers);
     const onEnd = (): void => {
       hasEnded = true;
       lose();
       ended.resolve();
     };
-    const processHandlers = { event, wake: () => handlers.wake(), ended: onEnd };
-    const process = await startEngineProcess({ ...options, handlers: processHandlers });
+    const event = (one: EngineEvent): void => dispatch(one, handlers);
+    const own = { event, wake: () => handlers.wake(), ended: onEnd };
+    const process = await startEngineProcess({ ...options, handlers: own });
     if (hasEnded) return;
-    if (closing.signal.aborted) return await process.close();
+    if (closing.signal.aborted) return process.close();
     current = process;
     log.info('the engine serves', { pid: process.pid, wasmedge_version: process.wasmedgeVersion });
     handlers.opened(process.ring);
@@ -85,10 +85,7 @@ export function superviseEngine(
   const running = run();
 
   return {
-    async ready() {
-      const { ring, wasmedgeVersion } = await serving.promise;
-      return { ring, wasmedgeVersion };
-    },
+    ready: () => serving.promise,
     pid: () => current?.pid ?? null,
     restarts: () => restarts,
     async close() {

@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import type { VersionPool } from '../../../src/engine/pool/version_pool.ts';
-import { createFakeRing } from './fake_ring.ts';
+import { createFakeRing, type FakeRing } from './fake_ring.ts';
 import { createPoolHost, type PoolHost } from './pool_host.ts';
 
 /** `EDGE_FUZZ_RUNS` asks for more than what every run of the tests does. */
@@ -18,6 +18,10 @@ type World = {
   /** Slots whose request is being served, one per worker. */
   begun: Set<number>;
   starting: Set<number>;
+  /** Workers whose exit has been seen, by place, until their place is free. */
+  exited: Set<number>;
+  /** Posts that no worker could serve. */
+  misposts: string[];
 };
 
 type Step = { does: keyof typeof ACTIONS; a: number; b: number };
@@ -34,7 +38,9 @@ function openRing(world: World): void {
   const { fork, free } = ring;
   begun.clear();
   starting.clear();
+  world.exited.clear();
   ring.hasBegun = (slot) => begun.has(slot);
+  watchPosts(world, ring);
   ring.fork = (worker) => {
     const isTaken = fork(worker);
     if (isTaken) starting.add(worker.slot / WORKER_SLOTS);
@@ -42,10 +48,23 @@ function openRing(world: World): void {
   };
   ring.free = (slot) => {
     free(slot);
+    world.exited.delete(slot / WORKER_SLOTS);
     starting.delete(slot / WORKER_SLOTS);
     for (let at = slot; at < slot + WORKER_SLOTS; at += 1) begun.delete(at);
   };
   host.table.attach(ring);
+}
+
+/** A post goes to a free slot of a worker that lives, in its own generation. */
+function watchPosts({ exited, misposts }: World, ring: FakeRing): void {
+  const { post } = ring;
+  ring.post = (slot, generation, request) => {
+    const place = Math.floor(slot / WORKER_SLOTS);
+    const isFree = ring.posted.get(place)?.includes(slot) === false;
+    const isAlive = ring.alive.get(place) === generation && !exited.has(place);
+    if (!isFree || !isAlive) misposts.push(`slot ${slot}, generation ${generation}`);
+    return post(slot, generation, request);
+  };
 }
 
 const ACTIONS = {
@@ -84,9 +103,11 @@ const ACTIONS = {
     host.ring.report(place, { kind, slot, cpuUs }, b % 3 === 0 ? 'lost' : 'seen');
     if (b % 2 === 0) host.drain();
   },
-  exit({ host }: World, a: number, b: number) {
+  exit({ host, exited }: World, a: number, b: number) {
     const place = pick(host.ring.alive.keys(), a);
-    if (place !== undefined) host.exit(place, b % 2 === 0 ? 'signalled' : 'exited');
+    if (place === undefined) return;
+    exited.add(place);
+    host.exit(place, b % 2 === 0 ? 'signalled' : 'exited');
   },
   refuse({ host }: World, a: number) {
     const { post } = host.ring;
@@ -132,7 +153,8 @@ const step = fc.record({
   b: fc.nat(1_000),
 });
 
-function check({ host, pools }: World): void {
+function check({ host, misposts, pools }: World): void {
+  expect(misposts).toEqual([]);
   const all = pools.map((pool) => pool.stats());
   for (const { workers, idle, busy, starting, queued } of all) {
     expect(workers).toBe(idle + busy + starting);
@@ -160,7 +182,15 @@ test('Pools over one table of workers', async () => {
       const pools = wanted.map(({ workersMax, workersMin, workersBusy }) =>
         host.openPool({ workersMax: workersMax + 1, workersMin, workersBusy, queueLengthMax: 10 }),
       );
-      const world: World = { host, pools, ends: [], begun: new Set(), starting: new Set() };
+      const world: World = {
+        host,
+        pools,
+        ends: [],
+        begun: new Set(),
+        starting: new Set(),
+        exited: new Set(),
+        misposts: [],
+      };
       host.table.detach();
       openRing(world);
       for (const { does, a, b } of script) {
