@@ -1,14 +1,14 @@
-// The engine as the edge sees it: prepare an artifact, open a pool for a version, invoke, close.
+// The engine as an edge uses it: prepare an artifact, open a pool for a version, invoke, close.
 import type { GuestErrorCode, ModuleErrorCode } from '../base/errors.ts';
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 import type { VersionSettings } from '../model/function.ts';
 
-/** Who a version belongs to; names a pool in logs and metrics. */
+/** Names a version, and its pool, in logs and metrics. */
 export type VersionRef = { functionId: string; projectId: string; version: string };
 
 /**
- * Code that a worker may load: sealed memory that holds exactly the bytes that were verified. It belongs to
- * whoever prepared it and must be closed after every pool that was opened with it.
+ * Code that a worker may load: sealed memory with exactly the bytes that were verified. Whoever prepared it
+ * closes it, after every pool that was opened with it.
  */
 export type Code = {
   readonly digest: string;
@@ -23,22 +23,20 @@ export type PoolStats = { workers: number; idle: number; busy: number; starting:
 
 export type Pool = {
   readonly ref: VersionRef;
-  /** Starts workers until `count` are ready; resolves with the fault of the first that could not start. */
+  /** Starts workers until `count` are ready; resolves with the fault of the first that cannot start. */
   warm(count: number): Promise<{ ok: true } | { ok: false; code: GuestErrorCode; detail: string | null }>;
-  /**
-   * `deadlineMs` is absolute on the engine's monotonic clock and covers queueing, start and call. Never
-   * rejects.
-   */
+  /** `deadlineMs` is absolute, monotonic, and covers queueing, start and call. Never rejects. */
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome>;
   stats(): PoolStats;
-  /** Takes no new invocations, waits for the running ones up to `graceMs`, then ends every worker. */
+  /** Refuses new invocations, lets the running ones end for `graceMs`, then ends every worker. */
   close(options: { graceMs: number }): Promise<void>;
 };
 
-/** Counts since the engine was created. `failed` compiles run in the interpreter; `queued` is of now. */
+/** Counts since the engine was created. Artifacts of `failed` compiles run in the interpreter. */
 export type CompileCounts = {
   compiled: number;
   failed: number;
+  /** Present length of the queue. */
   queued: number;
   compile_ms_total: number;
   cache_hits: number;
@@ -52,7 +50,7 @@ export type EngineStats = {
   restarts: number;
   /** Workers killed at a deadline. */
   killed: number;
-  /** Workers that ended by themselves, or broke the protocol. */
+  /** Workers that ended by themselves or broke the protocol. */
   crashed: number;
   enginePid: number | null;
   compile: CompileCounts;
@@ -60,8 +58,9 @@ export type EngineStats = {
 
 export type Engine = {
   /**
-   * Checks (again), strips, compiles in a limited child, or takes the authenticated compiled file of an
-   * earlier time. `artifact` must already have the digest `sha256`; nothing is loaded into this process.
+   * Checks the artifact again, then compiles it in a limited child or takes the authenticated file of an
+   * earlier compile. Throws `artifact_unavailable` when its digest is not `sha256`. This process loads none
+   * of it.
    */
   prepare(input: {
     artifact: Uint8Array;

@@ -1,7 +1,7 @@
-// What this machine's processor can do, as the compiler sees it: part of the name of every compiled file.
+// What the processor of this machine offers to compiled code: part of the name of every compiled file.
 import { readFile } from 'node:fs/promises';
 
-/** The processor's model and features, of the first processor in the text of `/proc/cpuinfo`; pure. */
+/** Model and features of the first processor in the text of `/proc/cpuinfo`; pure. */
 export function cpuFeaturesOf(cpuinfo: string): string {
   const first = cpuinfo.split('\n\n')[0] ?? '';
   const wanted = /^(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU \w+)\s*:\s*(.*)$/gm;

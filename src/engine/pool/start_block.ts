@@ -4,11 +4,11 @@ import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import type { VersionSettings } from '../../model/function.ts';
 import type { Allocator } from '../../model/wasm/report.ts';
 
-/** By name, the numbers of `edge_start.allocator`. */
+/** Numbers of `edge_start.allocator`. */
 const ALLOCATOR: Record<Allocator, number> = { none: 0, alloc: 1, malloc: 2, cabi_realloc: 3, __new: 4 };
 const ISOLATION: Record<VersionSettings['isolation'], number> = { clean: 0, reuse: 1 };
 
-/** What the module itself says, found again by the parser whenever the artifact is prepared. */
+/** What the parser found in the module. */
 export type ModuleFacts = { allocator: Allocator; memoryPagesMin: number };
 
 export function encodeStartBlock(settings: VersionSettings, facts: ModuleFacts): Uint8Array {

@@ -1,4 +1,4 @@
-// Keeps one engine process alive: starts it, starts another when it dies, and says when its workers are gone.
+// Keeps one engine process alive: starts it, and starts another when it dies.
 import { backoffMs } from '../../base/retry.ts';
 import { ENGINE_TUNING } from '../../base/limits/engine.ts';
 import type { ProcessExit } from '../process_exit.ts';

@@ -1,12 +1,11 @@
-// Reads the lines that a guest logged from the log area of its slot: hostile bytes, so every length is
-// checked.
+// Reads the lines that a guest logged from the log area of its slot: hostile bytes, every length checked.
 import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import type { GuestLogLine, InvocationLogs } from '../../model/invocation.ts';
 
 const RECORD_HEAD_BYTES = 8;
 const LEVEL_MAX = 4;
 
-/** `bytes` is a copy of the records; what does not fit the bounds of a request is counted in `dropped`. */
+/** `bytes` is a copy of the records. A record out of bounds ends the reading and counts as dropped. */
 export function decodeLogRecords(bytes: Uint8Array, dropped: number): InvocationLogs {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const decoder = new TextDecoder();

@@ -7,9 +7,8 @@ const ENCODER = new TextEncoder();
 const LATIN1 = /^[\0-\xff]*$/;
 
 /**
- * Writes into `target` and into `lengths` (bytes); false when the head does not fit, and then `target` holds
- * nothing of use. Text goes out as Latin-1, which is how header bytes came in; text that is not Latin-1 goes
- * out as UTF-8.
+ * Writes the head into `target` and its lengths in bytes into `lengths`; false when it does not fit, and then
+ * `target` holds a part of it. Text goes out as Latin-1, as header bytes came in, or as UTF-8 where it is wider.
  */
 export function encodeRequestHead(
   request: InvocationRequest,
@@ -20,7 +19,7 @@ export function encodeRequestHead(
   const length = method.length + path.length + headers.length + requestId.length;
   if (length > target.length) return false;
   const { read, written } = ENCODER.encodeInto(method + path + headers + requestId, target);
-  // As many bytes as UTF-16 units, and none left: each unit was ASCII.
+  // As many bytes as UTF-16 units, and no unit left: every unit was ASCII.
   if (read === length && written === length) {
     lengths.method = method.length;
     lengths.path = path.length;

@@ -1,4 +1,4 @@
-// Reads the head of an answer as a worker wrote it: hostile bytes until they are checked.
+// Reads the head of an answer as a worker wrote it: hostile bytes, checked before they are used.
 import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import { refuseResponseHead } from '../../model/http/headers.ts';
 
@@ -12,8 +12,8 @@ const BOUNDS = {
 };
 
 /**
- * `text` is `name: value\r\n` lines, decoded as Latin-1. Names come back in lower case, in the order of the
- * guest, repeated ones kept; status and headers have passed `refuseResponseHead`.
+ * `text` is `name: value\r\n` lines, decoded as Latin-1. Names come back in lower case, in the guest's order,
+ * with repetitions; status and headers have passed `refuseResponseHead`.
  */
 export function decodeResponseHead(status: number, text: string): ResponseHead {
   const headers: ResponseHeaders = [];
@@ -33,10 +33,7 @@ export function decodeResponseHead(status: number, text: string): ResponseHead {
 
 export type ResponseHeadDecoder = (status: number, text: string) => ResponseHead;
 
-/**
- * The same, which remembers the last head that passed: most answers of a function have the head of the one
- * before.
- */
+/** Decodes and remembers the last head: most answers of a function repeat the head of the one before. */
 export function createResponseHeadDecoder(): ResponseHeadDecoder {
   let lastStatus = 0;
   let lastText = '';

@@ -106,7 +106,10 @@ export function createFakeRing(): FakeRing {
       const at = lost.findIndex((event) => event.slot === slot && event.generation === generation);
       return at < 0 ? null : (lost.splice(at, 1)[0] ?? null);
     },
-    free: (slot) => void alive.delete(placeOf(slot)),
+    free(slot) {
+      alive.delete(placeOf(slot));
+      posted.delete(placeOf(slot));
+    },
     hints: () => ({ isInGuest: false, isRecycling: ring.isRecycling }),
     report(place, report = { kind: 'answer' }, wake = 'seen') {
       const isAnswer = report.kind === 'answer' || report.kind === 'broken';
