@@ -8,7 +8,7 @@ const LATIN1 = /^[\0-\xff]*$/;
 
 /**
  * Writes the head into `target` and its lengths in bytes into `lengths`; false when it does not fit, and then
- * `target` holds a part of it. Text goes out as Latin-1, as header bytes came in, or as UTF-8 where it is wider.
+ * `target` holds a part of it. Text goes out as Latin-1, as header bytes came in; wider text as UTF-8.
  */
 export function encodeRequestHead(
   request: InvocationRequest,
