@@ -15,10 +15,10 @@ import { createPrivateFiles, type PrivateFiles } from '../store/data_dir/private
 import { openStore, type Store } from '../store/store.ts';
 import { tokenHash } from './auth/access.ts';
 import type { ApiParts } from './api/resource.ts';
-import { createControlApp } from './http/app.ts';
-import { createCalls } from './http/calls.ts';
+import { createControlApp } from './http/http.ts';
+import { createCalls } from './http/request_context.ts';
 import { createDesiredStates } from './sync/desired_states.ts';
-import { startFleetLoop } from './sync/fleet_loop.ts';
+import { startFleetLoop } from './sync/liveness_loop.ts';
 import { createGate } from '../base/concurrency.ts';
 import { createHeartbeats } from './sync/heartbeats.ts';
 import { createIdempotency } from './http/idempotency.ts';

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
 import { REQUEST_BOUNDS } from '../../src/base/limits/request.ts';
 import { accessOf } from '../../src/control/auth/access.ts';
-import { listenControl } from '../../src/control/http/listen.ts';
+import { listenControl } from '../../src/control/listen.ts';
 import { type Fleet, openFleet } from './harness.ts';
 
 let fleet: Fleet;

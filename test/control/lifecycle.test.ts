@@ -8,7 +8,7 @@ import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { createControl } from '../../src/control/control.ts';
-import { listenControl } from '../../src/control/http/listen.ts';
+import { listenControl } from '../../src/control/listen.ts';
 import { checkHere } from '../../src/program/roles/module_check.ts';
 import { answerOf, type Fleet, heartbeatOf, hello, openFleet, sqliteMigrations, until } from './harness.ts';
 

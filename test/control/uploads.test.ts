@@ -5,7 +5,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../src/base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
-import { listenControl } from '../../src/control/http/listen.ts';
+import { listenControl } from '../../src/control/listen.ts';
 import { type Fleet, fixture, hello, helloAgain, openFleet, until } from './harness.ts';
 
 let fleet: Fleet;

@@ -7,7 +7,7 @@ import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import type { ArtifactStore } from '../../store/artifacts/artifacts.ts';
 import type { Page, PageRequest } from '../../store/pages.ts';
 import type { Store } from '../../store/store.ts';
-import type { Calls } from '../http/calls.ts';
+import type { Calls } from '../http/request_context.ts';
 import type { DesiredStates } from '../sync/desired_states.ts';
 import { badFields } from '../http/failures.ts';
 import type { Gate } from '../../base/concurrency.ts';

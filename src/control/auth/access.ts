@@ -1,6 +1,6 @@
 // Who may call what: a closed table over method and path, and the token that proves it.
 import { CodedError } from '../../base/errors.ts';
-import type { Caller } from '../http/calls.ts';
+import type { Caller } from '../http/request_context.ts';
 
 /**
  * `open`: no token of ours; the handler itself asks for what it needs (a signature, a join token) or tells no

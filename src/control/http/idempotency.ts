@@ -7,7 +7,7 @@ import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { AnswerOperations, StoredAnswer } from '../../store/books.ts';
 import { bearerOf } from '../auth/access.ts';
 import { readBody } from './bodies.ts';
-import { pathOf } from './calls.ts';
+import { pathOf } from './request_context.ts';
 
 const KEY = /^[\x21-\x7e]+$/;
 

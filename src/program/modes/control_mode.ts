@@ -10,7 +10,7 @@ import { CliFailure } from '../../cli/failure.ts';
 import { profilePath, writeProfile } from '../../cli/profile.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { type Control, createControl } from '../../control/control.ts';
-import { listenControl } from '../../control/http/listen.ts';
+import { listenControl } from '../../control/listen.ts';
 import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
 import type { Migration } from '../../store/sqlite/migrate.ts';

@@ -1,7 +1,7 @@
 // The control plane's socket.
-import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
-import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
-import type { Control } from '../control.ts';
+import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
+import { SYNC_BOUNDS } from '../base/limits/sync.ts';
+import type { Control } from './control.ts';
 
 /**
  * `url` is what the socket really got, for port 0 too. `close` takes no new connections and ends the held

@@ -1,14 +1,14 @@
 // The parts of the control plane on their own: snapshots, notifier, gate, turns, upload URLs.
 import { describe, expect, test } from 'bun:test';
 import * as fc from 'fast-check';
-import { createManualClock } from '../../src/base/clock.ts';
-import { createDesiredStates } from '../../src/control/sync/desired_states.ts';
-import { createGate, createSerialQueue } from '../../src/base/concurrency.ts';
-import { createNotifier } from '../../src/control/sync/notifier.ts';
-import { desiredDigest, desiredFor } from '../../src/model/rules/desired.ts';
-import { defaultVersionSettings } from '../../src/model/function.ts';
-import { compileSelector } from '../../src/model/rules/selector.ts';
-import type { StoredFacts } from '../../src/store/facts.ts';
+import { createManualClock } from '../../../src/base/clock.ts';
+import { createDesiredStates } from '../../../src/control/sync/desired_states.ts';
+import { createGate, createSerialQueue } from '../../../src/base/concurrency.ts';
+import { createNotifier } from '../../../src/control/sync/notifier.ts';
+import { desiredDigest, desiredFor } from '../../../src/model/rules/desired.ts';
+import { defaultVersionSettings } from '../../../src/model/function.ts';
+import { compileSelector } from '../../../src/model/rules/selector.ts';
+import type { StoredFacts } from '../../../src/store/facts.ts';
 
 const idOf = (letter: string): string => `fn_${letter.repeat(26)}`;
 

@@ -14,7 +14,7 @@ import type { ApiParts } from '../api/resource.ts';
 import { routesApi } from '../api/routes.ts';
 import { systemApi } from '../api/system.ts';
 import { versionsApi } from '../api/versions.ts';
-import { hasPlainPath, pathOf, requestIdOf } from './calls.ts';
+import { hasPlainPath, pathOf, requestIdOf } from './request_context.ts';
 import { failureResponse } from './failures.ts';
 import { hasIdempotencyKey, type Idempotency } from './idempotency.ts';
 import { openapiDocument } from './openapi.ts';
