@@ -114,7 +114,7 @@ async function start(
   });
   const reported = createNotifier({ clock });
   const polls = createGate({ max: CONTROL_BOUNDS.longPollsMax });
-  const states = createDesiredStates({ facts: store.facts, revised });
+  const states = createDesiredStates({ facts: store.facts, revisions: revised });
   const shared = { store, states, revised, reported, polls, clock };
   const heartbeats = createHeartbeats({ ...shared, random, log });
   const parts: ApiParts = {

@@ -119,7 +119,7 @@ async function download(
   const { caller } = calls.of(request);
   if (caller?.kind === 'node') {
     const node = await store.nodes.get(caller.nodeId);
-    const { desired } = (await states.snapshot()).desiredOf(node);
+    const { desired } = (await states.snapshot()).desiredFor(node);
     const named = desired.functions.some(
       (item) => item.function_id === key.function_id && item.version === key.version,
     );

@@ -52,7 +52,7 @@ export function createHeartbeats(options: HeartbeatOptions): Heartbeats {
       const seen = revised.version;
       const snapshot = await states.snapshot();
       if (!snapshot.isNode(node.id)) throw new CodedError('node_not_found');
-      const { desired, digest } = snapshot.desiredOf(node);
+      const { desired, digest } = snapshot.desiredFor(node);
       const head = { node_id: node.id, revision: snapshot.revision, digest };
       if (digest !== request.applied_digest) {
         return {

@@ -76,7 +76,7 @@ function progressOf(facts: {
   for (const { node, applied_digest } of facts.nodes) {
     if (!isTargeted(node, target)) continue;
     const accepted =
-      node.applied_revision >= deployment.revision || applied_digest === snapshot.desiredOf(node).digest;
+      node.applied_revision >= deployment.revision || applied_digest === snapshot.desiredFor(node).digest;
     const said = accepted ? observed.get(node.id) : undefined;
     nodes.push({
       node_id: node.id,

@@ -1,4 +1,5 @@
-// The desired state of one node: a pure function of the node and of what users asked for.
+// The desired state of a node: a pure rule over the node and over what users asked for.
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import type { VersionSettings } from '../function.ts';
 import type { RouteRule } from '../route.ts';
 import { canonicalJson, type DesiredFunction, type DesiredState } from '../protocol.ts';
@@ -26,37 +27,61 @@ export type Facts = {
   routes: readonly RouteFact[];
 };
 
+/** `digest` is what `applied_digest` and `digest` of the heartbeat hold. */
+export type NodeDesired = { readonly desired: DesiredState; readonly digest: string };
+
+export type DesiredFor = (node: SelectorNode) => NodeDesired;
+
+/**
+ * Returns the pure rule `desiredFor(node)` over these facts: the functions whose deployment targets the node,
+ * ordered by id, their routes ordered by id, which is by age. The work that is the same for every node is
+ * done once here, and nodes with the same functions share one result, which callers must not change.
+ */
+export function createDesiredFor(facts: Facts): DesiredFor {
+  const deployed = deployedFunctions(facts);
+  const results = new Map<string, NodeDesired>();
+  return (node) => {
+    const targeted: number[] = [];
+    for (const [index, { deployment }] of deployed.entries()) {
+      if (isTargeted(node, deployment)) targeted.push(index);
+    }
+    const key = targeted.join();
+    const known = results.get(key);
+    if (known !== undefined) return known;
+    const desired = { functions: targeted.flatMap((index) => deployed[index]?.desired ?? []) };
+    const result = { desired, digest: desiredDigest(desired) };
+    if (results.size < CONTROL_TUNING.desiredSetsMax) results.set(key, result);
+    return result;
+  };
+}
+
 /** Whether a deployment with this target runs on this node. */
 export function isTargeted(node: SelectorNode, target: DeploymentTarget): boolean {
   if (target.target_pop !== null && !target.target_pop.includes(node.pop_id)) return false;
   return target.selector === null || target.selector.matches(node);
 }
 
-/** What every node that a deployment targets receives for it, by function id, ordered by function id. */
-export function desiredFunctions(facts: Facts): { deployment: DeploymentFact; desired: DesiredFunction }[] {
+/** SHA-256 in hex over the canonical JSON. */
+export function desiredDigest(desired: DesiredState): string {
+  return new Bun.CryptoHasher('sha256').update(canonicalJson(desired)).digest('hex');
+}
+
+type Deployed = { deployment: DeploymentFact; desired: DesiredFunction };
+
+/** What every targeted node receives for a deployment; leaves out deployments of unpublished versions. */
+function deployedFunctions(facts: Facts): Deployed[] {
   const functions = new Map(facts.functions.map((fact) => [fact.id, fact]));
   const versions = new Map(facts.versions.map((fact) => [`${fact.function_id} ${fact.version}`, fact]));
   const routes = Map.groupBy(facts.routes, (route) => route.function_id);
   const ordered = [...facts.deployments].sort((a, b) => (a.function_id < b.function_id ? -1 : 1));
-  const result: { deployment: DeploymentFact; desired: DesiredFunction }[] = [];
+  const deployed: Deployed[] = [];
   for (const deployment of ordered) {
     const owner = functions.get(deployment.function_id);
     const version = versions.get(`${deployment.function_id} ${deployment.version}`);
     if (owner === undefined || version === undefined) continue;
-    result.push({ deployment, desired: describe(owner, version, routes.get(owner.id) ?? []) });
+    deployed.push({ deployment, desired: describe(owner, version, routes.get(owner.id) ?? []) });
   }
-  return result;
-}
-
-/** The functions whose deployment targets the node, ordered by id; routes ordered by id, which is by age. */
-export function desiredFor(node: SelectorNode, facts: Facts): DesiredState {
-  const targeted = desiredFunctions(facts).filter(({ deployment }) => isTargeted(node, deployment));
-  return { functions: targeted.map(({ desired }) => desired) };
-}
-
-/** SHA-256 in hex over the canonical JSON: what `applied_digest` and `digest` of the heartbeat hold. */
-export function desiredDigest(desired: DesiredState): string {
-  return new Bun.CryptoHasher('sha256').update(canonicalJson(desired)).digest('hex');
+  return deployed;
 }
 
 function describe(owner: FunctionFact, version: VersionFact, routes: readonly RouteFact[]): DesiredFunction {

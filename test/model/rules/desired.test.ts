@@ -1,15 +1,15 @@
-// The desired state of a node: a pure function, ordered, whole.
+// The desired state of a node: which functions it gets, in which order, under which digest.
 import { describe, expect, test } from 'bun:test';
 import { Value } from '@sinclair/typebox/value';
 import {
+  createDesiredFor,
   type DeploymentFact,
   desiredDigest,
-  desiredFor,
   type Facts,
 } from '../../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import { DesiredState } from '../../../src/model/protocol.ts';
-import { compileSelector, type Selector } from '../../../src/model/rules/selector.ts';
+import { compileSelector, type Selector, type SelectorNode } from '../../../src/model/rules/selector.ts';
 
 const idOf = (letter: string): string => `fn_${letter.repeat(26)}`;
 
@@ -53,7 +53,11 @@ function factsOf(...deployments: (Partial<DeploymentFact> & { function_id: strin
 const tokyo = { id: 'n1', pop_id: 'nrt', labels: { region: 'tokyo' } };
 const paris = { id: 'n2', pop_id: 'cdg', labels: { region: 'paris' } };
 
-function names(node: typeof tokyo | typeof paris, facts: Facts): string[] {
+function desiredFor(node: SelectorNode, facts: Facts): DesiredState {
+  return createDesiredFor(facts)(node).desired;
+}
+
+function names(node: SelectorNode, facts: Facts): string[] {
   return desiredFor(node, facts).functions.map((item) => `${item.function_id.charAt(3)} ${item.version}`);
 }
 
@@ -111,5 +115,14 @@ describe('The desired state of a node', () => {
     ];
     expect(new Set(digests).size).toBe(digests.length);
     expect(digest({})).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test('is one shared object for nodes with the same functions, and carries its digest', () => {
+    const inTokyo = { function_id: idOf('a'), selector: selector("region == 'tokyo'") };
+    const desired = createDesiredFor(factsOf(inTokyo, { function_id: idOf('b') }));
+    const osaka = { id: 'n3', pop_id: 'kix', labels: { region: 'tokyo' } };
+    expect(desired(osaka)).toBe(desired(tokyo));
+    expect(desired(paris)).not.toBe(desired(tokyo));
+    expect(desired(tokyo).digest).toBe(desiredDigest(desired(tokyo).desired));
   });
 });
