@@ -22,23 +22,23 @@ export function startFleetLoop(options: {
     help: 'Whether a node is heard of.',
     labels: ['node_id'],
   });
-  let heldBefore = 0;
+  let unmarkedBefore = 0;
   const step = async (): Promise<number> => {
     const nodes = await store.nodes.silences();
-    const { offline, held } = judgeLiveness(nodes, {
+    const { offline, unmarked } = judgeLiveness(nodes, {
       nowMs: clock.nowMs(),
       listeningSinceMs,
       offlineMs: SYNC_TUNING.nodeOfflineMs,
       brakePercent: SYNC_TUNING.livenessBrakePercent,
       brakeNodesMin: SYNC_TUNING.livenessBrakeNodesMin,
     });
-    if (held.length !== heldBefore) {
+    if (unmarked.length !== unmarkedBefore) {
       log.warn('many nodes are silent at once; none is marked offline', {
-        silent: held.length,
+        silent: unmarked.length,
         nodes: nodes.length,
       });
     }
-    heldBefore = held.length;
+    unmarkedBefore = unmarked.length;
     if (offline.length > 0) {
       await store.nodes.markOffline(offline);
       for (const id of offline) log.warn('a node is offline', { node_id: id });

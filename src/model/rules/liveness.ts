@@ -1,4 +1,4 @@
-// Which nodes have gone silent, and when the control plane had better suspect itself.
+// Which nodes have gone silent, and when the control plane suspects itself instead.
 
 export type NodeSilence = {
   id: string;
@@ -8,30 +8,29 @@ export type NodeSilence = {
 
 export type LivenessOptions = {
   nowMs: number;
-  /** Since when this control plane listens: silence before that is its own. */
+  /** Since when this control plane listens: it cannot have heard anything earlier. */
   listeningSinceMs: number;
+  /** A node is silent once this long has passed without a heartbeat. */
   offlineMs: number;
+  /** The brake: where more than this share of the nodes is silent at once, none is marked offline. */
   brakePercent: number;
-  /** Below this many silent nodes the brake does not act: one node of one is no sign of anything. */
+  /** The brake needs at least this many silent nodes: one silent node of one says nothing about its cause. */
   brakeNodesMin: number;
 };
 
-/**
- * `offline`: nodes to mark now. `held`: nodes that are silent too, but so many at once that the brake acts.
- */
-export type LivenessOutcome = { offline: string[]; held: string[] };
+/** `offline`: nodes to mark as offline. `unmarked`: silent nodes that the brake leaves as they are. */
+export type LivenessOutcome = { offline: string[]; unmarked: string[] };
 
-/**
- * A node is silent once `offlineMs` have passed since its last heartbeat and since the control plane listens.
- */
+/** Judges the nodes that are not offline yet. */
 export function judgeLiveness(nodes: readonly NodeSilence[], options: LivenessOptions): LivenessOutcome {
+  const { nowMs, listeningSinceMs, offlineMs, brakePercent, brakeNodesMin } = options;
   const present = nodes.filter((node) => node.status !== 'offline');
   const silent = present.filter((node) => {
-    const heardMs = Math.max(node.last_heartbeat_ms ?? 0, options.listeningSinceMs);
-    return options.nowMs - heardMs >= options.offlineMs;
+    const sinceMs = Math.max(node.last_heartbeat_ms ?? 0, listeningSinceMs);
+    return nowMs - sinceMs >= offlineMs;
   });
   const ids = silent.map((node) => node.id);
-  const many = silent.length * 100 > present.length * options.brakePercent;
-  if (many && silent.length >= options.brakeNodesMin) return { offline: [], held: ids };
-  return { offline: ids, held: [] };
+  const isManyAtOnce = silent.length * 100 > present.length * brakePercent;
+  if (isManyAtOnce && silent.length >= brakeNodesMin) return { offline: [], unmarked: ids };
+  return { offline: ids, unmarked: [] };
 }

@@ -19,37 +19,37 @@ const silent = 380_000;
 
 describe('The liveness rule', () => {
   test.each([
-    ['a node that was just heard', fleet([fresh]), {}, { offline: [], held: [] }],
-    ['a node that is silent for the whole time', fleet([silent]), {}, { offline: ['n0'], held: [] }],
-    ['a node one millisecond before that', fleet([silent + 1]), {}, { offline: [], held: [] }],
-    ['a degraded node', fleet([silent], 'degraded'), {}, { offline: ['n0'], held: [] }],
-    ['a node that is offline already', fleet([0], 'offline'), {}, { offline: [], held: [] }],
-    ['a node that was never heard', fleet([null]), {}, { offline: ['n0'], held: [] }],
+    ['a node that was just heard', fleet([fresh]), {}, { offline: [], unmarked: [] }],
+    ['a node that is silent for the whole time', fleet([silent]), {}, { offline: ['n0'], unmarked: [] }],
+    ['a node one millisecond before that', fleet([silent + 1]), {}, { offline: [], unmarked: [] }],
+    ['a degraded node', fleet([silent], 'degraded'), {}, { offline: ['n0'], unmarked: [] }],
+    ['a node that is offline already', fleet([0], 'offline'), {}, { offline: [], unmarked: [] }],
+    ['a node that was never heard', fleet([null]), {}, { offline: ['n0'], unmarked: [] }],
     [
       'the first minutes of a control plane',
       fleet([0]),
       { listeningSinceMs: 400_000 },
-      { offline: [], held: [] },
+      { offline: [], unmarked: [] },
     ],
     [
       'one full time after its start',
       fleet([0]),
       { listeningSinceMs: 380_000 },
-      { offline: ['n0'], held: [] },
+      { offline: ['n0'], unmarked: [] },
     ],
-    ['two of two', fleet([silent, silent]), {}, { offline: ['n0', 'n1'], held: [] }],
-    ['three of three', fleet([silent, silent, silent]), {}, { offline: [], held: ['n0', 'n1', 'n2'] }],
+    ['two of two', fleet([silent, silent]), {}, { offline: ['n0', 'n1'], unmarked: [] }],
+    ['three of three', fleet([silent, silent, silent]), {}, { offline: [], unmarked: ['n0', 'n1', 'n2'] }],
     [
       'exactly the share of the brake',
       fleet([...Array<number>(11).fill(silent), ...Array<number>(9).fill(fresh)]),
       {},
-      { offline: Array.from({ length: 11 }, (_, index) => `n${index}`), held: [] },
+      { offline: Array.from({ length: 11 }, (_, index) => `n${index}`), unmarked: [] },
     ],
     [
       'one more than that',
       fleet([...Array<number>(12).fill(silent), ...Array<number>(8).fill(fresh)]),
       {},
-      { offline: [], held: Array.from({ length: 12 }, (_, index) => `n${index}`) },
+      { offline: [], unmarked: Array.from({ length: 12 }, (_, index) => `n${index}`) },
     ],
   ])('judges %s', (_, nodes, changed, expected) => {
     expect(judgeLiveness(nodes, { ...options, ...changed })).toEqual(expected);
@@ -57,6 +57,6 @@ describe('The liveness rule', () => {
 
   test('counts the brake against nodes that are not offline already', () => {
     const nodes = [...fleet([silent, silent, silent, fresh]), ...fleet(Array<number>(20).fill(0), 'offline')];
-    expect(judgeLiveness(nodes, options)).toEqual({ offline: [], held: ['n0', 'n1', 'n2'] });
+    expect(judgeLiveness(nodes, options)).toEqual({ offline: [], unmarked: ['n0', 'n1', 'n2'] });
   });
 });
