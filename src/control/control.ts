@@ -17,14 +17,11 @@ import { tokenHash } from './auth/access.ts';
 import type { ApiParts } from './api/resource.ts';
 import { createControlApp } from './http/http.ts';
 import { createCalls } from './http/request_context.ts';
-import { createDesiredStates } from './sync/desired_states.ts';
-import { startFleetLoop } from './sync/liveness_loop.ts';
 import { createGate } from '../base/concurrency.ts';
-import { createHeartbeats } from './sync/heartbeats.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { type ControlKeys, openKeys } from './auth/keys.ts';
 import { createNotifier, type Notifier } from './sync/notifier.ts';
-import { createProgressReader } from './sync/progress.ts';
+import { createSync } from './sync/sync.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
 import { createPublisher } from './publish/publisher.ts';
 import { createUploadUrls } from './publish/upload_urls.ts';
@@ -63,18 +60,18 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const path = join(dataDir, 'control.db');
   await createPrivately(path);
-  const revised = createNotifier({ clock });
+  const revisions = createNotifier({ clock });
   const store = openStore({
     path,
     migrations: options.migrations,
     clock,
-    onCommit: () => revised.wake(),
+    onCommit: () => revisions.wake(),
   });
   try {
     const files = options.files ?? createPrivateFiles({ dir: dataDir });
     const keys = await openKeys({ files, random });
     const newAdminToken = await ensureAdminToken({ store, files, random });
-    return await start(options, { store, keys, revised, newAdminToken, log });
+    return await start(options, { store, keys, revisions, newAdminToken, log });
   } catch (failure) {
     store.close();
     throw failure;
@@ -103,26 +100,22 @@ async function ensureAdminToken(options: {
 
 async function start(
   options: ControlOptions,
-  opened: { store: Store; keys: ControlKeys; revised: Notifier; newAdminToken: string | null; log: Log },
+  opened: { store: Store; keys: ControlKeys; revisions: Notifier; newAdminToken: string | null; log: Log },
 ): Promise<Control> {
   const { clock, random, log, metrics } = options;
-  const { store, keys, revised } = opened;
+  const { store, keys, revisions } = opened;
   const newId = (prefix: string): string => createId(prefix, clock.nowMs(), random);
   const artifacts = await openDiskArtifacts({
     dir: join(options.dataDir, 'artifacts'),
     nextName: () => newId('in'),
   });
-  const reported = createNotifier({ clock });
-  const polls = createGate({ max: CONTROL_BOUNDS.longPollsMax });
-  const states = createDesiredStates({ facts: store.facts, revisions: revised });
-  const shared = { store, states, revised, reported, polls, clock };
-  const heartbeats = createHeartbeats({ ...shared, random, log });
+  const sync = createSync({ store, revisions, clock, random, log, metrics });
   const parts: ApiParts = {
     store,
     artifacts,
     keys,
-    states,
     clock,
+    sync,
     calls: createCalls(),
     uploadUrls: createUploadUrls({
       keys,
@@ -132,26 +125,14 @@ async function start(
     }),
     publisher: createPublisher({ store, artifacts, checkModule: options.checkModule }),
     uploads: createGate({ max: CONTROL_BOUNDS.uploadsMax }),
-    heartbeats,
-    progress: createProgressReader(shared),
     productVersion: options.productVersion,
     newId,
     newSecret: (prefix) => createSecret(prefix, random),
-    onNodeRemoved: (nodeId) => {
-      heartbeats.forget(nodeId);
-      metrics.forget('node_id', nodeId);
-    },
   };
   const inFlight = createInFlight();
   const idempotency = createIdempotency({ answers: store.answers, random, nowMs: clock.nowMs });
   const app = createControlApp({ parts, idempotency, log, metrics, random });
-  metrics.collected({
-    name: 'control_held_polls',
-    help: 'Requests that wait for something to move.',
-    kind: 'gauge',
-    read: () => [{ value: polls.inside }],
-  });
-  const fleet = startFleetLoop({ store, clock, log, metrics, onOffline: () => reported.wake() });
+  const liveness = sync.startLiveness();
   const sweep = async (): Promise<number> => {
     await store.answers.sweep();
     return CONTROL_TUNING.sweepMs;
@@ -162,9 +143,8 @@ async function start(
     newAdminToken: opened.newAdminToken,
     publicKey: keys.publicKey,
     async close() {
-      revised.close();
-      reported.close();
-      await Promise.all([fleet.close(), sweeping.close(), inFlight.drain(clock)]);
+      sync.close();
+      await Promise.all([liveness.close(), sweeping.close(), inFlight.drain(clock)]);
       store.close();
     },
   };

@@ -115,16 +115,10 @@ async function download(
   key: { function_id: string; version: string },
   request: Request,
 ): Promise<Response> {
-  const { store, artifacts, states, calls } = parts;
+  const { store, artifacts, sync, calls } = parts;
   const { caller } = calls.of(request);
-  if (caller?.kind === 'node') {
-    const node = await store.nodes.get(caller.nodeId);
-    const { desired } = (await states.snapshot()).desiredFor(node);
-    const named = desired.functions.some(
-      (item) => item.function_id === key.function_id && item.version === key.version,
-    );
-    if (!named) throw new CodedError('forbidden');
-  }
+  if (caller?.kind === 'node' && !(await sync.isDesired(caller.nodeId, key)))
+    throw new CodedError('forbidden');
   const { sha256, size_bytes } = await store.versions.get(key);
   if (sha256 === null) throw new CodedError('version_not_published');
   const headers = { etag: `"${sha256}"`, 'cache-control': 'private, immutable' };

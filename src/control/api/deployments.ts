@@ -19,7 +19,8 @@ import {
 } from './resource.ts';
 
 export function deploymentsApi(parts: ApiParts): AnyElysia {
-  const { store, calls, progress, newId } = parts;
+  const { store, calls, newId } = parts;
+  const { progress } = parts.sync;
   return createResource('/api/v1')
     .post(
       '/functions/:id/deploy',
@@ -105,7 +106,7 @@ async function deploymentOf(
  * that none does is its only bad answer, `no_matching_nodes`.
  */
 async function dryRun(parts: ApiParts, input: NewDeployment): Promise<DryRunAnswer> {
-  const { nodes } = await parts.progress.of(await parts.store.deployments.plan(input));
+  const { nodes } = await parts.sync.progress.of(await parts.store.deployments.plan(input));
   if (nodes.length === 0) throw new CodedError('no_matching_nodes');
   return { nodes };
 }

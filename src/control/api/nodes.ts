@@ -47,7 +47,7 @@ export function nodesApi(parts: ApiParts): AnyElysia {
       '/:id',
       async ({ params, request }) => {
         await store.nodes.remove({ id: params.id, actor: calls.actorOf(request) });
-        parts.onNodeRemoved(params.id);
+        parts.sync.forgetNode(params.id);
         return new Response(null, { status: 204 });
       },
       { params: NodeParams },
@@ -89,10 +89,10 @@ async function heartbeat(
   body: HeartbeatRequest,
   request: Request,
 ): Promise<Response> {
-  const { heartbeats, keys, calls } = parts;
+  const { sync, keys, calls } = parts;
   const { caller } = calls.of(request);
   if (caller?.kind !== 'node' || caller.nodeId !== id) throw new CodedError('forbidden');
-  const answer: HeartbeatAnswer = await heartbeats.beat(id, body, request.signal);
+  const answer: HeartbeatAnswer = await sync.heartbeats.beat(id, body, request.signal);
   const bytes = new TextEncoder().encode(JSON.stringify(answer));
   return new Response(bytes, {
     headers: { 'content-type': 'application/json', 'x-edge-signature': keys.sign(bytes) },

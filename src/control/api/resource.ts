@@ -8,12 +8,10 @@ import type { ArtifactStore } from '../../store/artifacts/artifacts.ts';
 import type { Page, PageRequest } from '../../store/pages.ts';
 import type { Store } from '../../store/store.ts';
 import type { Calls } from '../http/request_context.ts';
-import type { DesiredStates } from '../sync/desired_states.ts';
 import { badFields } from '../http/failures.ts';
 import type { Gate } from '../../base/concurrency.ts';
-import type { Heartbeats } from '../sync/heartbeats.ts';
 import type { ControlKeys } from '../auth/keys.ts';
-import type { ProgressReader } from '../sync/progress.ts';
+import type { Sync } from '../sync/sync.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import type { UploadUrls } from '../publish/upload_urls.ts';
 
@@ -26,14 +24,11 @@ export type ApiParts = {
   uploadUrls: UploadUrls;
   publisher: Publisher;
   uploads: Gate;
-  states: DesiredStates;
-  heartbeats: Heartbeats;
-  progress: ProgressReader;
+  sync: Sync;
   clock: Clock;
   productVersion: string;
   newId: (prefix: string) => string;
   newSecret: (prefix: string) => string;
-  onNodeRemoved: (nodeId: string) => void;
 };
 
 /** Unknown fields are refused rather than dropped: `normalize` would drop them in silence. */

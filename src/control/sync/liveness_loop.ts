@@ -7,25 +7,25 @@ import type { Metrics } from '../../base/metrics.ts';
 import { judgeLiveness } from '../../model/rules/liveness.ts';
 import type { Store } from '../../store/store.ts';
 
-/** A control plane that has just started gives every node a full `nodeOfflineMs` to be heard. */
-export function startFleetLoop(options: {
-  store: Store;
+/** Every node gets a full `nodeOfflineMs` from the start of the loop before its silence counts. */
+export function startLivenessLoop(options: {
+  nodes: Pick<Store['nodes'], 'silences' | 'markOffline'>;
   clock: Clock;
   log: Log;
   metrics: Metrics;
   onOffline: () => void;
 }): Loop {
-  const { store, clock, log, metrics, onOffline } = options;
+  const { nodes, clock, log, metrics, onOffline } = options;
   const listeningSinceMs = clock.nowMs();
   const up = metrics.gauge({
     name: 'control_node_up',
-    help: 'Whether a node is heard of.',
+    help: 'Whether the node sends heartbeats (1) or is offline (0).',
     labels: ['node_id'],
   });
   let unmarkedBefore = 0;
   const step = async (): Promise<number> => {
-    const nodes = await store.nodes.silences();
-    const { offline, unmarked } = judgeLiveness(nodes, {
+    const silences = await nodes.silences();
+    const { offline, unmarked } = judgeLiveness(silences, {
       nowMs: clock.nowMs(),
       listeningSinceMs,
       offlineMs: SYNC_TUNING.nodeOfflineMs,
@@ -35,17 +35,17 @@ export function startFleetLoop(options: {
     if (unmarked.length !== unmarkedBefore) {
       log.warn('many nodes are silent at once; none is marked offline', {
         silent: unmarked.length,
-        nodes: nodes.length,
+        nodes: silences.length,
       });
     }
     unmarkedBefore = unmarked.length;
     if (offline.length > 0) {
-      await store.nodes.markOffline(offline);
+      await nodes.markOffline(offline);
       for (const id of offline) log.warn('a node is offline', { node_id: id });
       onOffline();
     }
-    const gone = new Set(offline);
-    for (const { id, status } of nodes) up.series(id).set(status === 'offline' || gone.has(id) ? 0 : 1);
+    const marked = new Set(offline);
+    for (const { id, status } of silences) up.series(id).set(status === 'offline' || marked.has(id) ? 0 : 1);
     return SYNC_TUNING.livenessStepMs;
   };
   return startLoop({ name: 'liveness', clock, log, failedMs: SYNC_TUNING.livenessStepMs, step });

@@ -1,13 +1,13 @@
-// Wakes whoever waits for something to move, in the tick in which it moved.
+// Lets requests wait for a change, and wakes them in the tick in which it happens.
 import type { Clock } from '../../base/clock.ts';
 
 /**
- * `version` rises with every wake. A waiter names the version that it has seen, so that what moved between
- * its look and its wait is not missed.
+ * `version` rises with every wake. A waiter passes the version at which it last read, so that it does not
+ * miss a change between its reading and its wait.
  */
 export type Notifier = {
   readonly version: number;
-  /** True once it is closed: then a wait ends at once, and whoever waits in a loop must leave it. */
+  /** Every wait then ends at once: whoever waits in a loop must leave it. */
   readonly closed: boolean;
   wake(): void;
   /**
