@@ -3,7 +3,7 @@ import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { errorResponse } from '../base/errors.ts';
-import { createId, createSecret, type RandomBytes } from '../base/id.ts';
+import { createId, type RandomBytes } from '../base/id.ts';
 import { CONTROL_BOUNDS, CONTROL_DEFAULTS, CONTROL_TUNING } from '../base/limits/control.ts';
 import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
@@ -11,15 +11,14 @@ import { startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { openDiskArtifacts } from '../store/artifacts/disk.ts';
 import type { Migration } from '../store/sqlite/migrate.ts';
-import { createPrivateFiles, type PrivateFiles } from '../store/data_dir/private_files.ts';
+import { createPrivateFiles } from '../store/data_dir/private_files.ts';
 import { openStore, type Store } from '../store/store.ts';
-import { tokenHash } from './auth/access.ts';
+import { type Auth, openAuth } from './auth/auth.ts';
 import type { ApiParts } from './api/resource.ts';
 import { createControlApp } from './http/http.ts';
-import { createCalls } from './http/request_context.ts';
+import { createRequestContexts } from './http/request_context.ts';
 import { createGate } from '../base/concurrency.ts';
 import { createIdempotency } from './http/idempotency.ts';
-import { type ControlKeys, openKeys } from './auth/keys.ts';
 import { createNotifier, type Notifier } from './sync/notifier.ts';
 import { createSync } from './sync/sync.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
@@ -38,8 +37,6 @@ export type ControlOptions = {
   metrics: Metrics;
   /** The origin in upload URLs; without it, the one that the caller used. */
   publicUrl?: string;
-  /** Where keys and the admin token are kept; files of the data directory by default. */
-  files?: PrivateFiles;
 };
 
 export type Control = {
@@ -52,11 +49,9 @@ export type Control = {
   close(): Promise<void>;
 };
 
-const ADMIN_TOKEN_FILE = 'admin-token';
-
 /** Throws a sentence for the operator where the data directory cannot be used. */
 export async function createControl(options: ControlOptions): Promise<Control> {
-  const { dataDir, clock, random, log } = options;
+  const { dataDir, clock, random } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const path = join(dataDir, 'control.db');
   await createPrivately(path);
@@ -68,10 +63,9 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     onCommit: () => revisions.wake(),
   });
   try {
-    const files = options.files ?? createPrivateFiles({ dir: dataDir });
-    const keys = await openKeys({ files, random });
-    const newAdminToken = await ensureAdminToken({ store, files, random });
-    return await start(options, { store, keys, revisions, newAdminToken, log });
+    const files = createPrivateFiles({ dir: dataDir });
+    const auth = await openAuth({ tokens: store.tokens, files, random });
+    return await start(options, { store, auth, revisions });
   } catch (failure) {
     store.close();
     throw failure;
@@ -84,26 +78,12 @@ async function createPrivately(path: string): Promise<void> {
   await file.close();
 }
 
-/** The file comes first: a start that ends between the two makes a new token instead of none. */
-async function ensureAdminToken(options: {
-  store: Store;
-  files: PrivateFiles;
-  random: RandomBytes;
-}): Promise<string | null> {
-  const { store, files, random } = options;
-  if ((await store.tokens.adminCount()) > 0) return null;
-  const token = createSecret('edge_admin', random);
-  await files.write(ADMIN_TOKEN_FILE, `${token}\n`);
-  await store.tokens.addAdmin({ hash: tokenHash(token), name: 'first', actor: 'control' });
-  return token;
-}
-
 async function start(
   options: ControlOptions,
-  opened: { store: Store; keys: ControlKeys; revisions: Notifier; newAdminToken: string | null; log: Log },
+  opened: { store: Store; auth: Auth; revisions: Notifier },
 ): Promise<Control> {
   const { clock, random, log, metrics } = options;
-  const { store, keys, revisions } = opened;
+  const { store, auth, revisions } = opened;
   const newId = (prefix: string): string => createId(prefix, clock.nowMs(), random);
   const artifacts = await openDiskArtifacts({
     dir: join(options.dataDir, 'artifacts'),
@@ -113,12 +93,12 @@ async function start(
   const parts: ApiParts = {
     store,
     artifacts,
-    keys,
+    auth,
     clock,
     sync,
-    calls: createCalls(),
+    contexts: createRequestContexts(),
     uploadUrls: createUploadUrls({
-      keys,
+      keys: auth.uploadKey,
       nowMs: clock.nowMs,
       ttlMs: CONTROL_DEFAULTS.uploadUrlTtlMs,
       publicUrl: options.publicUrl ?? null,
@@ -127,7 +107,6 @@ async function start(
     uploads: createGate({ max: CONTROL_BOUNDS.uploadsMax }),
     productVersion: options.productVersion,
     newId,
-    newSecret: (prefix) => createSecret(prefix, random),
   };
   const inFlight = createInFlight();
   const idempotency = createIdempotency({ answers: store.answers, random, nowMs: clock.nowMs });
@@ -140,8 +119,8 @@ async function start(
   const sweeping = startLoop({ name: 'sweep', clock, log, failedMs: CONTROL_TUNING.sweepMs, step: sweep });
   return {
     handle: inFlight.track(app.handle),
-    newAdminToken: opened.newAdminToken,
-    publicKey: keys.publicKey,
+    newAdminToken: auth.newAdminToken,
+    publicKey: auth.signingKey.publicKey,
     async close() {
       sync.close();
       await Promise.all([liveness.close(), sweeping.close(), inFlight.drain(clock)]);

@@ -22,7 +22,7 @@ const UploadQuery = Type.Object({ version: Type.Optional(Semver) }, { additional
 const MULTIPART_BYTES = 64 * 1024;
 
 export function artifactsApi(parts: ApiParts): AnyElysia {
-  const { uploadUrls, uploads, publisher, calls, clock } = parts;
+  const { uploadUrls, uploads, publisher, contexts, clock } = parts;
   return createResource('/api/v1')
     .put(
       '/uploads/:function_id/:version',
@@ -40,7 +40,7 @@ export function artifactsApi(parts: ApiParts): AnyElysia {
     .post(
       '/functions/:id/upload',
       async ({ params, query, request, status }) => {
-        const actor = calls.actorOf(request);
+        const actor = contexts.actorOf(request);
         const { version, changed } = await uploads.enter(() => {
           return upload(parts, { function_id: params.id, version: query.version, request, actor });
         });
@@ -115,8 +115,8 @@ async function download(
   key: { function_id: string; version: string },
   request: Request,
 ): Promise<Response> {
-  const { store, artifacts, sync, calls } = parts;
-  const { caller } = calls.of(request);
+  const { store, artifacts, sync, contexts } = parts;
+  const { caller } = contexts.of(request);
   if (caller?.kind === 'node' && !(await sync.isDesired(caller.nodeId, key)))
     throw new CodedError('forbidden');
   const { sha256, size_bytes } = await store.versions.get(key);

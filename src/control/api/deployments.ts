@@ -19,13 +19,13 @@ import {
 } from './resource.ts';
 
 export function deploymentsApi(parts: ApiParts): AnyElysia {
-  const { store, calls, newId } = parts;
+  const { store, contexts, newId } = parts;
   const { progress } = parts.sync;
   return createResource('/api/v1')
     .post(
       '/functions/:id/deploy',
       async ({ params, body, request, status }) => {
-        const input = await deploymentOf(parts, params.id, body, calls.actorOf(request));
+        const input = await deploymentOf(parts, params.id, body, contexts.actorOf(request));
         if (body.dry_run === true) return status(200, await dryRun(parts, input));
         return status(201, await progress.of(await store.deployments.deploy(input)));
       },
@@ -39,7 +39,7 @@ export function deploymentsApi(parts: ApiParts): AnyElysia {
     .post(
       '/functions/:id/undeploy',
       ({ params, request }) =>
-        store.deployments.undeploy({ function_id: params.id, actor: calls.actorOf(request) }),
+        store.deployments.undeploy({ function_id: params.id, actor: contexts.actorOf(request) }),
       { params: FunctionParams, parse: 'none', response: { 200: Deployment } },
     )
     .post(
@@ -49,7 +49,7 @@ export function deploymentsApi(parts: ApiParts): AnyElysia {
           id: newId('dep'),
           function_id: params.id,
           version: body.version,
-          actor: calls.actorOf(request),
+          actor: contexts.actorOf(request),
         };
         return status(201, await progress.of(await store.deployments.rollBack(input)));
       },

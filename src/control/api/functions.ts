@@ -33,7 +33,7 @@ const PROJECT_DEFAULT = 'default';
 const VERSION_FIRST = '1.0.0';
 
 export function functionsApi(parts: ApiParts): AnyElysia {
-  const { store, calls, publisher } = parts;
+  const { store, contexts, publisher } = parts;
   return createResource('/api/v1/functions')
     .post('', async ({ body, request, status }) => status(201, await create(parts, body, request)), {
       parse: [jsonBody, 'json'],
@@ -55,7 +55,7 @@ export function functionsApi(parts: ApiParts): AnyElysia {
     .delete(
       '/:id',
       async ({ params, request }) => {
-        await publisher.removeFunction({ id: params.id, actor: calls.actorOf(request) });
+        await publisher.removeFunction({ id: params.id, actor: contexts.actorOf(request) });
         return new Response(null, { status: 204 });
       },
       { params: FunctionParams },
@@ -67,7 +67,7 @@ async function create(
   body: Static<typeof CreateFunction>,
   request: Request,
 ): Promise<FunctionCreated> {
-  const { store, calls, uploadUrls, newId } = parts;
+  const { store, contexts, uploadUrls, newId } = parts;
   if (body.pop_selector !== undefined) requireSelector(body.pop_selector);
   const made = await store.functions.create({
     id: newId('fn'),
@@ -76,7 +76,7 @@ async function create(
     pop_selector: body.pop_selector ?? null,
     version: body.version ?? VERSION_FIRST,
     settings: { ...defaultVersionSettings, ...settingsOf(body) },
-    actor: calls.actorOf(request),
+    actor: contexts.actorOf(request),
   });
   return { ...made, ...uploadUrls.issue(made.version, new URL(request.url).origin) };
 }

@@ -7,7 +7,7 @@ import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import { JoinTokenAnswer, JoinTokenRequest, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
 import { HeartbeatAnswer, HeartbeatRequest, JoinAnswer, JoinRequest } from '../../model/protocol.ts';
-import { bearerOf, tokenHash } from '../auth/access.ts';
+import { bearerOf, tokenHash } from '../auth/auth.ts';
 import { jsonBody, jsonUpTo } from '../http/bodies.ts';
 import { type ApiParts, createResource, pageAnswer, PageQuery, pageRequest } from './resource.ts';
 
@@ -15,12 +15,12 @@ const NodeParams = Type.Object({ id: Type.String() });
 const heartbeatBody = jsonUpTo(SYNC_BOUNDS.heartbeatBytesMax);
 
 export function nodesApi(parts: ApiParts): AnyElysia {
-  const { store, calls } = parts;
+  const { store, contexts } = parts;
   return createResource('/api/v1/nodes')
     .post(
       '/join-tokens',
       async ({ body, request, status }) =>
-        status(201, await addJoinToken(parts, body, calls.actorOf(request))),
+        status(201, await addJoinToken(parts, body, contexts.actorOf(request))),
       { parse: [jsonBody, 'json'], body: JoinTokenRequest, response: { 201: JoinTokenAnswer } },
     )
     .post('/join', async ({ body, request, status }) => status(201, await join(parts, body, request)), {
@@ -46,7 +46,7 @@ export function nodesApi(parts: ApiParts): AnyElysia {
     .delete(
       '/:id',
       async ({ params, request }) => {
-        await store.nodes.remove({ id: params.id, actor: calls.actorOf(request) });
+        await store.nodes.remove({ id: params.id, actor: contexts.actorOf(request) });
         parts.sync.forgetNode(params.id);
         return new Response(null, { status: 204 });
       },
@@ -59,11 +59,11 @@ async function addJoinToken(
   body: JoinTokenRequest,
   actor: string,
 ): Promise<JoinTokenAnswer> {
-  const { store, clock, newSecret } = parts;
-  const join_token = newSecret('edge_join');
+  const { store, clock, auth } = parts;
+  const { token: join_token, hash } = auth.newToken('edge_join');
   const expires_at_ms = clock.nowMs() + (body.ttl_ms ?? CONTROL_DEFAULTS.joinTokenTtlMs);
   const { node_id = null, pop_id = null } = body;
-  await store.nodes.addJoinToken({ hash: tokenHash(join_token), node_id, pop_id, expires_at_ms, actor });
+  await store.nodes.addJoinToken({ hash, node_id, pop_id, expires_at_ms, actor });
   return { join_token, expires_at: new Date(expires_at_ms).toISOString() };
 }
 
@@ -73,13 +73,12 @@ async function addJoinToken(
  * node.
  */
 async function join(parts: ApiParts, body: JoinRequest, request: Request): Promise<JoinAnswer> {
-  const { store, keys, newSecret } = parts;
+  const { store, auth } = parts;
   const joinToken = bearerOf(request);
   if (joinToken === null) throw new CodedError('join_token_invalid');
-  const node_token = newSecret('edge_node');
-  const hashes = { join_token_hash: tokenHash(joinToken), token_hash: tokenHash(node_token) };
-  const node = await store.nodes.join({ ...body, ...hashes });
-  return { node_id: node.id, node_token, control_public_key: keys.publicKey };
+  const { token: node_token, hash: token_hash } = auth.newToken('edge_node');
+  const node = await store.nodes.join({ ...body, join_token_hash: tokenHash(joinToken), token_hash });
+  return { node_id: node.id, node_token, control_public_key: auth.signingKey.publicKey };
 }
 
 /** Signed over exactly the bytes that are sent. */
@@ -89,12 +88,12 @@ async function heartbeat(
   body: HeartbeatRequest,
   request: Request,
 ): Promise<Response> {
-  const { sync, keys, calls } = parts;
-  const { caller } = calls.of(request);
+  const { sync, auth, contexts } = parts;
+  const { caller } = contexts.of(request);
   if (caller?.kind !== 'node' || caller.nodeId !== id) throw new CodedError('forbidden');
   const answer: HeartbeatAnswer = await sync.heartbeats.beat(id, body, request.signal);
   const bytes = new TextEncoder().encode(JSON.stringify(answer));
   return new Response(bytes, {
-    headers: { 'content-type': 'application/json', 'x-edge-signature': keys.sign(bytes) },
+    headers: { 'content-type': 'application/json', 'x-edge-signature': auth.signingKey.sign(bytes) },
   });
 }

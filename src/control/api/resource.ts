@@ -7,10 +7,10 @@ import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import type { ArtifactStore } from '../../store/artifacts/artifacts.ts';
 import type { Page, PageRequest } from '../../store/pages.ts';
 import type { Store } from '../../store/store.ts';
-import type { Calls } from '../http/request_context.ts';
+import type { RequestContexts } from '../http/request_context.ts';
 import { badFields } from '../http/failures.ts';
 import type { Gate } from '../../base/concurrency.ts';
-import type { ControlKeys } from '../auth/keys.ts';
+import type { Auth } from '../auth/auth.ts';
 import type { Sync } from '../sync/sync.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import type { UploadUrls } from '../publish/upload_urls.ts';
@@ -19,8 +19,8 @@ import type { UploadUrls } from '../publish/upload_urls.ts';
 export type ApiParts = {
   store: Store;
   artifacts: ArtifactStore;
-  calls: Calls;
-  keys: ControlKeys;
+  contexts: RequestContexts;
+  auth: Auth;
   uploadUrls: UploadUrls;
   publisher: Publisher;
   uploads: Gate;
@@ -28,7 +28,6 @@ export type ApiParts = {
   clock: Clock;
   productVersion: string;
   newId: (prefix: string) => string;
-  newSecret: (prefix: string) => string;
 };
 
 /** Unknown fields are refused rather than dropped: `normalize` would drop them in silence. */

@@ -18,12 +18,12 @@ const ruleDefaults: Pick<RouteRule, 'host' | 'methods' | 'priority'> = {
 };
 
 export function routesApi(parts: ApiParts): AnyElysia {
-  const { store, calls, newId } = parts;
+  const { store, contexts, newId } = parts;
   return createResource('/api/v1/routes')
     .post(
       '',
       async ({ body, request, status }) => {
-        const actor = calls.actorOf(request);
+        const actor = contexts.actorOf(request);
         const { route, created } = await store.routes.create({
           ...ruleDefaults,
           ...body,
@@ -45,7 +45,7 @@ export function routesApi(parts: ApiParts): AnyElysia {
     .delete(
       '/:id',
       async ({ params, request }) => {
-        await store.routes.remove({ id: params.id, actor: calls.actorOf(request) });
+        await store.routes.remove({ id: params.id, actor: contexts.actorOf(request) });
         return new Response(null, { status: 204 });
       },
       { params: Type.Object({ id: Type.String() }) },

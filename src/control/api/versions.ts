@@ -17,14 +17,14 @@ import {
 } from './resource.ts';
 
 export function versionsApi(parts: ApiParts): AnyElysia {
-  const { store, calls, uploadUrls, publisher } = parts;
+  const { store, contexts, uploadUrls, publisher } = parts;
   const originOf = (request: Request): string => new URL(request.url).origin;
   return createResource('/api/v1/functions/:id/versions')
     .post(
       '',
       async ({ params, body, request, status }) => {
         const settings = settingsOf(body);
-        const actor = calls.actorOf(request);
+        const actor = contexts.actorOf(request);
         const version = await store.versions.create({
           function_id: params.id,
           version: body.version,
@@ -73,7 +73,7 @@ export function versionsApi(parts: ApiParts): AnyElysia {
       '/:version',
       async ({ params, request }) => {
         const { id: function_id, version } = params;
-        await publisher.removeVersion({ function_id, version, actor: calls.actorOf(request) });
+        await publisher.removeVersion({ function_id, version, actor: contexts.actorOf(request) });
         return new Response(null, { status: 204 });
       },
       { params: VersionParams },

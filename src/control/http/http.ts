@@ -1,11 +1,8 @@
 // The control plane's HTTP application: every request in one function, every resource in one list.
 import { type AnyElysia, Elysia } from 'elysia';
-import { CodedError } from '../../base/errors.ts';
-import type { RandomBytes } from '../../base/id.ts';
-import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
+import { createId, type RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
-import { accessOf, authenticate } from '../auth/access.ts';
 import { artifactsApi } from '../api/artifacts.ts';
 import { deploymentsApi } from '../api/deployments.ts';
 import { functionsApi } from '../api/functions.ts';
@@ -14,10 +11,10 @@ import type { ApiParts } from '../api/resource.ts';
 import { routesApi } from '../api/routes.ts';
 import { systemApi } from '../api/system.ts';
 import { versionsApi } from '../api/versions.ts';
-import { hasPlainPath, pathOf, requestIdOf } from './request_context.ts';
 import { failureResponse } from './failures.ts';
 import { hasIdempotencyKey, type Idempotency } from './idempotency.ts';
 import { openapiDocument } from './openapi.ts';
+import { requirePlainTarget, targetOf } from './target.ts';
 
 /** Never rejects; every answer carries `x-request-id`. */
 export type ControlApp = { handle(request: Request): Promise<Response> };
@@ -30,7 +27,7 @@ export function createControlApp(options: {
   random: RandomBytes;
 }): ControlApp {
   const { parts, idempotency, log, metrics, random } = options;
-  const { calls, store, clock } = parts;
+  const { contexts, auth, clock } = parts;
   const app = createRouter(parts, log);
   const requests = metrics.counter({
     name: 'control_requests_total',
@@ -38,15 +35,10 @@ export function createControlApp(options: {
     labels: ['status'],
   });
   const answer = async (request: Request, requestId: string): Promise<Response> => {
-    const path = pathOf(request);
-    if (request.url.length > REQUEST_BOUNDS.targetBytesMax) throw new CodedError('uri_too_long');
-    if (!hasPlainPath(request)) throw new CodedError('bad_request');
-    const caller = await authenticate(request, {
-      access: accessOf(request.method, path),
-      holderOf: store.tokens.holderOf,
-    });
+    requirePlainTarget(request);
+    const caller = await auth.callerOf(request, targetOf(request).path);
     const run = (opened: Request): Promise<Response> => {
-      calls.open(opened, { requestId, caller });
+      contexts.set(opened, { requestId, caller });
       return app.handle(opened);
     };
     if (caller?.kind === 'admin' && hasIdempotencyKey(request)) return await idempotency.run(request, run);
@@ -54,7 +46,7 @@ export function createControlApp(options: {
   };
   return {
     async handle(request) {
-      const requestId = requestIdOf(request, { nowMs: clock.nowMs(), random });
+      const requestId = requestIdOf(request) ?? createId('req', clock.nowMs(), random);
       const startMs = clock.monotonicMs();
       let response: Response;
       try {
@@ -69,7 +61,7 @@ export function createControlApp(options: {
       log.debug('request', {
         request_id: requestId,
         method: request.method,
-        path: pathOf(request),
+        path: targetOf(request).path,
         status,
         duration_ms,
       });
@@ -79,11 +71,11 @@ export function createControlApp(options: {
 }
 
 function createRouter(parts: ApiParts, log: Log): AnyElysia {
-  const { calls, productVersion } = parts;
+  const { contexts, productVersion } = parts;
   let document: Promise<string> | null = null;
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .onError(({ code, error, request }) => {
-      const { requestId } = calls.of(request);
+      const { requestId } = contexts.of(request);
       return failureResponse(error, { requestId, log, isUnrouted: code === 'NOT_FOUND' });
     })
     .use(functionsApi(parts))
@@ -102,4 +94,12 @@ function createRouter(parts: ApiParts, log: Log): AnyElysia {
       { detail: { hide: true } },
     );
   return app;
+}
+
+const PLAIN_REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** The id that the caller chose, or null where there is none or it is not short and plain. */
+function requestIdOf(request: Request): string | null {
+  const given = request.headers.get('x-request-id');
+  return given !== null && PLAIN_REQUEST_ID.test(given) ? given : null;
 }

@@ -5,9 +5,9 @@ import type { RandomBytes } from '../../base/id.ts';
 import { CONTROL_BOUNDS, CONTROL_TUNING } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { AnswerOperations, StoredAnswer } from '../../store/books.ts';
-import { bearerOf } from '../auth/access.ts';
+import { bearerOf } from '../auth/auth.ts';
 import { readBody } from './bodies.ts';
-import { pathOf } from './request_context.ts';
+import { targetOf } from './target.ts';
 
 const KEY = /^[\x21-\x7e]+$/;
 
@@ -105,8 +105,8 @@ function identify(request: Request): { id: string; token: string } {
 }
 
 function digestOf(request: Request, body: Uint8Array): string {
-  const query = new URL(request.url).search;
-  const head = `${request.method}\n${pathOf(request)}\n${query}\n`;
+  const { path, query } = targetOf(request);
+  const head = `${request.method}\n${path}\n${query}\n`;
   return createHash('sha256').update(head).update(body).digest('hex');
 }
 

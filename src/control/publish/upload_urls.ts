@@ -1,7 +1,7 @@
 // Presigned upload URLs of the disk store: who holds one may PUT the artifact of one version for a while.
 import { CodedError } from '../../base/errors.ts';
 import type { VersionKey } from '../../store/versions.ts';
-import type { ControlKeys } from '../auth/keys.ts';
+import type { Auth } from '../auth/auth.ts';
 
 export type UploadUrls = {
   /** `origin` is where the caller reached the control plane, unless the public URL is known. */
@@ -12,7 +12,7 @@ export type UploadUrls = {
 
 /** The signature covers method, path and expiry; the host is left out, so that a proxy may rename it. */
 export function createUploadUrls(options: {
-  keys: Pick<ControlKeys, 'mac' | 'isMac'>;
+  keys: Auth['uploadKey'];
   nowMs: () => number;
   ttlMs: number;
   publicUrl: string | null;
