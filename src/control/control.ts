@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { errorResponse } from '../base/errors.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
-import { CONTROL_BOUNDS, CONTROL_DEFAULTS, CONTROL_TUNING } from '../base/limits/control.ts';
+import { CONTROL_TUNING } from '../base/limits/control.ts';
 import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
 import { startLoop } from '../base/loop.ts';
@@ -17,13 +17,11 @@ import { type Auth, openAuth } from './auth/auth.ts';
 import type { ApiParts } from './api/resource.ts';
 import { createControlApp } from './http/http.ts';
 import { createRequestContexts } from './http/request_context.ts';
-import { createGate } from '../base/concurrency.ts';
 import { createIdempotency } from './http/idempotency.ts';
 import { createNotifier, type Notifier } from './sync/notifier.ts';
 import { createSync } from './sync/sync.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
-import { createPublisher } from './publish/publisher.ts';
-import { createUploadUrls } from './publish/upload_urls.ts';
+import { createPublish } from './publish/publish.ts';
 
 export type ControlOptions = {
   /** Holds `control.db`, `artifacts/`, the keys and `admin-token`; it belongs to this control plane alone. */
@@ -92,19 +90,18 @@ async function start(
   const sync = createSync({ store, revisions, clock, random, log, metrics });
   const parts: ApiParts = {
     store,
-    artifacts,
     auth,
     clock,
     sync,
     contexts: createRequestContexts(),
-    uploadUrls: createUploadUrls({
-      keys: auth.uploadKey,
-      nowMs: clock.nowMs,
-      ttlMs: CONTROL_DEFAULTS.uploadUrlTtlMs,
+    publish: createPublish({
+      store,
+      artifacts,
+      checkModule: options.checkModule,
+      uploadKey: auth.uploadKey,
       publicUrl: options.publicUrl ?? null,
+      clock,
     }),
-    publisher: createPublisher({ store, artifacts, checkModule: options.checkModule }),
-    uploads: createGate({ max: CONTROL_BOUNDS.uploadsMax }),
     productVersion: options.productVersion,
     newId,
   };

@@ -33,7 +33,7 @@ const PROJECT_DEFAULT = 'default';
 const VERSION_FIRST = '1.0.0';
 
 export function functionsApi(parts: ApiParts): AnyElysia {
-  const { store, contexts, publisher } = parts;
+  const { store, contexts, publish } = parts;
   return createResource('/api/v1/functions')
     .post('', async ({ body, request, status }) => status(201, await create(parts, body, request)), {
       parse: [jsonBody, 'json'],
@@ -55,7 +55,7 @@ export function functionsApi(parts: ApiParts): AnyElysia {
     .delete(
       '/:id',
       async ({ params, request }) => {
-        await publisher.removeFunction({ id: params.id, actor: contexts.actorOf(request) });
+        await publish.removeFunction({ id: params.id, actor: contexts.actorOf(request) });
         return new Response(null, { status: 204 });
       },
       { params: FunctionParams },
@@ -67,7 +67,7 @@ async function create(
   body: Static<typeof CreateFunction>,
   request: Request,
 ): Promise<FunctionCreated> {
-  const { store, contexts, uploadUrls, newId } = parts;
+  const { store, contexts, publish, newId } = parts;
   if (body.pop_selector !== undefined) requireSelector(body.pop_selector);
   const made = await store.functions.create({
     id: newId('fn'),
@@ -78,7 +78,7 @@ async function create(
     settings: { ...defaultVersionSettings, ...settingsOf(body) },
     actor: contexts.actorOf(request),
   });
-  return { ...made, ...uploadUrls.issue(made.version, new URL(request.url).origin) };
+  return { ...made, ...publish.uploadUrl(made.version, new URL(request.url).origin) };
 }
 
 /** The settings that a request names; refuses an `env` whose bytes pass the limit. */

@@ -4,26 +4,20 @@ import { type Static, Type } from '@sinclair/typebox';
 import type { Clock } from '../../base/clock.ts';
 import type { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../base/limits/control.ts';
-import type { ArtifactStore } from '../../store/artifacts/artifacts.ts';
 import type { Page, PageRequest } from '../../store/pages.ts';
 import type { Store } from '../../store/store.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import { badFields } from '../http/failures.ts';
-import type { Gate } from '../../base/concurrency.ts';
 import type { Auth } from '../auth/auth.ts';
 import type { Sync } from '../sync/sync.ts';
-import type { Publisher } from '../publish/publisher.ts';
-import type { UploadUrls } from '../publish/upload_urls.ts';
+import type { Publish } from '../publish/publish.ts';
 
 /** Everything that handlers reach; they decide nothing that is not in one of these. */
 export type ApiParts = {
   store: Store;
-  artifacts: ArtifactStore;
   contexts: RequestContexts;
   auth: Auth;
-  uploadUrls: UploadUrls;
-  publisher: Publisher;
-  uploads: Gate;
+  publish: Publish;
   sync: Sync;
   clock: Clock;
   productVersion: string;

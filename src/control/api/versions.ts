@@ -17,7 +17,7 @@ import {
 } from './resource.ts';
 
 export function versionsApi(parts: ApiParts): AnyElysia {
-  const { store, contexts, uploadUrls, publisher } = parts;
+  const { store, contexts, publish } = parts;
   const originOf = (request: Request): string => new URL(request.url).origin;
   return createResource('/api/v1/functions/:id/versions')
     .post(
@@ -31,7 +31,7 @@ export function versionsApi(parts: ApiParts): AnyElysia {
           settings,
           actor,
         });
-        return status(201, { version, ...uploadUrls.issue(version, originOf(request)) });
+        return status(201, { version, ...publish.uploadUrl(version, originOf(request)) });
       },
       {
         params: FunctionParams,
@@ -65,7 +65,7 @@ export function versionsApi(parts: ApiParts): AnyElysia {
       async ({ params, request }) => {
         const version = await store.versions.get({ function_id: params.id, version: params.version });
         if (version.status === 'published') throw new CodedError('version_exists');
-        return uploadUrls.issue(version, originOf(request));
+        return publish.uploadUrl(version, originOf(request));
       },
       { params: VersionParams, parse: 'none', response: { 200: Upload } },
     )
@@ -73,7 +73,7 @@ export function versionsApi(parts: ApiParts): AnyElysia {
       '/:version',
       async ({ params, request }) => {
         const { id: function_id, version } = params;
-        await publisher.removeVersion({ function_id, version, actor: contexts.actorOf(request) });
+        await publish.removeVersion({ function_id, version, actor: contexts.actorOf(request) });
         return new Response(null, { status: 204 });
       },
       { params: VersionParams },

@@ -1,95 +1,27 @@
-// Request bodies, read with a bound while they arrive.
-import type { Clock } from '../../base/clock.ts';
+// Reads request bodies whole, with a bound, and parses JSON ones.
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
+import { readStream } from '../../base/streams.ts';
 
-/** The whole body; refuses `request_too_large` as soon as it passes `bytesMax`. */
+/** The whole body. Refuses `request_too_large` as soon as the body, or its announced length, is too long. */
 export async function readBody(request: Request, bytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of boundedBody(request, bytesMax) ?? []) {
-    chunks.push(chunk);
-    size += chunk.byteLength;
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
+  const announced = Number(request.headers.get('content-length') ?? 0);
+  const bytes = announced > bytesMax ? null : await readStream(request.body, bytesMax);
+  if (bytes === null) throw new CodedError('request_too_large', { details: { bytes_max: bytesMax } });
   return bytes;
-}
-
-/**
- * The body as a stream that fails with `request_too_large` once it passes `bytesMax`; null where there is
- * none.
- */
-export function boundedBody(request: Request, bytesMax: number): ReadableStream<Uint8Array> | null {
-  const refusal = (): CodedError => new CodedError('request_too_large', { details: { bytes_max: bytesMax } });
-  if (Number(request.headers.get('content-length') ?? 0) > bytesMax) throw refusal();
-  let size = 0;
-  const bound = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      size += chunk.byteLength;
-      if (size > bytesMax) controller.error(refusal());
-      else controller.enqueue(chunk);
-    },
-  });
-  return request.body?.pipeThrough(bound) ?? null;
-}
-
-/**
- * `body` as a stream that fails with `request_timeout` where its end has not come `ms` after the first read,
- * however steadily bytes trickle in; null where there is none.
- */
-export function timedBody(
-  body: ReadableStream<Uint8Array> | null,
-  { clock, ms }: { clock: Clock; ms: number },
-): ReadableStream<Uint8Array> | null {
-  if (body === null) return null;
-  const over = new AbortController();
-  const reader = body.getReader();
-  let isLate = false;
-  const watch = async (): Promise<void> => {
-    await clock.sleep(ms, over.signal);
-    if (over.signal.aborted) return;
-    isLate = true;
-    await reader.cancel();
-  };
-  let watching: Promise<void> | null = null;
-  const source = {
-    async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-      watching ??= watch().catch(() => undefined);
-      try {
-        const { done, value } = await reader.read();
-        if (isLate) throw new CodedError('request_timeout');
-        if (!done) return controller.enqueue(value);
-        over.abort();
-        controller.close();
-      } catch (failure) {
-        over.abort();
-        throw isLate ? new CodedError('request_timeout') : failure;
-      }
-    },
-    async cancel(): Promise<void> {
-      over.abort();
-      await reader.cancel();
-    },
-  };
-  return new ReadableStream<Uint8Array>(source, { highWaterMark: 0 });
 }
 
 const JSON_TYPE = /^application\/([\w.-]+\+)?json\s*(;|$)/i;
 
 /**
- * A parser for Elysia's `parse` hook. No body is the empty object. Refuses `malformed_json`,
+ * A parser for Elysia's `parse` hook; no body is the empty object. Refuses `malformed_json`,
  * `request_too_large`, and `bad_request` for another content type.
  */
 export function jsonUpTo(bytesMax: number): (context: { request: Request }) => Promise<unknown> {
   return async ({ request }) => {
     const type = request.headers.get('content-type');
     if (type !== null && !JSON_TYPE.test(type)) {
-      throw new CodedError('bad_request', { message: 'The body must be of the type application/json.' });
+      throw new CodedError('bad_request', { message: 'Send the body as application/json.' });
     }
     const bytes = await readBody(request, bytesMax);
     if (bytes.byteLength === 0) return {};
@@ -106,14 +38,17 @@ export function jsonUpTo(bytesMax: number): (context: { request: Request }) => P
   };
 }
 
+/** The parser for an ordinary API request. */
+export const jsonBody = jsonUpTo(CONTROL_BOUNDS.jsonBodyBytesMax);
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const OPENING = new Set([0x5b, 0x7b]);
 const CLOSING = new Set([0x5d, 0x7d]);
 
 /**
- * How deep lists and objects nest, read from the bytes before anything recursive sees them: schema errors of
- * values that nest a hundred thousand levels take seconds to describe.
+ * How deep lists and objects nest, counted over the bytes. Describing the schema errors of a value that nests
+ * a hundred thousand levels takes seconds, so such a body is refused before anything recursive reads it.
  */
 function jsonDepth(bytes: Uint8Array): number {
   let depth = 0;
@@ -132,6 +67,3 @@ function jsonDepth(bytes: Uint8Array): number {
   }
   return deepest;
 }
-
-/** The body of an ordinary API request. */
-export const jsonBody = jsonUpTo(CONTROL_BOUNDS.jsonBodyBytesMax);

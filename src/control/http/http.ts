@@ -80,7 +80,7 @@ function createRouter(parts: ApiParts, log: Log): AnyElysia {
     })
     .use(functionsApi(parts))
     .use(versionsApi(parts))
-    .use(artifactsApi(parts))
+    .use(artifactsApi({ versions: parts.store.versions, ...parts }))
     .use(routesApi(parts))
     .use(deploymentsApi(parts))
     .use(nodesApi(parts))

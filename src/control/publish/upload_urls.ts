@@ -1,38 +1,42 @@
-// Presigned upload URLs of the disk store: who holds one may PUT the artifact of one version for a while.
+// Presigned upload URLs: whoever holds one may PUT the artifact of one version until it expires.
+import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/errors.ts';
+import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import type { VersionKey } from '../../store/versions.ts';
 import type { Auth } from '../auth/auth.ts';
 
 export type UploadUrls = {
-  /** `origin` is where the caller reached the control plane, unless the public URL is known. */
   issue(key: VersionKey, origin: string): { upload_url: string; expires_at: string };
   /** Refuses `upload_url_invalid` and `upload_url_expired`. */
-  verify(key: VersionKey, query: { expires: string; signature: string }): void;
+  verify(key: VersionKey, signed: { expires: string; signature: string }): void;
 };
 
-/** The signature covers method, path and expiry; the host is left out, so that a proxy may rename it. */
+/** `publicUrl` is the origin of every URL; without it, the one by which the caller reached us. */
 export function createUploadUrls(options: {
-  keys: Auth['uploadKey'];
-  nowMs: () => number;
-  ttlMs: number;
+  key: Auth['uploadKey'];
+  clock: Clock;
   publicUrl: string | null;
 }): UploadUrls {
-  const { keys, nowMs, ttlMs, publicUrl } = options;
-  const signed = (path: string, expires: string): string => `PUT\n${path}\n${expires}`;
+  const { key: uploadKey, clock, publicUrl } = options;
   return {
     issue(key, origin) {
       const path = uploadPath(key);
-      const expiresMs = nowMs() + ttlMs;
-      const signature = keys.mac(signed(path, String(expiresMs)));
+      const expiresMs = clock.nowMs() + CONTROL_DEFAULTS.uploadUrlTtlMs;
+      const signature = uploadKey.mac(signedText(path, String(expiresMs)));
       const upload_url = `${publicUrl ?? origin}${path}?expires=${expiresMs}&signature=${signature}`;
       return { upload_url, expires_at: new Date(expiresMs).toISOString() };
     },
     verify(key, { expires, signature }) {
-      if (!keys.isMac(signed(uploadPath(key), expires), signature))
+      if (!uploadKey.isMac(signedText(uploadPath(key), expires), signature))
         throw new CodedError('upload_url_invalid');
-      if (Number(expires) <= nowMs()) throw new CodedError('upload_url_expired');
+      if (Number(expires) <= clock.nowMs()) throw new CodedError('upload_url_expired');
     },
   };
+}
+
+/** Covers method, path and expiry; leaves the host out, so that a proxy may change it. */
+function signedText(path: string, expires: string): string {
+  return `PUT\n${path}\n${expires}`;
 }
 
 function uploadPath(key: VersionKey): string {
