@@ -2,7 +2,6 @@
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { errorResponse } from '../base/errors.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
 import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
@@ -18,6 +17,7 @@ import type { ApiParts } from './api/resource.ts';
 import { createControlApp } from './http/http.ts';
 import { createRequestContexts } from './http/request_context.ts';
 import { createIdempotency } from './http/idempotency.ts';
+import { createInFlight } from './http/in_flight.ts';
 import { createNotifier, type Notifier } from './sync/notifier.ts';
 import { createSync } from './sync/sync.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
@@ -105,9 +105,9 @@ async function start(
     productVersion: options.productVersion,
     newId,
   };
-  const inFlight = createInFlight();
-  const idempotency = createIdempotency({ answers: store.answers, random, nowMs: clock.nowMs });
+  const idempotency = createIdempotency({ responses: store.answers, random, clock });
   const app = createControlApp({ parts, idempotency, log, metrics, random });
+  const inFlight = createInFlight({ handle: app.handle, clock });
   const liveness = sync.startLiveness();
   const sweep = async (): Promise<number> => {
     await store.answers.sweep();
@@ -115,42 +115,13 @@ async function start(
   };
   const sweeping = startLoop({ name: 'sweep', clock, log, failedMs: CONTROL_TUNING.sweepMs, step: sweep });
   return {
-    handle: inFlight.track(app.handle),
+    handle: inFlight.handle,
     newAdminToken: auth.newAdminToken,
     publicKey: auth.signingKey.publicKey,
     async close() {
       sync.close();
-      await Promise.all([liveness.close(), sweeping.close(), inFlight.drain(clock)]);
+      await Promise.all([liveness.close(), sweeping.close(), inFlight.drain(REQUEST_DEFAULTS.drainMs)]);
       store.close();
-    },
-  };
-}
-
-type Handle = (request: Request) => Promise<Response>;
-
-/**
- * Knows the requests that run, so that closing can wait for them; later ones are refused with
- * `shutting_down`.
- */
-function createInFlight(): { track(handle: Handle): Handle; drain(clock: Clock): Promise<void> } {
-  const running = new Set<Promise<Response>>();
-  let closing = false;
-  return {
-    track: (handle) => async (request) => {
-      if (closing) return errorResponse('shutting_down', 'none');
-      const answer = handle(request);
-      running.add(answer);
-      try {
-        return await answer;
-      } finally {
-        running.delete(answer);
-      }
-    },
-    async drain(clock) {
-      closing = true;
-      const late = new AbortController();
-      await Promise.race([Promise.allSettled(running), clock.sleep(REQUEST_DEFAULTS.drainMs, late.signal)]);
-      late.abort();
     },
   };
 }

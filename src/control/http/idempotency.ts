@@ -1,104 +1,115 @@
-// Idempotency keys: a user's POST that is sent again gets the answer of the first time.
-import { createCipheriv, createDecipheriv, createHash, hkdfSync } from 'node:crypto';
+// Idempotency keys: a POST that is sent again gets the response of the first time.
+import { createHash } from 'node:crypto';
+import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/errors.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { CONTROL_BOUNDS, CONTROL_TUNING } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
-import type { AnswerOperations, StoredAnswer } from '../../store/books.ts';
+import type { Store } from '../../store/store.ts';
 import { bearerOf } from '../auth/auth.ts';
 import { readBody } from './bodies.ts';
+import { badFields } from './failures.ts';
+import type { Handle } from './in_flight.ts';
+import { seal, unseal } from './sealing.ts';
 import { targetOf } from './target.ts';
 
-const KEY = /^[\x21-\x7e]+$/;
-
-/** `handle` gets a request whose body can be read again. */
 export type Idempotency = {
   /**
-   * Runs `handle` once per key and caller. While it runs, the same request waits for its answer; afterwards
-   * it gets the stored one with `idempotency-replayed: true`. Another request under the key is refused with
-   * `idempotency_conflict`. Answers of 5xx are not kept.
+   * Runs `handle` once per key and caller, with a copy of the request. The same request again waits for the
+   * response or gets the stored one, with `idempotency-replayed: true`; another request under the key is
+   * refused with `idempotency_conflict`. Responses of 5xx are not stored. Also refuses `validation_failed`
+   * for a bad key, `request_too_large`, and `overloaded`.
    */
-  run(request: Request, handle: (request: Request) => Promise<Response>): Promise<Response>;
+  run(request: Request, handle: Handle): Promise<Response>;
 };
 
-type Flight = { requestDigest: string; answer: Promise<Answer> };
-type Answer = { status: number; type: string | null; body: string };
-
-/** Whether the key applies: a POST of a user that carries one. */
+/** Whether the request asks for it; only a POST can. */
 export function hasIdempotencyKey(request: Request): boolean {
   return request.method === 'POST' && request.headers.has('idempotency-key');
 }
 
+/** An upload of the largest artifact fits, whether raw or as a form. */
+const BODY_BYTES_MAX = FUNCTION_BOUNDS.artifactBytesMax + CONTROL_BOUNDS.jsonBodyBytesMax;
+
+/** What is sealed of a response; `type` is its content type. */
+type Content = { type: string | null; body: string };
+type StoredResponse = Content & { status: number };
+
+/** One use of a key: `id` names key and caller, `requestDigest` what was sent under it. */
+type Use = { id: string; token: string; requestDigest: string };
+
+type Outcome = { response: StoredResponse; isReplay: boolean };
+
 /**
- * Answers may hold secrets (join tokens, upload URLs). They are kept sealed with AES-256-GCM under a key that
- * is derived from the caller's token, which the control plane itself keeps only as a digest: a copy of the
- * database opens none.
+ * Responses may hold secrets, such as join tokens and upload URLs. Each is sealed under a key derived from
+ * the caller's token, of which the control plane stores only a hash: a copy of the database opens none.
  */
 export function createIdempotency(options: {
-  answers: AnswerOperations;
+  responses: Store['answers'];
   random: RandomBytes;
-  nowMs: () => number;
+  clock: Clock;
 }): Idempotency {
-  const { answers, random, nowMs } = options;
-  const flights = new Map<string, Flight>();
+  const { responses, random, clock } = options;
+  const running = new Map<string, { requestDigest: string; outcome: Promise<Outcome> }>();
+
+  const read = async ({ id, token, requestDigest }: Use): Promise<StoredResponse | null> => {
+    const row = await responses.get(id);
+    if (row === null) return null;
+    if (row.request_digest !== requestDigest) throw new CodedError('idempotency_conflict');
+    const { type, body } = JSON.parse(unseal(row.sealed_body, { token, id })) as Content;
+    return { status: row.status, type, body };
+  };
+
+  const write = async ({ id, token, requestDigest }: Use, response: StoredResponse): Promise<void> => {
+    const { status, type, body } = response;
+    await responses.put({
+      id,
+      request_digest: requestDigest,
+      status,
+      sealed_body: seal(JSON.stringify({ type, body }), { token, id }, random),
+      expires_at_ms: clock.nowMs() + CONTROL_TUNING.idempotencyTtlMs,
+    });
+  };
+
+  const runFirst = async (use: Use, handle: () => Promise<Response>): Promise<Outcome> => {
+    const stored = await read(use);
+    if (stored !== null) return { response: stored, isReplay: true };
+    const response = await storedResponseOf(await handle());
+    if (response.status < 500) await write(use, response);
+    return { response, isReplay: false };
+  };
+
   return {
     async run(request, handle) {
       const { id, token } = identify(request);
-      const body = await readBody(
-        request,
-        FUNCTION_BOUNDS.artifactBytesMax + CONTROL_BOUNDS.jsonBodyBytesMax,
-      );
+      const body = await readBody(request, BODY_BYTES_MAX);
       const requestDigest = digestOf(request, body);
-      const flight = flights.get(id);
-      if (flight !== undefined) {
-        if (flight.requestDigest !== requestDigest) throw new CodedError('idempotency_conflict');
-        return replay(await flight.answer);
+      const first = running.get(id);
+      if (first !== undefined) {
+        if (first.requestDigest !== requestDigest) throw new CodedError('idempotency_conflict');
+        const { response } = await first.outcome;
+        return responseOf({ response, isReplay: true });
       }
-      if (flights.size >= CONTROL_BOUNDS.idempotentInFlightMax) throw new CodedError('overloaded');
-      const settle = Promise.withResolvers<Answer>();
-      settle.promise.catch(() => undefined);
-      flights.set(id, { requestDigest, answer: settle.promise });
+      if (running.size >= CONTROL_BOUNDS.idempotentInFlightMax) throw new CodedError('overloaded');
+      const outcome = runFirst({ id, token, requestDigest }, () => handle(copyOf(request, body)));
+      running.set(id, { requestDigest, outcome });
       try {
-        const stored = await answers.get(id);
-        if (stored !== null) {
-          if (stored.request_digest !== requestDigest) throw new CodedError('idempotency_conflict');
-          const answer = { status: stored.status, ...open(stored.sealed_body, token, id) };
-          settle.resolve(answer);
-          return replay(answer);
-        }
-        const response = await handle(copyOf(request, body));
-        const answer = await answerOf(response);
-        if (answer.status < 500) {
-          const sealed_body = seal({ type: answer.type, body: answer.body }, token, id, random);
-          const expires_at_ms = nowMs() + CONTROL_TUNING.idempotencyTtlMs;
-          const row: StoredAnswer = {
-            id,
-            request_digest: requestDigest,
-            status: answer.status,
-            sealed_body,
-            expires_at_ms,
-          };
-          await answers.put(row);
-        }
-        settle.resolve(answer);
-        return responseOf(answer, {});
-      } catch (failure) {
-        settle.reject(failure);
-        throw failure;
+        return responseOf(await outcome);
       } finally {
-        flights.delete(id);
+        running.delete(id);
       }
     },
   };
 }
 
+const KEY = /^[\x21-\x7e]+$/;
+
 function identify(request: Request): { id: string; token: string } {
   const key = request.headers.get('idempotency-key') ?? '';
   if (!KEY.test(key) || key.length > CONTROL_BOUNDS.idempotencyKeyLengthMax) {
-    const message = `must be 1 to ${CONTROL_BOUNDS.idempotencyKeyLengthMax} printable characters`;
-    throw new CodedError('validation_failed', {
-      details: { fields: [{ field: 'idempotency-key', message }] },
-    });
+    const lengthMax = CONTROL_BOUNDS.idempotencyKeyLengthMax;
+    const message = `must be 1 to ${lengthMax} printable ASCII characters without spaces`;
+    throw badFields({ field: 'idempotency-key', message });
   }
   const token = bearerOf(request) ?? '';
   return { token, id: createHash('sha256').update(`${token}\n${key}`).digest('hex') };
@@ -110,43 +121,20 @@ function digestOf(request: Request, body: Uint8Array): string {
   return createHash('sha256').update(head).update(body).digest('hex');
 }
 
+/** The request with its body, which was read, to be read again. */
 function copyOf(request: Request, body: Uint8Array<ArrayBuffer>): Request {
   const { url, method, headers, signal } = request;
   return new Request(url, { method, headers, signal, body });
 }
 
-async function answerOf(response: Response): Promise<Answer> {
+async function storedResponseOf(response: Response): Promise<StoredResponse> {
   return { status: response.status, type: response.headers.get('content-type'), body: await response.text() };
 }
 
-function responseOf(answer: Answer, headers: Record<string, string>): Response {
-  const type = answer.type === null ? {} : { 'content-type': answer.type };
-  const body = answer.body === '' ? null : answer.body;
-  return new Response(body, { status: answer.status, headers: { ...type, ...headers } });
-}
-
-function replay(answer: Answer): Response {
-  return responseOf(answer, { 'idempotency-replayed': 'true' });
-}
-
-type Sealed = { type: string | null; body: string };
-
-function sealingKey(token: string, id: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', token, id, 'edge idempotency answer', 32));
-}
-
-/** Twelve bytes of nonce, sixteen of tag, then the text; base64url. */
-function seal(content: Sealed, token: string, id: string, random: RandomBytes): string {
-  const nonce = random(12);
-  const cipher = createCipheriv('aes-256-gcm', sealingKey(token, id), nonce);
-  const text = Buffer.concat([cipher.update(JSON.stringify(content), 'utf8'), cipher.final()]);
-  return Buffer.concat([nonce, cipher.getAuthTag(), text]).toString('base64url');
-}
-
-function open(sealed: string, token: string, id: string): Sealed {
-  const bytes = Buffer.from(sealed, 'base64url');
-  const decipher = createDecipheriv('aes-256-gcm', sealingKey(token, id), bytes.subarray(0, 12));
-  decipher.setAuthTag(bytes.subarray(12, 28));
-  const text = Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString('utf8');
-  return JSON.parse(text) as Sealed;
+function responseOf({ response, isReplay }: Outcome): Response {
+  const { status, type, body } = response;
+  const headers = new Headers();
+  if (type !== null) headers.set('content-type', type);
+  if (isReplay) headers.set('idempotency-replayed', 'true');
+  return new Response(body === '' ? null : body, { status, headers });
 }
