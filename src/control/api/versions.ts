@@ -1,36 +1,39 @@
-// Versions over HTTP: add, find, list, inspect, delete, and a fresh upload URL.
+// Versions over HTTP: add, find, list, inspect, delete, and issue another upload URL.
 import type { AnyElysia } from 'elysia';
 import { CodedError } from '../../base/errors.ts';
 import { pageOf, VersionCreated } from '../../model/api.ts';
 import { CreateVersion, Upload, Version } from '../../model/function.ts';
 import { ModuleReport } from '../../model/wasm/report.ts';
+import type { Store } from '../../store/store.ts';
+import type { VersionKey } from '../../store/versions.ts';
 import { jsonBody } from '../http/bodies.ts';
-import { settingsOf } from './functions.ts';
+import type { RequestContexts } from '../http/request_context.ts';
+import type { Publish } from '../publish/publish.ts';
+import { settingsOf } from './request_rules.ts';
 import {
-  type ApiParts,
   createResource,
   FunctionParams,
+  noContent,
+  originOf,
   pageAnswer,
   PageQuery,
   pageRequest,
   VersionParams,
 } from './resource.ts';
 
-export function versionsApi(parts: ApiParts): AnyElysia {
-  const { store, contexts, publish } = parts;
-  const originOf = (request: Request): string => new URL(request.url).origin;
+export function versionsApi(options: {
+  versions: Store['versions'];
+  publish: Pick<Publish, 'uploadUrl' | 'removeVersion'>;
+  contexts: RequestContexts;
+}): AnyElysia {
+  const { versions, publish, contexts } = options;
   return createResource('/api/v1/functions/:id/versions')
     .post(
       '',
       async ({ params, body, request, status }) => {
-        const settings = settingsOf(body);
         const actor = contexts.actorOf(request);
-        const version = await store.versions.create({
-          function_id: params.id,
-          version: body.version,
-          settings,
-          actor,
-        });
+        const input = { function_id: params.id, version: body.version, settings: settingsOf(body), actor };
+        const version = await versions.create(input);
         return status(201, { version, ...publish.uploadUrl(version, originOf(request)) });
       },
       {
@@ -43,27 +46,22 @@ export function versionsApi(parts: ApiParts): AnyElysia {
     .get(
       '',
       async ({ params, query }) => {
-        return pageAnswer(await store.versions.list({ ...pageRequest(query), function_id: params.id }));
+        return pageAnswer(await versions.list({ ...pageRequest(query), function_id: params.id }));
       },
       { params: FunctionParams, query: PageQuery, response: { 200: pageOf(Version) } },
     )
-    .get(
-      '/:version',
-      ({ params }) => store.versions.get({ function_id: params.id, version: params.version }),
-      {
-        params: VersionParams,
-        response: { 200: Version },
-      },
-    )
-    .get(
-      '/:version/inspect',
-      ({ params }) => store.versions.report({ function_id: params.id, version: params.version }),
-      { params: VersionParams, response: { 200: ModuleReport } },
-    )
+    .get('/:version', ({ params }) => versions.get(keyOf(params)), {
+      params: VersionParams,
+      response: { 200: Version },
+    })
+    .get('/:version/inspect', ({ params }) => versions.report(keyOf(params)), {
+      params: VersionParams,
+      response: { 200: ModuleReport },
+    })
     .post(
       '/:version/upload-url',
       async ({ params, request }) => {
-        const version = await store.versions.get({ function_id: params.id, version: params.version });
+        const version = await versions.get(keyOf(params));
         if (version.status === 'published') throw new CodedError('version_exists');
         return publish.uploadUrl(version, originOf(request));
       },
@@ -72,10 +70,13 @@ export function versionsApi(parts: ApiParts): AnyElysia {
     .delete(
       '/:version',
       async ({ params, request }) => {
-        const { id: function_id, version } = params;
-        await publish.removeVersion({ function_id, version, actor: contexts.actorOf(request) });
-        return new Response(null, { status: 204 });
+        await publish.removeVersion({ ...keyOf(params), actor: contexts.actorOf(request) });
+        return noContent();
       },
       { params: VersionParams },
     );
+}
+
+function keyOf(params: { id: string; version: string }): VersionKey {
+  return { function_id: params.id, version: params.version };
 }

@@ -1,99 +1,98 @@
-// The control plane's HTTP application: every request in one function, every resource in one list.
-import { type AnyElysia, Elysia } from 'elysia';
+// The control plane's HTTP application: what every request passes before and after its resource.
+import type { AnyElysia } from 'elysia';
+import type { Clock } from '../../base/clock.ts';
 import { createId, type RandomBytes } from '../../base/id.ts';
+import { REQUEST_DEFAULTS } from '../../base/limits/request.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
-import { artifactsApi } from '../api/artifacts.ts';
-import { deploymentsApi } from '../api/deployments.ts';
-import { functionsApi } from '../api/functions.ts';
-import { nodesApi } from '../api/nodes.ts';
-import type { ApiParts } from '../api/resource.ts';
-import { routesApi } from '../api/routes.ts';
-import { systemApi } from '../api/system.ts';
-import { versionsApi } from '../api/versions.ts';
+import type { Store } from '../../store/store.ts';
+import type { Auth } from '../auth/auth.ts';
 import { failureResponse } from './failures.ts';
-import { hasIdempotencyKey, type Idempotency } from './idempotency.ts';
-import { openapiDocument } from './openapi.ts';
+import { createIdempotency, hasIdempotencyKey } from './idempotency.ts';
+import { createInFlight, type Handle } from './in_flight.ts';
+import type { RequestContexts } from './request_context.ts';
+import { createRouter } from './router.ts';
 import { requirePlainTarget, targetOf } from './target.ts';
 
-/** Never rejects; every answer carries `x-request-id`. */
-export type ControlApp = { handle(request: Request): Promise<Response> };
+export type Http = {
+  /** Never rejects; every response carries `x-request-id`. */
+  handle(request: Request): Promise<Response>;
+  /** Refuses further requests and waits for the running ones, `REQUEST_DEFAULTS.drainMs` at the most. */
+  close(): Promise<void>;
+};
 
-export function createControlApp(options: {
-  parts: ApiParts;
-  idempotency: Idempotency;
+export type HttpOptions = {
+  /** Elysia applications, one per resource of the API. */
+  resources: readonly AnyElysia[];
+  contexts: RequestContexts;
+  auth: Pick<Auth, 'callerOf'>;
+  /** Keeps the responses to requests with an idempotency key. */
+  responses: Store['answers'];
+  productVersion: string;
+  clock: Clock;
+  random: RandomBytes;
   log: Log;
   metrics: Metrics;
-  random: RandomBytes;
-}): ControlApp {
-  const { parts, idempotency, log, metrics, random } = options;
-  const { contexts, auth, clock } = parts;
-  const app = createRouter(parts, log);
-  const requests = metrics.counter({
-    name: 'control_requests_total',
-    help: 'Answers of the control plane by status.',
-    labels: ['status'],
-  });
-  const answer = async (request: Request, requestId: string): Promise<Response> => {
-    requirePlainTarget(request);
-    const caller = await auth.callerOf(request, targetOf(request).path);
-    const run = (opened: Request): Promise<Response> => {
-      contexts.set(opened, { requestId, caller });
-      return app.handle(opened);
-    };
-    if (caller?.kind === 'admin' && hasIdempotencyKey(request)) return await idempotency.run(request, run);
-    return await run(request);
-  };
+};
+
+export function createHttp(options: HttpOptions): Http {
+  const { clock } = options;
+  const handle = createObserved(options, createResponder(options));
+  const inFlight = createInFlight({ handle, clock });
   return {
-    async handle(request) {
-      const requestId = requestIdOf(request) ?? createId('req', clock.nowMs(), random);
-      const startMs = clock.monotonicMs();
-      let response: Response;
-      try {
-        response = await answer(request, requestId);
-      } catch (failure) {
-        response = failureResponse(failure, { requestId, log, isUnrouted: false });
-      }
-      response.headers.set('x-request-id', requestId);
-      const { status } = response;
-      requests.series(String(status)).inc();
-      const duration_ms = Math.round(clock.monotonicMs() - startMs);
-      log.debug('request', {
-        request_id: requestId,
-        method: request.method,
-        path: targetOf(request).path,
-        status,
-        duration_ms,
-      });
-      return response;
-    },
+    handle: inFlight.handle,
+    close: () => inFlight.drain(REQUEST_DEFAULTS.drainMs),
   };
 }
 
-function createRouter(parts: ApiParts, log: Log): AnyElysia {
-  const { contexts, productVersion } = parts;
-  let document: Promise<string> | null = null;
-  const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
-    .onError(({ code, error, request }) => {
-      const { requestId } = contexts.of(request);
-      return failureResponse(error, { requestId, log, isUnrouted: code === 'NOT_FOUND' });
-    })
-    .use(functionsApi(parts))
-    .use(versionsApi(parts))
-    .use(artifactsApi({ versions: parts.store.versions, ...parts }))
-    .use(routesApi(parts))
-    .use(deploymentsApi(parts))
-    .use(nodesApi(parts))
-    .use(systemApi(parts))
-    .get(
-      '/openapi.json',
-      async () => {
-        document ??= openapiDocument(app, productVersion);
-        return new Response(await document, { headers: { 'content-type': 'application/json' } });
-      },
-      { detail: { hide: true } },
-    );
-  return app;
+type Respond = (request: Request, requestId: string) => Promise<Response>;
+
+/** Target, caller, idempotency, router: throws what one of them refuses. */
+function createResponder(options: HttpOptions): Respond {
+  const { resources, contexts, auth, responses, productVersion, clock, random, log } = options;
+  const router = createRouter({ resources, contexts, productVersion, log });
+  const idempotency = createIdempotency({ responses, random, clock });
+  return async (request, requestId) => {
+    requirePlainTarget(request);
+    const caller = await auth.callerOf(request, targetOf(request).path);
+    const route: Handle = (routed) => {
+      contexts.set(routed, { requestId, caller });
+      return router.handle(routed);
+    };
+    if (caller?.kind === 'admin' && hasIdempotencyKey(request)) return await idempotency.run(request, route);
+    return await route(request);
+  };
+}
+
+/** Gives each request its id, turns failures into responses, and counts and logs what was answered. */
+function createObserved(options: HttpOptions, respond: Respond): Handle {
+  const { clock, random, log, metrics } = options;
+  const requests = metrics.counter({
+    name: 'control_requests_total',
+    help: 'Responses of the control plane by status.',
+    labels: ['status'],
+  });
+  return async (request) => {
+    const startMs = clock.monotonicMs();
+    const requestId = requestIdOf(request) ?? createId('req', clock.nowMs(), random);
+    let response: Response;
+    try {
+      response = await respond(request, requestId);
+    } catch (failure) {
+      response = failureResponse(failure, { requestId, log, isUnrouted: false });
+    }
+    response.headers.set('x-request-id', requestId);
+    const { status } = response;
+    requests.series(String(status)).inc();
+    log.debug('request', {
+      request_id: requestId,
+      method: request.method,
+      path: targetOf(request).path,
+      status,
+      duration_ms: Math.round(clock.monotonicMs() - startMs),
+    });
+    return response;
+  };
 }
 
 const PLAIN_REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;

@@ -1,0 +1,38 @@
+// The API: one Elysia application per resource, each with what it needs and nothing else.
+import type { AnyElysia } from 'elysia';
+import type { Clock } from '../../base/clock.ts';
+import type { Store } from '../../store/store.ts';
+import type { Auth } from '../auth/auth.ts';
+import type { RequestContexts } from '../http/request_context.ts';
+import type { Publish } from '../publish/publish.ts';
+import type { Sync } from '../sync/sync.ts';
+import { artifactsApi } from './artifacts.ts';
+import { deploymentsApi } from './deployments.ts';
+import { functionsApi } from './functions.ts';
+import { nodesApi } from './nodes.ts';
+import { routesApi } from './routes.ts';
+import { systemApi } from './system.ts';
+import { versionsApi } from './versions.ts';
+
+export function createApi(options: {
+  store: Store;
+  auth: Auth;
+  sync: Sync;
+  publish: Publish;
+  contexts: RequestContexts;
+  productVersion: string;
+  clock: Clock;
+  newId: (prefix: string) => string;
+}): AnyElysia[] {
+  const { store, auth, sync, publish, contexts, productVersion, clock, newId } = options;
+  const { functions, versions, routes, deployments, nodes, facts, audit } = store;
+  return [
+    functionsApi({ functions, publish, contexts, newId }),
+    versionsApi({ versions, publish, contexts }),
+    artifactsApi({ versions, publish, sync, contexts }),
+    routesApi({ routes, contexts, newId }),
+    deploymentsApi({ functions, deployments, progress: sync.progress, contexts, newId }),
+    nodesApi({ nodes, auth, sync, contexts, clock }),
+    systemApi({ facts, audit, productVersion }),
+  ];
+}
