@@ -1,21 +1,23 @@
-// The control plane's socket.
+// The socket of the control plane.
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { SYNC_BOUNDS } from '../base/limits/sync.ts';
 import type { Control } from './control.ts';
 
-/**
- * `url` is what the socket really got, for port 0 too. `close` takes no new connections and ends the held
- * ones.
- */
-export type ControlListener = { readonly url: string; readonly port: number; close(): Promise<void> };
+export type ControlListener = {
+  readonly url: string;
+  /** The port that the socket got, also where 0 was asked for. */
+  readonly port: number;
+  /** Accepts no more connections and ends the open ones. */
+  close(): Promise<void>;
+};
 
-/** Longer than any hold of a long poll: silence on a connection is then no reason to cut it. */
+/** Longer than the longest hold of a heartbeat, so that a held connection is not taken for an idle one. */
 const IDLE_SECONDS = Math.ceil(SYNC_BOUNDS.heartbeatHoldMs / 1_000) + 35;
 
-/**
- * Bodies are bounded where they are read, with an answer of the error table; the socket's own bound stands
- * behind that. Throws where the address cannot be bound, with Bun's `code` on the error (`EADDRINUSE`).
- */
+/** Above every bound that the handlers check, so that a large body is refused with an error of the table. */
+const BODY_BYTES_MAX = 2 * FUNCTION_BOUNDS.artifactBytesMax;
+
+/** Throws where the address cannot be bound, with Bun's `code` on the error (`EADDRINUSE`). */
 export function listenControl(options: {
   control: Control;
   hostname: string;
@@ -28,7 +30,7 @@ export function listenControl(options: {
     reusePort: false,
     development: false,
     idleTimeout: IDLE_SECONDS,
-    maxRequestBodySize: 2 * FUNCTION_BOUNDS.artifactBytesMax,
+    maxRequestBodySize: BODY_BYTES_MAX,
     fetch: (request) => control.handle(request),
   });
   return {
