@@ -13,6 +13,24 @@ describe('A gate', () => {
     expect(gate.inside).toBe(0);
     expect(await gate.enter(() => Promise.resolve(1))).toBe(1);
   });
+
+  test('counts who is inside', async () => {
+    const gate = createGate({ max: 2 });
+    const leave: (() => void)[] = [];
+    const enter = () => gate.enter(() => new Promise<void>((resolve) => void leave.push(resolve)));
+    const inside = [enter(), enter()];
+    expect(gate.inside).toBe(2);
+    await expect(enter()).rejects.toMatchObject({ code: 'overloaded' });
+    for (const go of leave) go();
+    await Promise.all(inside);
+    expect(gate.inside).toBe(0);
+  });
+
+  test('has room again after work that fails', async () => {
+    const gate = createGate({ max: 1 });
+    await expect(gate.enter(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+    expect(await gate.enter(async () => 'again')).toBe('again');
+  });
 });
 
 describe('A serial queue', () => {

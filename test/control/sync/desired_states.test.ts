@@ -1,10 +1,7 @@
-// The parts of the control plane on their own: snapshots, notifier, gate, turns, upload URLs.
+// Desired states at one revision: what each node gets, and when the facts are read again.
 import { describe, expect, test } from 'bun:test';
 import * as fc from 'fast-check';
-import { createManualClock } from '../../../src/base/clock.ts';
 import { createDesiredStates } from '../../../src/control/sync/desired_states.ts';
-import { createGate, createSerialQueue } from '../../../src/base/concurrency.ts';
-import { createNotifier } from '../../../src/control/sync/notifier.ts';
 import { createDesiredFor, desiredDigest } from '../../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import { compileSelector } from '../../../src/model/rules/selector.ts';
@@ -69,7 +66,7 @@ describe('A snapshot of desired states', () => {
     await fc.assert(property, { numRuns: 100 });
   });
 
-  test('is read again only when the revision has moved', async () => {
+  test('is read again only when the revision has risen', async () => {
     const revisions = { version: 1 };
     let reads = 0;
     const read = async (): Promise<StoredFacts> => {
@@ -99,7 +96,7 @@ describe('A snapshot of desired states', () => {
     expect((await states.snapshot()).revision).toBe(1);
   });
 
-  test('sends a deployment whose selector is no longer understood nowhere, not everywhere', async () => {
+  test('sends a deployment whose stored selector is invalid to no node, not to every node', async () => {
     const facts = factsOf([
       { function_id: idOf('a'), version: '1.0.0', pop_selector: 'region ==', target_pop: null },
     ]);
@@ -107,79 +104,4 @@ describe('A snapshot of desired states', () => {
     const node = { id: 'n1', pop_id: 'p1', labels: {} };
     expect((await states.snapshot()).desiredFor(node).desired.functions).toEqual([]);
   });
-});
-
-describe('A notifier', () => {
-  const signal = new AbortController().signal;
-
-  test('wakes every waiter at once, and each only once', async () => {
-    const notifier = createNotifier({ clock: createManualClock() });
-    const woken: number[] = [];
-    for (const index of [1, 2]) {
-      void notifier.wait({ seen: 0, ms: 1_000, signal }).then(() => woken.push(index));
-    }
-    notifier.wake();
-    await Promise.resolve();
-    expect(woken).toEqual([1, 2]);
-  });
-
-  test.each([
-    ['what moved between the look and the wait', { seen: -1, ms: 1_000, signal }],
-    ['no time left', { seen: 0, ms: 0, signal }],
-    ['a caller who is gone', { seen: 0, ms: 1_000, signal: AbortSignal.abort() }],
-  ])('does not wait with %s', async (_, options) => {
-    await createNotifier({ clock: createManualClock() }).wait(options);
-  });
-
-  test('ends a wait with its time, its caller, or its own end', async () => {
-    const clock = createManualClock();
-    const notifier = createNotifier({ clock });
-    const leaving = new AbortController();
-    let ended = 0;
-    void notifier.wait({ seen: 0, ms: 10, signal }).then(() => (ended += 1));
-    void notifier.wait({ seen: 0, ms: 1_000, signal: leaving.signal }).then(() => (ended += 1));
-    void notifier.wait({ seen: 0, ms: 1_000, signal }).then(() => (ended += 1));
-    await clock.advance(10);
-    expect(ended).toBe(1);
-    leaving.abort();
-    await clock.advance(0);
-    expect(ended).toBe(2);
-    notifier.close();
-    await clock.advance(0);
-    expect([ended, notifier.closed]).toEqual([3, true]);
-    await notifier.wait({ seen: 0, ms: 1_000, signal });
-  });
-});
-
-describe('A gate', () => {
-  test('lets in what it has room for and refuses the rest at once', async () => {
-    const gate = createGate({ max: 2 });
-    const leave: (() => void)[] = [];
-    const enter = () => gate.enter(() => new Promise<void>((resolve) => void leave.push(resolve)));
-    const inside = [enter(), enter()];
-    expect(gate.inside).toBe(2);
-    await expect(enter()).rejects.toMatchObject({ code: 'overloaded' });
-    for (const go of leave) go();
-    await Promise.all(inside);
-    expect(gate.inside).toBe(0);
-  });
-
-  test('gives the room back when the work fails', async () => {
-    const gate = createGate({ max: 1 });
-    await expect(gate.enter(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
-    expect(await gate.enter(async () => 'again')).toBe('again');
-  });
-});
-
-test('Turns run one after the other, and a failed one does not stop the next', async () => {
-  const turn = createSerialQueue();
-  const order: string[] = [];
-  const work = (name: string) => async (): Promise<void> => {
-    order.push(`${name} begins`);
-    await Promise.resolve();
-    order.push(`${name} ends`);
-    if (name === 'a') throw new Error('broken');
-  };
-  await Promise.allSettled([turn(work('a')), turn(work('b'))]);
-  expect(order).toEqual(['a begins', 'a ends', 'b begins', 'b ends']);
 });
