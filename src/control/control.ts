@@ -39,8 +39,6 @@ export type Control = {
   handle(request: Request): Promise<Response>;
   /** The admin token if this start made it, else null: only its hash is kept. */
   readonly newAdminToken: string | null;
-  /** The raw Ed25519 key that checks the signatures of heartbeat answers, base64url. */
-  readonly publicKey: string;
   /** Ends the loops, answers every held request, waits for the others, then closes the database. */
   close(): Promise<void>;
 };
@@ -97,7 +95,6 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   return {
     handle: http.handle,
     newAdminToken: auth.newAdminToken,
-    publicKey: auth.signingKey.publicKey,
     close() {
       closed ??= closing.disposeAsync();
       return closed;

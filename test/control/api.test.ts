@@ -1,4 +1,4 @@
-// What every request meets: tokens, request ids, bodies, unknown paths, health, the API's own description.
+// What every request passes: tokens, request ids, bodies, paths; and health, OpenAPI and the audit trail.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
 import { REQUEST_BOUNDS } from '../../src/base/limits/request.ts';
@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => fleet.close());
 
 describe('A request', () => {
-  test('without a valid token meets nothing but the refusal', async () => {
+  test('without a valid token is refused', async () => {
     for (const token of [null, '', 'x', `${fleet.admin}x`, 'edge_admin_']) {
       const refused = await fleet.call('GET', '/api/v1/functions', { token });
       expect([refused.status, refused.code]).toEqual([401, 'unauthenticated']);
@@ -30,7 +30,7 @@ describe('A request', () => {
     expect([unknown.code, known.code]).toEqual(['unauthenticated', 'unauthenticated']);
   });
 
-  test('carries its id through answer and error, a new one unless its own is plain', async () => {
+  test('keeps its id in response and error where the id is plain, else gets a new one', async () => {
     const own = await fleet.call('GET', '/nothing', { headers: { 'x-request-id': 'abc-1.2_3' } });
     expect([own.headers.get('x-request-id'), own.at('error.request_id')]).toEqual(['abc-1.2_3', 'abc-1.2_3']);
     for (const hostile of ['a b', 'x'.repeat(65), '"><script>']) {
@@ -45,14 +45,14 @@ describe('A request', () => {
     ['PATCH', '/api/v1/functions'],
     ['GET', '/api/v1/nodes/join/heartbeat'],
     ['GET', '/'],
-  ])('for nothing that exists is not found: %s %s', async (method, path) => {
+  ])('for an unknown path is not found: %s %s', async (method, path) => {
     const missing = await fleet.call(method, path);
     expect([missing.status, missing.code]).toEqual([404, 'not_found']);
     expect(Object.keys(missing.at('error') ?? {})).toEqual(['code', 'message', 'request_id', 'retryable']);
   });
 
   test.each(['{', '[1,', 'undefined', '{"name":"a"}}', '\uFFFF'])(
-    'with a body that is no JSON is refused: %s',
+    'whose body is not JSON is refused: %s',
     async (body) => {
       const refused = await fleet.call('POST', '/api/v1/functions', {
         body,
@@ -62,7 +62,7 @@ describe('A request', () => {
     },
   );
 
-  test('with bytes that are no UTF-8 is refused', async () => {
+  test('whose body is not UTF-8 is refused', async () => {
     const refused = await fleet.call('POST', '/api/v1/functions', {
       body: new Uint8Array([0x22, 0xff, 0x22]),
     });
@@ -70,7 +70,7 @@ describe('A request', () => {
   });
 
   test.each(['[]', '"text"', '1', 'null'])(
-    'with JSON that is no object is refused by its schema: %s',
+    'whose JSON is not an object is refused by its schema: %s',
     async (body) => {
       const refused = await fleet.call('POST', '/api/v1/functions', {
         body,
@@ -81,7 +81,7 @@ describe('A request', () => {
   );
 
   test.each([33, 1_000, 400_000])(
-    'that nests %p levels deep is refused before anything walks it',
+    'whose JSON nests %p levels deep is refused before anything recursive reads it',
     async (depth) => {
       const body = `{"name":"a","x":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
       const refused = await fleet.call('POST', '/api/v1/functions', { body });
@@ -89,7 +89,7 @@ describe('A request', () => {
     },
   );
 
-  test('may hold brackets and quotes in its texts', async () => {
+  test('may have brackets and quotes in its strings', async () => {
     const json = { name: 'a', env: { A: '[{"'.repeat(50), B: '\\"['.repeat(50) } };
     expect((await fleet.call('POST', '/api/v1/functions', { json })).status).toBe(201);
   });
@@ -100,10 +100,10 @@ describe('A request', () => {
     expect([refused.status, refused.code]).toEqual([400, 'bad_request']);
   });
 
-  test('with a body beyond the limit is cut, whether it says its length or not', async () => {
+  test('with a body over the limit is refused, whether it announces its length or not', async () => {
     const headers = { 'content-type': 'application/json' };
-    const said = 'x'.repeat(CONTROL_BOUNDS.jsonBodyBytesMax + 1);
-    expect((await fleet.call('POST', '/api/v1/functions', { body: said, headers })).code).toBe(
+    const announced = 'x'.repeat(CONTROL_BOUNDS.jsonBodyBytesMax + 1);
+    expect((await fleet.call('POST', '/api/v1/functions', { body: announced, headers })).code).toBe(
       'request_too_large',
     );
     let sent = 0;
@@ -118,7 +118,7 @@ describe('A request', () => {
     expect(sent).toBeLessThan(2 * CONTROL_BOUNDS.jsonBodyBytesMax);
   });
 
-  test('with a target beyond the limit is refused', async () => {
+  test('with a target over the limit is refused', async () => {
     const refused = await fleet.call(
       'GET',
       `/api/v1/functions?name=${'x'.repeat(REQUEST_BOUNDS.targetBytesMax)}`,
@@ -131,7 +131,7 @@ describe('A request', () => {
     '/api//v1/functions',
     '//api/v1/functions',
     '/api/v1/nodes/join/../../functions',
-  ])('by a crooked path opens nothing: %s', async (path) => {
+  ])('for a path that is not normalised gets past no check: %s', async (path) => {
     const answer = await fleet.call('GET', `http://control${path}`, { token: null });
     expect([401, 404]).toContain(answer.status);
   });
@@ -143,7 +143,7 @@ describe('A request', () => {
     ['', '/api/v1/functions'],
     ['a:99999', '/livez/../api/v1/functions'],
     ['x/livez?', '/api/v1/functions'],
-  ])('whose host "%s" makes no URL is refused before the router sees it: %s', async (host, path) => {
+  ])('whose host "%s" makes no valid URL is refused before the router reads it: %s', async (host, path) => {
     const listener = listenControl({ control: fleet.control, hostname: '127.0.0.1', port: 0 });
     try {
       const answer = await sendRaw(listener.port, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
@@ -154,13 +154,13 @@ describe('A request', () => {
     }
   });
 
-  test('with an encrypted scheme is refused: the router would look into its host', async () => {
+  test('with an https URL is refused: the router would take part of the host for the path', async () => {
     const answer = await fleet.call('GET', 'https://api/v1/functions', { token: null });
     expect([answer.status, answer.code]).toEqual([400, 'bad_request']);
   });
 });
 
-/** The answer to exactly these bytes, up to its end as its length says. */
+/** The response to exactly these bytes, as long as its `content-length`. */
 async function sendRaw(port: number, bytes: string): Promise<string> {
   const answered = Promise.withResolvers<string>();
   let text = '';
@@ -197,13 +197,13 @@ describe('The access table', () => {
     ['DELETE', '/api/v1/nodes/n1', 'admin'],
     ['GET', '/api/v1/audit', 'admin'],
     ['GET', '/api/', 'admin'],
-  ])('gives %s %s to %s', (method, path, access) => {
+  ])('allows %s %s to %s', (method, path, access) => {
     expect(accessOf(method, path)).toBe(access as ReturnType<typeof accessOf>);
   });
 });
 
 describe('The control plane', () => {
-  test('says that it lives, is ready, and which version it is', async () => {
+  test('reports that it is alive and ready, and its version', async () => {
     for (const path of ['/livez', '/readyz']) {
       const healthy = await fleet.call('GET', path, { token: null });
       expect([healthy.status, healthy.body]).toEqual([200, { status: 'ok' }]);
@@ -211,7 +211,7 @@ describe('The control plane', () => {
     expect((await fleet.call('GET', '/version', { token: null })).body).toEqual({ version: '0.0.0-test' });
   });
 
-  test('describes its API with the schemas that it checks', async () => {
+  test('serves an OpenAPI document made from the schemas that it checks', async () => {
     const document = await fleet.call('GET', '/openapi.json', { token: null });
     expect(document.at('openapi')).toBe('3.1.0');
     const paths = document.at('paths');
@@ -227,7 +227,7 @@ describe('The control plane', () => {
     expect(document.text).not.toContain('http://');
   });
 
-  test('writes down who did what, newest first, and never a secret', async () => {
+  test('audits who did what, newest first, and never a secret', async () => {
     const id = await fleet.publish('hello');
     const node = await fleet.join('n1');
     await fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json: {} });

@@ -1,4 +1,4 @@
-// Routes and deployments: what leads where, what is deployed, and how far the nodes are.
+// Routes and deployments: what leads to a function, what is deployed, and how far the nodes are.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
@@ -16,7 +16,7 @@ const deploy = (id: string, json: Record<string, unknown> = {}) => {
   return fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json });
 };
 
-/** The node takes the desired state that it is offered and reports these versions. */
+/** The node accepts the desired state that it is offered and reports these versions. */
 async function settle(node: JoinAnswer, functions: ReturnType<typeof observed>[]): Promise<Answer> {
   const offered = await fleet.beat(node);
   const applied = {
@@ -27,7 +27,7 @@ async function settle(node: JoinAnswer, functions: ReturnType<typeof observed>[]
 }
 
 describe('A route', () => {
-  test('leads every method of any host to its function unless it says otherwise', async () => {
+  test('leads every host and method to its function unless it names some', async () => {
     const id = await fleet.publish('hello');
     const made = await addRoute({ function_id: id, path: '/hello' });
     expect(made.status).toBe(201);
@@ -55,7 +55,7 @@ describe('A route', () => {
     ['another host', { host: '*.example.com' }, 201],
     ['another path', { path: '/b/:id' }, 201],
     ['another priority', { priority: 1 }, 201],
-  ])('of another function with %s is %s', async (_, change, status) => {
+  ])('of another function with %s gets %s', async (_, change, status) => {
     const [first, second] = [await fleet.publish('first'), await fleet.publish('second')];
     await addRoute({ function_id: first, path: '/a/:id', methods: ['GET', 'POST'] });
     const base = { function_id: second, path: '/a/:id', methods: ['GET'] };
@@ -63,7 +63,7 @@ describe('A route', () => {
     expect([made.status, made.code]).toEqual([status, status === 409 ? 'route_taken' : undefined]);
   });
 
-  test('with no methods takes the place for all of them', async () => {
+  test('without methods conflicts with every method', async () => {
     const [first, second] = [await fleet.publish('first'), await fleet.publish('second')];
     await addRoute({ function_id: first, path: '/a' });
     expect((await addRoute({ function_id: second, path: '/a', methods: ['DELETE'] })).code).toBe(
@@ -87,7 +87,7 @@ describe('A route', () => {
     expect([refused.code, refused.at('error.details.fields.0.field')]).toEqual(['validation_failed', field]);
   });
 
-  test('needs a function, and a function has a bounded number of them', async () => {
+  test('needs a function that exists, and a function has a bounded number of routes', async () => {
     expect((await addRoute({ function_id: 'fn_x', path: '/a' })).code).toBe('function_not_found');
     const { id } = await fleet.create('hello');
     for (let index = 0; index < FUNCTION_BOUNDS.routesPerFunctionMax; index += 1) {
@@ -99,7 +99,7 @@ describe('A route', () => {
 });
 
 describe('Deploying', () => {
-  test('takes the highest published version and every node, before there is one', async () => {
+  test('takes the highest published version and every node, even before a node has joined', async () => {
     const id = await fleet.publish('hello');
     const done = await deploy(id);
     expect(done.status).toBe(201);
@@ -127,7 +127,7 @@ describe('Deploying', () => {
     expect((await deploy(id, { pop_selector: 'gpu' })).at('deployment.pop_selector')).toBe('gpu');
   });
 
-  test('supersedes what was active', async () => {
+  test('supersedes the active deployment', async () => {
     const id = await fleet.publish('hello');
     const first = await deploy(id);
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
@@ -158,14 +158,14 @@ describe('Deploying', () => {
     expect((await fleet.call('GET', `/api/v1/functions/${id}/deployments`)).at('items')).toEqual([]);
   });
 
-  test('needs something published, and a function', async () => {
+  test('needs a published version, and a function that exists', async () => {
     const { id } = await fleet.create('hello');
     expect((await deploy(id)).code).toBe('version_not_published');
     expect((await deploy('fn_x')).code).toBe('function_not_found');
     expect((await fleet.call('GET', '/api/v1/functions/fn_x/deployments')).code).toBe('function_not_found');
   });
 
-  test('dry lists the nodes and changes nothing', async () => {
+  test('with dry_run lists the nodes and changes nothing', async () => {
     const id = await fleet.publish('hello');
     const none = await deploy(id, { dry_run: true });
     expect([none.status, none.code]).toEqual([409, 'no_matching_nodes']);
@@ -184,7 +184,7 @@ describe('Deploying', () => {
 });
 
 describe('Undeploying and rolling back', () => {
-  test('undeploy ends what is active, once', async () => {
+  test('undeploy ends the active deployment, once', async () => {
     const id = await fleet.publish('hello');
     await deploy(id);
     const ended = await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
@@ -195,7 +195,7 @@ describe('Undeploying and rolling back', () => {
     expect([back.status, back.code]).toEqual([409, 'not_deployed']);
   });
 
-  test('rollback deploys the version before, to the same place, and forth again', async () => {
+  test('rollback deploys the version before to the same pops; a second one returns', async () => {
     const id = await fleet.publish('hello');
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
     await deploy(id, { version: '1.0.0' });
@@ -241,7 +241,7 @@ describe('The progress of a deployment', () => {
     expect((await states())[2]).toBe(true);
   });
 
-  test('does not take the word that a node gave on an earlier deployment of the version', async () => {
+  test('does not count what a node reported of an earlier deployment of the version', async () => {
     const id = await fleet.publish('hello');
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
     const node = await fleet.join('n');
@@ -253,7 +253,7 @@ describe('The progress of a deployment', () => {
     expect([back.at('nodes.0.state'), back.at('complete')]).toEqual(['pending', false]);
   });
 
-  test('of the same version again is complete at once: nothing moves on the node', async () => {
+  test('of the same version again is complete at once: nothing changes on the node', async () => {
     const id = await fleet.publish('hello');
     const node = await fleet.join('n');
     await deploy(id);
@@ -261,12 +261,12 @@ describe('The progress of a deployment', () => {
     expect((await deploy(id)).at('complete')).toBe(true);
   });
 
-  test('holds a waiting request until a node moves', async () => {
+  test('holds a waiting request until the state of a node changes', async () => {
     const id = await fleet.publish('hello');
     const node = await fleet.join('n');
-    const path = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}?wait_ms=20000`;
+    const target = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}?wait_ms=20000`;
     let answer: Answer | null = null;
-    void fleet.call('GET', path).then((got) => (answer = got));
+    void fleet.call('GET', target).then((got) => (answer = got));
     await fleet.clock.advance(1_000);
     expect(answer).toBeNull();
     await settle(node, [observed(id, '1.0.0', 'cached')]);
@@ -274,7 +274,7 @@ describe('The progress of a deployment', () => {
     expect(answer).toMatchObject({ status: 200 });
   });
 
-  test('ends a wait with its time, and at once when there is nothing to wait for', async () => {
+  test('ends a wait after its time, and at once where there is nothing to wait for', async () => {
     const id = await fleet.publish('hello');
     const node = await fleet.join('n');
     const first = (await deploy(id)).string('deployment.id');
@@ -292,8 +292,8 @@ describe('The progress of a deployment', () => {
   });
 
   test('of an unknown deployment is not found', async () => {
-    for (const path of ['/api/v1/deployments/dep_x', '/api/v1/deployments/dep_x?wait_ms=10']) {
-      const missing = await fleet.call('GET', path);
+    for (const target of ['/api/v1/deployments/dep_x', '/api/v1/deployments/dep_x?wait_ms=10']) {
+      const missing = await fleet.call('GET', target);
       expect([missing.status, missing.code]).toEqual([404, 'deployment_not_found']);
     }
   });

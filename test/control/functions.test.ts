@@ -1,4 +1,4 @@
-// Functions and versions through the API: creating, finding, versions in order, deleting.
+// Functions and versions over the API: creating, finding, order of versions, deleting.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ beforeEach(async () => {
 afterEach(() => fleet.close());
 
 describe('Creating a function', () => {
-  test('gives the function, its first version and where to put the artifact', async () => {
+  test('returns the function, its first version and an upload URL', async () => {
     const made = await fleet.call('POST', '/api/v1/functions', {
       json: { name: 'hello', owner_project_id: 'shop', memory_pages: 10, env: { A: 'b' } },
     });
@@ -38,7 +38,7 @@ describe('Creating a function', () => {
     expect(made.string('expires_at')).toBe('2030-01-01T00:15:00.000Z');
   });
 
-  test('takes the name of another project, but not one of its own', async () => {
+  test('may use a name of another project, but none of its own', async () => {
     const { id } = await fleet.create('hello');
     await fleet.create('hello', { owner_project_id: 'other' });
     const again = await fleet.call('POST', '/api/v1/functions', { json: { name: 'hello' } });
@@ -76,7 +76,7 @@ describe('Creating a function', () => {
     expect((await fleet.call('GET', '/api/v1/functions')).at('items')).toEqual([]);
   });
 
-  test('names every bad field at once, in a bounded list', async () => {
+  test('names every bad field at once, 50 at the most', async () => {
     const wrong = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`field_${index}`, 1]));
     const refused = await fleet.call('POST', '/api/v1/functions', {
       json: { ...wrong, name: 'A', memory_pages: 0 },
@@ -85,13 +85,13 @@ describe('Creating a function', () => {
     expect(refused.at('error.details.fields')).toHaveLength(50);
   });
 
-  test('refuses an env that is larger than its limit as a whole', async () => {
+  test('refuses an env that is too large as a whole', async () => {
     const env = Object.fromEntries(Array.from({ length: 5 }, (_, index) => [`V${index}`, 'x'.repeat(8_000)]));
     const refused = await fleet.call('POST', '/api/v1/functions', { json: { name: 'a', env } });
     expect([refused.status, refused.at('error.details.fields.0.field')]).toEqual([422, 'env']);
   });
 
-  test('refuses a selector with the place of its fault', async () => {
+  test('refuses an invalid selector and says where it is wrong', async () => {
     const json = { name: 'a', pop_selector: "region == 'tokyo' &&" };
     const refused = await fleet.call('POST', '/api/v1/functions', { json });
     expect([refused.status, refused.code]).toEqual([422, 'selector_invalid']);
@@ -100,15 +100,15 @@ describe('Creating a function', () => {
 });
 
 describe('Finding functions', () => {
-  test('goes page by page, each function once', async () => {
+  test('lists them page by page, each once', async () => {
     const made = new Set<string>();
     for (let index = 0; index < 5; index += 1) made.add((await fleet.create(`f${index}`)).id);
     const seen: unknown[] = [];
-    let path = '/api/v1/functions?limit=2';
+    let target = '/api/v1/functions?limit=2';
     for (let page = 0; page < 3; page += 1) {
-      const answer = await fleet.call('GET', path);
+      const answer = await fleet.call('GET', target);
       for (let index = 0; index < 2; index += 1) seen.push(answer.at(`items.${index}.id`));
-      path = `/api/v1/functions?limit=2&cursor=${String(answer.at('next_cursor'))}`;
+      target = `/api/v1/functions?limit=2&cursor=${String(answer.at('next_cursor'))}`;
       expect(answer.at('next_cursor') === null).toBe(page === 2);
     }
     expect(new Set(seen.filter((id) => id !== undefined))).toEqual(made);
@@ -132,7 +132,7 @@ describe('Finding functions', () => {
   );
 
   test.each(['fn_unknown', '%00', "'%20or%201=1", '..%2f..%2f', 'x'.repeat(1_000)])(
-    'knows no %s',
+    'does not find %s',
     async (id) => {
       const refused = await fleet.call('GET', `/api/v1/functions/${id}`);
       expect([refused.status, refused.code]).toEqual([404, 'function_not_found']);
@@ -141,7 +141,7 @@ describe('Finding functions', () => {
 });
 
 describe('Versions', () => {
-  test('count up by the patch and take over the settings of the highest', async () => {
+  test('without a number get the next patch and the settings of the highest version', async () => {
     const { id } = await fleet.create('hello', { version: '1.9.9', memory_pages: 7, env: { A: '1' } });
     const added = await fleet.call('POST', `/api/v1/functions/${id}/versions`, {
       json: { max_execution_ms: 9 },
@@ -158,7 +158,7 @@ describe('Versions', () => {
     expect([same.status, same.code]).toEqual([409, 'version_exists']);
   });
 
-  test('are listed highest first, by precedence and not by letters', async () => {
+  test('are listed highest first, by semver precedence and not by letters', async () => {
     const { id } = await fleet.create('hello', { version: '1.2.0' });
     for (const version of ['1.10.0', '2.0.0-rc.1', '1.9.0', '2.0.0']) {
       await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: { version } });
@@ -174,7 +174,7 @@ describe('Versions', () => {
     expect(next.at('next_cursor')).toBeNull();
   });
 
-  test('that are published tell what is in them; pending ones do not', async () => {
+  test('have a module report once they are published', async () => {
     const id = await fleet.publish('hello');
     await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: {} });
     const report = await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0/inspect`);
@@ -184,7 +184,7 @@ describe('Versions', () => {
     expect((await fleet.call('GET', `/api/v1/functions/${id}`)).at('latest_version')).toBe('1.0.0');
   });
 
-  test('that nobody made are not found', async () => {
+  test('that do not exist are not found', async () => {
     const { id } = await fleet.create('hello');
     for (const path of [
       `${id}/versions/9.9.9`,
@@ -198,7 +198,7 @@ describe('Versions', () => {
 });
 
 describe('Deleting', () => {
-  test('a function takes its versions, routes and unshared artifacts with it', async () => {
+  test('a function deletes its versions, its routes and the artifacts that nothing else uses', async () => {
     const id = await fleet.publish('hello');
     const other = await fleet.publish('other');
     const sha256 = (await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0`)).string('sha256');
@@ -234,7 +234,7 @@ describe('Deleting', () => {
     );
   });
 
-  test('what is not there is said', async () => {
+  test('what does not exist is not found', async () => {
     expect((await fleet.call('DELETE', '/api/v1/functions/fn_x')).code).toBe('function_not_found');
     expect((await fleet.call('DELETE', '/api/v1/functions/fn_x/versions/1.0.0')).code).toBe(
       'function_not_found',

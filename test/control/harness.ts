@@ -1,4 +1,4 @@
-// A control plane in a directory of its own, a clock that tests turn, and short ways to call the API.
+// A control plane in a temporary directory, a manual clock, and short ways to call the API.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,14 +21,14 @@ export function sqliteMigrations(): Migration[] {
   return names.map((name) => ({ name, sql: readFileSync(join(dir, name), 'utf8') }));
 }
 
-export function fixture(path: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(readFileSync(join(root, 'fixtures', path)));
+export function fixture(file: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(join(root, 'fixtures', file)));
 }
 
 export const hello = fixture('hello/hello-c.wasm');
 export const helloAgain = fixture('hello/hello-v2.wasm');
 
-/** `at` and `string` follow a dotted path into the JSON body; `code` is `error.code`. */
+/** `at` and `string` read the field of a dotted name in the JSON body; `code` is `error.code`. */
 export type Answer = {
   status: number;
   headers: Headers;
@@ -36,8 +36,8 @@ export type Answer = {
   bytes: Uint8Array;
   body: unknown;
   code: unknown;
-  at(path: string): unknown;
-  string(path: string): string;
+  at(field: string): unknown;
+  string(field: string): string;
 };
 type Body = NonNullable<RequestInit['body']>;
 export type CallOptions = {
@@ -55,7 +55,8 @@ export type Fleet = {
   lines: string[];
   metrics: Metrics;
   admin: string;
-  call(method: string, path: string, options?: CallOptions): Promise<Answer>;
+  /** `target` is a path with its query, or a whole URL. */
+  call(method: string, target: string, options?: CallOptions): Promise<Answer>;
   /** Creates a function and returns its id and the presigned URL of its first version. */
   create(name: string, settings?: Record<string, unknown>): Promise<{ id: string; uploadUrl: string }>;
   /** Creates a function with a published 1.0.0. */
@@ -106,7 +107,8 @@ function fleetOf(
     lines,
     metrics,
     admin,
-    call: (method, path, options = {}) => callControl(control, method, path, { token: admin, ...options }),
+    call: (method, target, options = {}) =>
+      callControl(control, method, target, { token: admin, ...options }),
     async create(name, settings = {}) {
       const made = await fleet.call('POST', '/api/v1/functions', { json: { name, ...settings } });
       if (made.status !== 201) throw new Error(made.text);
@@ -162,7 +164,7 @@ export function heartbeatOf(given: Partial<HeartbeatRequest>): HeartbeatRequest 
   };
 }
 
-/** What a node says of a version that it holds. */
+/** What a node reports of a version. */
 export function observed(
   id: string,
   version: string,
@@ -176,7 +178,7 @@ export function observed(
 async function callControl(
   control: Control,
   method: string,
-  path: string,
+  target: string,
   options: CallOptions,
 ): Promise<Answer> {
   const headers = new Headers(options.headers);
@@ -184,7 +186,7 @@ async function callControl(
   if (options.json !== undefined && !headers.has('content-type'))
     headers.set('content-type', 'application/json');
   const body = options.json === undefined ? options.body : JSON.stringify(options.json);
-  const url = path.startsWith('/') ? `http://control${path}` : path;
+  const url = target.startsWith('/') ? `http://control${target}` : target;
   const init = { method, headers, ...(body === undefined ? {} : { body }) };
   const request = new Request(url, options.signal === undefined ? init : { ...init, signal: options.signal });
   const response = await control.handle(request);
@@ -196,12 +198,12 @@ export async function answerOf(response: Response): Promise<Answer> {
   const text = new TextDecoder().decode(bytes);
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
   const body: unknown = isJson ? JSON.parse(text) : null;
-  const at = (path: string): unknown => {
-    return path.split('.').reduce<unknown>((held, key) => (isRecord(held) ? held[key] : undefined), body);
+  const at = (field: string): unknown => {
+    return field.split('.').reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), body);
   };
-  const string = (path: string): string => {
-    const value = at(path);
-    if (typeof value !== 'string') throw new Error(`no text at ${path}: ${response.status} ${text}`);
+  const string = (field: string): string => {
+    const value = at(field);
+    if (typeof value !== 'string') throw new Error(`no string at ${field}: ${response.status} ${text}`);
     return value;
   };
   return {
@@ -220,11 +222,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
-/** Turns the microtask queue and the event loop until `condition` holds; fails after many turns. */
+/** Runs the event loop until `condition` holds; fails after 20,000 turns. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   for (let turn = 0; turn < 20_000; turn += 1) {
     if (await condition()) return;
     await new Promise((resolve) => setImmediate(resolve));
   }
-  throw new Error('the condition did not come to hold');
+  throw new Error('the condition does not hold after 20,000 turns of the event loop');
 }

@@ -1,4 +1,4 @@
-// Idempotency keys: one mutation per key, the same answer every time, and nothing readable at rest.
+// Idempotency keys: one change per key, the same response every time, and nothing readable at rest.
 import { Database } from 'bun:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
@@ -13,8 +13,8 @@ beforeEach(async () => {
 });
 afterEach(() => fleet.close());
 
-const post = (path: string, json: unknown, key = 'key-1') => {
-  return fleet.call('POST', path, { json, headers: { 'idempotency-key': key } });
+const post = (target: string, json: unknown, key = 'key-1') => {
+  return fleet.call('POST', target, { json, headers: { 'idempotency-key': key } });
 };
 const count = async (): Promise<number> => {
   const listed = await fleet.call('GET', '/api/v1/functions');
@@ -23,7 +23,7 @@ const count = async (): Promise<number> => {
 };
 
 describe('A POST with an idempotency key', () => {
-  test('is done once, and answered alike every time', async () => {
+  test('runs once and gets the same response every time', async () => {
     const first = await post('/api/v1/functions', { name: 'hello' });
     const again = await post('/api/v1/functions', { name: 'hello' });
     expect([first.status, again.status]).toEqual([201, 201]);
@@ -36,7 +36,7 @@ describe('A POST with an idempotency key', () => {
     expect(await count()).toBe(1);
   });
 
-  test('sent twice at once waits for the first', async () => {
+  test('sent five times at once runs once: the others wait for its response', async () => {
     const answers = await Promise.all(
       Array.from({ length: 5 }, () => post('/api/v1/functions', { name: 'hello' })),
     );
@@ -49,13 +49,13 @@ describe('A POST with an idempotency key', () => {
     ['another body', '/api/v1/functions', { name: 'other' }],
     ['another path', '/api/v1/routes', { name: 'hello' }],
     ['another query', '/api/v1/functions?x=1', { name: 'hello' }],
-  ])('cannot be used for %s', async (_, path, json) => {
+  ])('is refused under a used key with %s', async (_, target, json) => {
     await post('/api/v1/functions', { name: 'hello' });
-    const refused = await post(path, json);
+    const refused = await post(target, json);
     expect([refused.status, refused.code]).toEqual([409, 'idempotency_conflict']);
   });
 
-  test('cannot be used for another body while the first still runs', async () => {
+  test('is refused while a request with another body runs under the key', async () => {
     const [first, second] = await Promise.all([
       post('/api/v1/functions', { name: 'hello' }),
       post('/api/v1/functions', { name: 'other' }),
@@ -63,13 +63,13 @@ describe('A POST with an idempotency key', () => {
     expect([first.status, second.code]).toEqual([201, 'idempotency_conflict']);
   });
 
-  test('gives a refusal again too', async () => {
+  test('gets the same refusal again', async () => {
     const first = await post('/api/v1/functions', { name: 'BAD' });
     const again = await post('/api/v1/functions', { name: 'BAD' });
     expect([first.status, again.status, again.text]).toEqual([422, 422, first.text]);
   });
 
-  test('is free again once its answer has expired', async () => {
+  test('runs again once the stored response has expired', async () => {
     await post('/api/v1/functions', { name: 'hello' });
     await fleet.clock.advance(CONTROL_TUNING.idempotencyTtlMs);
     expect((await post('/api/v1/functions', { name: 'hello' })).code).toBe('name_taken');
@@ -87,18 +87,18 @@ describe('A POST with an idempotency key', () => {
     expect((await upload()).at('version')).toBe('1.0.0');
   });
 
-  test('survives a restart of the control plane', async () => {
+  test('gets the stored response after a restart of the control plane', async () => {
     const first = await post('/api/v1/functions', { name: 'hello' });
     fleet = await fleet.reopen();
     expect((await post('/api/v1/functions', { name: 'hello' })).text).toBe(first.text);
   });
 
-  test.each(['', ' ', 'a b', 'x'.repeat(256)])('is refused when the key is no key: %p', async (key) => {
+  test.each(['', ' ', 'a b', 'x'.repeat(256)])('is refused where the key is malformed: %p', async (key) => {
     const refused = await post('/api/v1/functions', { name: 'hello' }, key);
     expect([refused.status, refused.code]).toEqual([422, 'validation_failed']);
   });
 
-  test('by nobody we know is not kept', async () => {
+  test('and without a valid token stores nothing', async () => {
     const headers = { 'idempotency-key': 'k' };
     const refused = await fleet.call('POST', '/api/v1/functions', {
       json: { name: 'a' },
@@ -110,7 +110,7 @@ describe('A POST with an idempotency key', () => {
   });
 });
 
-describe('A stored answer', () => {
+describe('A stored response', () => {
   test('is unreadable in the database, whatever secret it holds', async () => {
     const first = await post('/api/v1/nodes/join-tokens', {});
     const secret = first.string('join_token');
@@ -127,7 +127,7 @@ describe('A stored answer', () => {
     database.close();
   });
 
-  test('of a failure of ours is not kept: the request may succeed later', async () => {
+  test('is never that of an internal failure: the request may succeed later', async () => {
     let failures = 1;
     await fleet.close();
     fleet = await openFleet({

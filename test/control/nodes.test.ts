@@ -1,4 +1,4 @@
-// Nodes: joining, heartbeats and their long poll, desired states on the wire, silence.
+// Nodes: joining, heartbeats and their long poll, desired states on the wire, liveness.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createPublicKey, verify } from 'node:crypto';
 import { Value } from '@sinclair/typebox/value';
@@ -72,7 +72,7 @@ describe('Joining', () => {
     expect((await joinWith(token)).status).toBe(201);
   });
 
-  test('again needs a token made for the node while it is online; the old node token dies', async () => {
+  test('again needs a token made for the node while it is online; the old node token ends', async () => {
     const first = await fleet.join('n1');
     const taken = await joinWith(await fleet.joinToken());
     expect([taken.status, taken.code]).toEqual([409, 'node_id_taken']);
@@ -96,7 +96,7 @@ describe('Joining', () => {
     expect([refused.code, refused.at('error.details.fields.0.field')]).toEqual(['validation_failed', field]);
   });
 
-  test('tokens live a bounded time', async () => {
+  test('tokens may not live longer than the limit', async () => {
     const refused = await fleet.call('POST', '/api/v1/nodes/join-tokens', { json: { ttl_ms: 10 ** 12 } });
     expect(refused.at('error.details.fields.0.field')).toBe('ttl_ms');
   });
@@ -123,7 +123,7 @@ describe('A heartbeat', () => {
     expect(verify(null, answer.bytes.slice(1), key, signature)).toBe(false);
   });
 
-  test('opens to the token of that node alone', async () => {
+  test('is accepted from that node alone', async () => {
     const [one, two] = [await fleet.join('n1'), await fleet.join('n2')];
     const path = '/api/v1/nodes/n2/heartbeat';
     const json = { status: 'online' };
@@ -141,7 +141,7 @@ describe('A heartbeat', () => {
     );
   });
 
-  test('keeps what the node says, and leaves out functions that nobody made', async () => {
+  test('stores what the node reports, except of versions that do not exist', async () => {
     const id = await fleet.publish('hello');
     const progress = (await deploy(id)).string('deployment.id');
     const node = await fleet.join('n1');
@@ -169,22 +169,22 @@ describe('A heartbeat', () => {
     expect(JSON.parse(logged[0] ?? '{}')).toMatchObject({ node_id: 'n1', function_id: id, level: 'warn' });
   });
 
-  test('that comes back without what it was sent is asked to wait', async () => {
+  test('without the state that was just sent is asked to wait', async () => {
     await deploy(await fleet.publish('hello'));
     const node = await fleet.join('n1');
     expect((await fleet.beat(node)).at('next_heartbeat_ms')).toBe(0);
     expect((await fleet.beat(node)).at('next_heartbeat_ms')).toBe(SYNC_TUNING.heartbeatRepeatMs);
   });
 
-  test('that does not hold is told an interval within the staggered range', async () => {
+  test('that asks for no hold gets an interval of 80 to 100 % of the default', async () => {
     const node = await fleet.join('n1');
-    const { digest } = { digest: (await fleet.beat(node)).string('digest') };
+    const digest = (await fleet.beat(node)).string('digest');
     const next = Number((await fleet.beat(node, { applied_digest: digest })).at('next_heartbeat_ms'));
     expect(next).toBeGreaterThan(SYNC_DEFAULTS.heartbeatIntervalMs * 0.8 - 1);
     expect(next).toBeLessThanOrEqual(SYNC_DEFAULTS.heartbeatIntervalMs);
   });
 
-  test('of a hostile size or shape is refused', async () => {
+  test('that is too large or malformed is refused', async () => {
     const node = await fleet.join('n1');
     const path = '/api/v1/nodes/n1/heartbeat';
     const token = node.node_token;
@@ -208,7 +208,7 @@ describe('A held heartbeat', () => {
     empty = (await fleet.beat(node)).string('digest');
   });
 
-  test('is answered by a deployment to the node, without the clock moving', async () => {
+  test('is answered by a deployment to its node, without any wait', async () => {
     const held = hold(node, empty);
     await isHeld(held);
     await deploy(id);
@@ -217,7 +217,7 @@ describe('A held heartbeat', () => {
     expect(held.answer?.at('next_heartbeat_ms')).toBe(0);
   });
 
-  test('stays held by a deployment to other nodes and by what changes nothing for it', async () => {
+  test('stays held by a deployment to other nodes and by other changes that do not concern it', async () => {
     const held = hold(node, empty);
     await isHeld(held);
     await deploy(id, { target_pop: ['elsewhere'] });
@@ -225,7 +225,7 @@ describe('A held heartbeat', () => {
     await isHeld(held);
   });
 
-  test('is answered with nothing new at the end of its hold', async () => {
+  test('is answered without a desired state at the end of its hold', async () => {
     const held = hold(node, empty);
     await isHeld(held);
     await fleet.clock.advance(SYNC_BOUNDS.heartbeatHoldMs * 0.79);
@@ -261,7 +261,7 @@ describe('A held heartbeat', () => {
     expect(held.answer?.at('desired')).not.toBeNull();
   });
 
-  test('is let go by a newer one of the same node, and when its client goes away', async () => {
+  test('ends with a newer one of the same node, and when its client disconnects', async () => {
     const first = hold(node, empty);
     await isHeld(first);
     const leaving = new AbortController();
@@ -313,7 +313,7 @@ describe('A silent node', () => {
     expect((await fleet.call('GET', '/api/v1/nodes/a')).at('status')).toBe('online');
   });
 
-  test('gets one full time from a control plane that has just started', async () => {
+  test('gets the full time from a control plane that has just started', async () => {
     await fleet.beat(await fleet.join('n1'));
     await fleet.control.close();
     await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs * 2);

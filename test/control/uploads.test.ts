@@ -1,4 +1,4 @@
-// Artifacts in and out: presigned URLs, the one-call upload, what is refused, and the download.
+// Artifacts: presigned uploads, the one-call upload, what is refused, and the download.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
@@ -45,7 +45,7 @@ describe('A presigned upload', () => {
     expect(leftovers()).toEqual([]);
   });
 
-  test('ends with its expiry, and a fresh URL goes on', async () => {
+  test('is refused after its expiry; a fresh URL is accepted', async () => {
     const { id, uploadUrl } = await fleet.create('hello');
     await fleet.clock.advance(CONTROL_DEFAULTS.uploadUrlTtlMs);
     const late = await put(uploadUrl, hello);
@@ -63,7 +63,7 @@ describe('A presigned upload', () => {
     ['a changed signature', (url: string) => url.replace(/signature=./, 'signature=!')],
     ['a cut signature', (url: string) => url.slice(0, -1)],
     ['an empty signature', (url: string) => url.replace(/signature=.*/, 'signature=')],
-  ])('opens nothing with %s', async (_, change) => {
+  ])('is refused with %s', async (_, change) => {
     const { uploadUrl } = await fleet.create('hello');
     const refused = await put(change(uploadUrl), hello);
     expect([refused.status, refused.code]).toEqual([403, 'upload_url_invalid']);
@@ -74,7 +74,7 @@ describe('A presigned upload', () => {
     expect((await put(uploadUrl.replace(/\?.*/, ''), hello)).code).toBe('validation_failed');
   });
 
-  test('is cut while it is read once it passes the limit', async () => {
+  test('is refused while it is read, as soon as it passes the limit', async () => {
     const { id, uploadUrl } = await fleet.create('hello');
     let sent = 0;
     const endless = new ReadableStream<Uint8Array>({
@@ -90,11 +90,13 @@ describe('A presigned upload', () => {
     expect((await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0`)).at('status')).toBe('pending');
   });
 
-  test('has a bound on how many run at once', async () => {
-    const held: ReadableStreamDefaultController<Uint8Array>[] = [];
+  test('is refused where as many run as the limit allows', async () => {
+    const controllers: ReadableStreamDefaultController<Uint8Array>[] = [];
     const { uploadUrl } = await fleet.create('hello');
     const running = Array.from({ length: CONTROL_BOUNDS.uploadsMax }, () => {
-      const body = new ReadableStream<Uint8Array>({ start: (controller) => void held.push(controller) });
+      const body = new ReadableStream<Uint8Array>({
+        start: (controller) => void controllers.push(controller),
+      });
       return fleet.call('PUT', uploadUrl, { body, token: null });
     });
     await until(() => leftovers().length === CONTROL_BOUNDS.uploadsMax);
@@ -104,14 +106,16 @@ describe('A presigned upload', () => {
       'overloaded',
       '1',
     ]);
-    for (const controller of held) controller.close();
+    for (const controller of controllers) controller.close();
     for (const answer of await Promise.all(running)) expect(answer.code).toBe('artifact_empty');
     expect((await put(uploadUrl, hello)).status).toBe(200);
   });
 
-  test('whose bytes trickle in gives its place away in time', async () => {
+  test('whose bytes trickle in ends at the time limit', async () => {
     const { uploadUrl } = await fleet.create('hello');
-    const trickle = new ReadableStream<Uint8Array>({ start: (held) => held.enqueue(hello.slice(0, 9)) });
+    const trickle = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(hello.slice(0, 9)),
+    });
     const slow = fleet.call('PUT', uploadUrl, { body: trickle, token: null });
     await until(() => leftoverBytes() === 9);
     await fleet.clock.advance(CONTROL_BOUNDS.uploadBodyMs - 1);
@@ -122,7 +126,7 @@ describe('A presigned upload', () => {
     expect(leftovers()).toEqual([]);
   });
 
-  test('whose caller leaves it leaves no file, no place taken, and no error in the log', async () => {
+  test('whose caller disconnects leaves no file, no taken place, and no error in the log', async () => {
     const listener = listenControl({ control: fleet.control, hostname: '127.0.0.1', port: 0 });
     try {
       const { uploadUrl } = await fleet.create('hello');
@@ -148,16 +152,16 @@ describe('Bytes that are not an acceptable module', () => {
   test.each([
     ['hostile/bad-magic.wasm', 'bad_magic'],
     ['hostile/aot-section-first.wasm', 'aot_section_forbidden'],
-  ])('%s is refused as %s and the version stays pending', async (path, code) => {
+  ])('%s is refused as %s and the version stays pending', async (file, code) => {
     const { id, uploadUrl } = await fleet.create('hello');
-    const refused = await put(uploadUrl, fixture(path));
+    const refused = await put(uploadUrl, fixture(file));
     expect([refused.status, refused.code]).toEqual([422, code]);
     expect((await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0`)).at('status')).toBe('pending');
     expect(leftovers()).toEqual([]);
     expect((await put(uploadUrl, hello)).status).toBe(200);
   });
 
-  test('are refused with the place of the fault', async () => {
+  test('are refused with the offset of the fault', async () => {
     const { uploadUrl } = await fleet.create('hello', { entrypoint: 'other' });
     const refused = await put(uploadUrl, hello);
     expect([refused.status, refused.code]).toEqual([422, 'entrypoint_missing']);
@@ -166,13 +170,13 @@ describe('Bytes that are not an acceptable module', () => {
     expect(cut.at('error.details.offset')).toBeNumber();
   });
 
-  test('are refused when there are none', async () => {
+  test('are refused where the upload is empty', async () => {
     const { uploadUrl } = await fleet.create('hello');
     const refused = await fleet.call('PUT', uploadUrl, { token: null });
     expect([refused.status, refused.code]).toEqual([422, 'artifact_empty']);
   });
 
-  test('that break the check itself are our fault, and the client learns no more', async () => {
+  test('that make the check fail are an internal error, whose message only the log has', async () => {
     const broken = await openFleet({
       checkModule: () => {
         throw new Error('a secret inside');
@@ -203,9 +207,9 @@ describe('The one-call upload', () => {
   test('publishes the version that is named, once', async () => {
     const { id } = await fleet.create('hello');
     await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: { version: '2.0.0' } });
-    const path = `/api/v1/functions/${id}/upload?version=1.0.0`;
-    expect((await fleet.call('POST', path, { body: hello })).status).toBe(201);
-    expect((await fleet.call('POST', path, { body: hello })).status).toBe(200);
+    const target = `/api/v1/functions/${id}/upload?version=1.0.0`;
+    expect((await fleet.call('POST', target, { body: hello })).status).toBe(201);
+    expect((await fleet.call('POST', target, { body: hello })).status).toBe(200);
     const unknown = await fleet.call('POST', `/api/v1/functions/${id}/upload?version=3.0.0`, { body: hello });
     expect([unknown.status, unknown.code]).toEqual([404, 'version_not_found']);
     expect(
@@ -234,7 +238,7 @@ describe('The one-call upload', () => {
     expect([refused.status, refused.code]).toEqual([422, code]);
   });
 
-  test('refuses a form that is none, and one that is too large', async () => {
+  test('refuses a malformed form, and one that is too large', async () => {
     const { id } = await fleet.create('hello');
     const headers = { 'content-type': 'multipart/form-data; boundary=x' };
     const broken = await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: 'nothing', headers });
@@ -243,16 +247,22 @@ describe('The one-call upload', () => {
     form.set('file', new Blob([new Uint8Array(FUNCTION_BOUNDS.artifactBytesMax + 100_000)]));
     const large = await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: form });
     expect([large.status, large.code]).toEqual([413, 'artifact_too_large']);
+    const announced = { ...headers, 'content-length': String(2 * FUNCTION_BOUNDS.artifactBytesMax) };
+    const unread = await fleet.call('POST', `/api/v1/functions/${id}/upload`, {
+      body: 'nothing',
+      headers: announced,
+    });
+    expect([unread.status, unread.code]).toEqual([413, 'artifact_too_large']);
   });
 
-  test('of an unknown function reads no body', async () => {
+  test('to an unknown function is refused', async () => {
     const missing = await fleet.call('POST', '/api/v1/functions/fn_x/upload', { body: hello });
     expect([missing.status, missing.code]).toEqual([404, 'function_not_found']);
   });
 });
 
 describe('Downloading an artifact', () => {
-  test('gives the bytes with their digest as entity tag', async () => {
+  test('returns the bytes with their digest as entity tag', async () => {
     const id = await fleet.publish('hello');
     const got = await fleet.call('GET', `/api/v1/artifacts/${id}/1.0.0`);
     expect(got.status).toBe(200);
@@ -278,14 +288,14 @@ describe('Downloading an artifact', () => {
     expect(got.bytes.byteLength).toBe(status === 304 ? 0 : hello.byteLength);
   });
 
-  test('of what has none says so', async () => {
+  test('that does not exist is refused with the reason', async () => {
     const { id } = await fleet.create('hello');
     expect((await fleet.call('GET', `/api/v1/artifacts/${id}/1.0.0`)).code).toBe('version_not_published');
     expect((await fleet.call('GET', `/api/v1/artifacts/${id}/1.0.9`)).code).toBe('version_not_found');
     expect((await fleet.call('GET', '/api/v1/artifacts/fn_x/1.0.0')).code).toBe('function_not_found');
   });
 
-  test('whose file is gone is unavailable, and may be asked for again', async () => {
+  test('whose file is missing is refused as retryable', async () => {
     const id = await fleet.publish('hello');
     const digest = sha256(hello);
     await Bun.file(join(fleet.dir, 'artifacts', digest.slice(0, 2), digest)).delete();
@@ -293,7 +303,7 @@ describe('Downloading an artifact', () => {
     expect([gone.status, gone.code, gone.at('error.retryable')]).toEqual([503, 'artifact_unavailable', true]);
   });
 
-  test('is for a node only as far as its desired state goes', async () => {
+  test('is allowed to a node only for versions in its desired state', async () => {
     const mine = await fleet.publish('mine');
     const other = await fleet.publish('other');
     await fleet.call('POST', `/api/v1/functions/${mine}/deploy`, { json: { target_pop: ['pop-1'] } });

@@ -92,13 +92,13 @@ describe('The desired state of a node', () => {
     expect(desiredDigest(desiredFor(tokyo, turned))).toBe(desiredDigest(desiredFor(tokyo, facts)));
   });
 
-  test('is what the protocol says, and names the artifact by a path of the control plane', () => {
+  test('fits the schema of the protocol, and names the artifact by a path of the control plane', () => {
     const desired = desiredFor(tokyo, factsOf({ function_id: idOf('a') }));
     expect(Value.Check(DesiredState, desired)).toBe(true);
     expect(desired.functions[0]?.artifact_url).toBe(`/api/v1/artifacts/${idOf('a')}/1.0.0`);
   });
 
-  test('has another digest as soon as a version, a setting or a route moves', () => {
+  test('has another digest as soon as a version, a setting or a route changes', () => {
     const facts = factsOf({ function_id: idOf('a') });
     const digest = (changed: Partial<Facts>): string =>
       desiredDigest(desiredFor(tokyo, { ...facts, ...changed }));

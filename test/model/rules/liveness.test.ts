@@ -1,4 +1,4 @@
-// Which silence counts, and when the control plane suspects itself.
+// The liveness rule: which silence counts, and when the control plane suspects itself.
 import { describe, expect, test } from 'bun:test';
 import { judgeLiveness, type NodeSilence } from '../../../src/model/rules/liveness.ts';
 
@@ -19,26 +19,31 @@ const silent = 380_000;
 
 describe('The liveness rule', () => {
   test.each([
-    ['a node that was just heard', fleet([fresh]), {}, { offline: [], unmarked: [] }],
-    ['a node that is silent for the whole time', fleet([silent]), {}, { offline: ['n0'], unmarked: [] }],
+    ['a node that just sent a heartbeat', fleet([fresh]), {}, { offline: [], unmarked: [] }],
+    ['a node that is silent for offlineMs', fleet([silent]), {}, { offline: ['n0'], unmarked: [] }],
     ['a node one millisecond before that', fleet([silent + 1]), {}, { offline: [], unmarked: [] }],
     ['a degraded node', fleet([silent], 'degraded'), {}, { offline: ['n0'], unmarked: [] }],
     ['a node that is offline already', fleet([0], 'offline'), {}, { offline: [], unmarked: [] }],
-    ['a node that was never heard', fleet([null]), {}, { offline: ['n0'], unmarked: [] }],
+    ['a node that never sent a heartbeat', fleet([null]), {}, { offline: ['n0'], unmarked: [] }],
     [
-      'the first minutes of a control plane',
+      'a node within offlineMs of the start of the control plane',
       fleet([0]),
       { listeningSinceMs: 400_000 },
       { offline: [], unmarked: [] },
     ],
     [
-      'one full time after its start',
+      'a node offlineMs after that start',
       fleet([0]),
       { listeningSinceMs: 380_000 },
       { offline: ['n0'], unmarked: [] },
     ],
-    ['two of two', fleet([silent, silent]), {}, { offline: ['n0', 'n1'], unmarked: [] }],
-    ['three of three', fleet([silent, silent, silent]), {}, { offline: [], unmarked: ['n0', 'n1', 'n2'] }],
+    ['two silent nodes of two', fleet([silent, silent]), {}, { offline: ['n0', 'n1'], unmarked: [] }],
+    [
+      'three silent nodes of three',
+      fleet([silent, silent, silent]),
+      {},
+      { offline: [], unmarked: ['n0', 'n1', 'n2'] },
+    ],
     [
       'exactly the share of the brake',
       fleet([...Array<number>(11).fill(silent), ...Array<number>(9).fill(fresh)]),
@@ -46,7 +51,7 @@ describe('The liveness rule', () => {
       { offline: Array.from({ length: 11 }, (_, index) => `n${index}`), unmarked: [] },
     ],
     [
-      'one more than that',
+      'one more than the share of the brake',
       fleet([...Array<number>(12).fill(silent), ...Array<number>(8).fill(fresh)]),
       {},
       { offline: [], unmarked: Array.from({ length: 12 }, (_, index) => `n${index}`) },
@@ -55,7 +60,7 @@ describe('The liveness rule', () => {
     expect(judgeLiveness(nodes, { ...options, ...changed })).toEqual(expected);
   });
 
-  test('counts the brake against nodes that are not offline already', () => {
+  test('takes the share of the brake from the nodes that are not offline yet', () => {
     const nodes = [...fleet([silent, silent, silent, fresh]), ...fleet(Array<number>(20).fill(0), 'offline')];
     expect(judgeLiveness(nodes, options)).toEqual({ offline: [], unmarked: ['n0', 'n1', 'n2'] });
   });
