@@ -10,7 +10,7 @@ import { SYNC_BOUNDS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { PoolStats } from '../../engine/engine.ts';
-import { planFunction, type Step, versionKey } from '../../model/rules/plan.ts';
+import { plan, type Step, versionKey } from '../../model/rules/plan.ts';
 import {
   canonicalJson,
   type DesiredFunction,
@@ -219,7 +219,7 @@ class StepwiseReconciler implements Reconciler {
 
   #stepsOf(unit: Unit): Step[] {
     const isStored = this.#options.cache.isStored(unit.functionId);
-    return planFunction(unit.wanted, actualOf(unit, { isStored }));
+    return plan(unit.wanted, actualOf(unit, { isStored }));
   }
 
   #enqueue(unit: Unit): void {

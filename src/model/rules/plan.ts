@@ -1,30 +1,28 @@
-// What an edge has to do next for each function: the pure difference between desired and actual state.
+// What a node has to do next for one function: the pure difference between desired and actual state.
 import type { DesiredFunction } from '../protocol.ts';
 import { canonicalJson } from '../protocol.ts';
 
-/** How far a version that does not serve yet has come. */
+/** The last step that a version has behind it which does not serve yet; `chosen` is before the first. */
 export type Stage = 'chosen' | 'pulled' | 'prepared' | 'open';
 
-/**
- * What a node has of one function. Keys come from `versionKey` and `routesKey`. `retired` counts pools that
- * were replaced and still have to be drained.
- */
+/** What a node has of one function. The keys come from `versionKey` and `routesKey`. */
 export type ActualFunction = {
   serving: { key: string; routesKey: string } | null;
   candidate: { key: string; stage: Stage } | null;
+  /** Pools that were replaced and still have to be drained. */
   retired: number;
-  /** Files of this function are in the cache. */
+  /** Artifacts of this function are in the cache. */
   isStored: boolean;
 };
 
 /**
- * `discard` drops the candidate, `pull` brings and verifies the artifact, `prepare` compiles, `open` opens
- * the pool and warms it, `switch` puts the candidate (or new routes, or no routes) into the route table at
- * once, `drain` ends the retired pools, `evict` removes the artifacts.
+ * `discard` frees the candidate, `pull` fetches and verifies its artifact, `prepare` compiles it, `open`
+ * opens its pool and warms it, `switch` leads the routes to it (or to nothing, or only changes the routes),
+ * `drain` ends the retired pools, `evict` removes the artifacts from the cache.
  */
 export type Step = 'discard' | 'pull' | 'prepare' | 'open' | 'switch' | 'drain' | 'evict';
 
-/** One text per thing that a pool runs: another key means another pool. */
+/** Two desired functions with the same key can share one pool. */
 export function versionKey(desired: DesiredFunction): string {
   return `${desired.version}:${desired.sha256}:${canonicalJson(desired.settings)}`;
 }
@@ -41,10 +39,11 @@ const ADVANCE: Record<Stage, readonly Step[]> = {
 };
 
 /**
- * The steps, in order, from `actual` to `desired`; none when they agree. Make before break: what serves is
- * drained only after its successor is switched in. What a failure leaves is again a valid `actual`.
+ * The steps, in order, that take one function from `actual` to `desired` (null: not assigned to this node);
+ * none where they agree. Make before break: a version is drained only after its successor is switched in.
+ * Whatever a failed step leaves behind is again a valid `actual`.
  */
-export function planFunction(desired: DesiredFunction | null, actual: ActualFunction): Step[] {
+export function plan(desired: DesiredFunction | null, actual: ActualFunction): Step[] {
   const { serving, candidate, retired, isStored } = actual;
   if (desired === null) {
     const steps: Step[] = candidate === null ? [] : ['discard'];
@@ -64,18 +63,4 @@ export function planFunction(desired: DesiredFunction | null, actual: ActualFunc
   steps.push(...ADVANCE[candidate?.key === key ? candidate.stage : 'chosen']);
   if (serving !== null || retired > 0) steps.push('drain');
   return steps;
-}
-
-/** The steps of every function that has any; `actual` holds every function that the node knows of. */
-export function plan(
-  desired: ReadonlyMap<string, DesiredFunction>,
-  actual: ReadonlyMap<string, ActualFunction>,
-): Map<string, Step[]> {
-  const plans = new Map<string, Step[]>();
-  const nothing: ActualFunction = { serving: null, candidate: null, retired: 0, isStored: false };
-  for (const id of new Set([...desired.keys(), ...actual.keys()])) {
-    const steps = planFunction(desired.get(id) ?? null, actual.get(id) ?? nothing);
-    if (steps.length > 0) plans.set(id, steps);
-  }
-  return plans;
 }

@@ -1,8 +1,8 @@
-// The steps from actual to desired state as a table.
+// The steps from actual to desired state, as a table.
 import { describe, expect, test } from 'bun:test';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import type { ActualFunction, Stage, Step } from '../../../src/model/rules/plan.ts';
-import { plan, planFunction, routesKey, versionKey } from '../../../src/model/rules/plan.ts';
+import { plan, routesKey, versionKey } from '../../../src/model/rules/plan.ts';
 import type { DesiredFunction } from '../../../src/model/protocol.ts';
 
 const desired = (version: string, more: Partial<DesiredFunction> = {}): DesiredFunction => ({
@@ -26,72 +26,66 @@ const serves = (what: DesiredFunction): ActualFunction => ({
   serving: { key: versionKey(what), routesKey: routesKey(what) },
   isStored: true,
 });
-const comes = (what: DesiredFunction, stage: Stage): ActualFunction['candidate'] => ({
+const candidate = (what: DesiredFunction, stage: Stage): ActualFunction['candidate'] => ({
   key: versionKey(what),
   stage,
 });
 
-describe('What is left to do for a function', () => {
+describe('The plan for a function', () => {
   const moved = desired('1.0.0', { routes: [] });
   const slower = desired('1.0.0', { settings: { ...defaultVersionSettings, max_execution_ms: 9 } });
   const table: [name: string, desired: DesiredFunction | null, actual: ActualFunction, steps: Step[]][] = [
     ['that is new', one, nothing, ['pull', 'prepare', 'open', 'switch']],
-    ['that runs as it should', one, serves(one), []],
+    ['that runs as desired', one, serves(one), []],
     ['with a new version', two, serves(one), ['pull', 'prepare', 'open', 'switch', 'drain']],
     ['with other settings', slower, serves(one), ['pull', 'prepare', 'open', 'switch', 'drain']],
     ['with other routes only', moved, serves(one), ['switch']],
-    ['that is gone', null, serves(one), ['switch', 'drain', 'evict']],
-    ['that is gone and only stored', null, { ...nothing, isStored: true }, ['evict']],
-    ['that never was', null, nothing, []],
+    ['that is undeployed', null, serves(one), ['switch', 'drain', 'evict']],
+    ['that is undeployed and only stored', null, { ...nothing, isStored: true }, ['evict']],
+    ['that is neither desired nor known', null, nothing, []],
     [
-      'on its way, pulled',
+      'whose artifact is pulled',
       one,
-      { ...nothing, candidate: comes(one, 'pulled') },
+      { ...nothing, candidate: candidate(one, 'pulled') },
       ['prepare', 'open', 'switch'],
     ],
-    ['on its way, prepared', one, { ...nothing, candidate: comes(one, 'prepared') }, ['open', 'switch']],
-    ['on its way, open', one, { ...nothing, candidate: comes(one, 'open') }, ['switch']],
     [
-      'that changed its mind on the way',
+      'whose code is prepared',
+      one,
+      { ...nothing, candidate: candidate(one, 'prepared') },
+      ['open', 'switch'],
+    ],
+    ['whose pool is open', one, { ...nothing, candidate: candidate(one, 'open') }, ['switch']],
+    [
+      'whose desired version changes on the way',
       two,
-      { ...nothing, candidate: comes(one, 'open') },
+      { ...nothing, candidate: candidate(one, 'open') },
       ['discard', 'pull', 'prepare', 'open', 'switch'],
     ],
-    ['that went back on the way', one, { ...serves(one), candidate: comes(two, 'open') }, ['discard']],
     [
-      'that is gone on the way',
+      'whose desired version changes back on the way',
+      one,
+      { ...serves(one), candidate: candidate(two, 'open') },
+      ['discard'],
+    ],
+    [
+      'that is undeployed on the way',
       null,
-      { ...serves(one), candidate: comes(two, 'open') },
+      { ...serves(one), candidate: candidate(two, 'open') },
       ['discard', 'switch', 'drain', 'evict'],
     ],
-    ['with a pool that was replaced', two, { ...serves(two), retired: 1 }, ['drain']],
+    ['with a retired pool', two, { ...serves(two), retired: 1 }, ['drain']],
   ];
   for (const [name, wanted, actual, steps] of table) {
-    test(name, () => expect(planFunction(wanted, actual)).toEqual(steps));
+    test(name, () => expect(plan(wanted, actual)).toEqual(steps));
   }
 
-  test('breaks nothing before its successor is switched in', () => {
+  test('drains nothing before its successor is switched in', () => {
     for (const [, wanted, actual] of table) {
-      const steps = planFunction(wanted, actual);
+      const steps = plan(wanted, actual);
       if (wanted === null || !steps.includes('drain') || !steps.includes('switch')) continue;
       expect(steps.indexOf('switch')).toBeLessThan(steps.indexOf('drain'));
       expect(steps.indexOf('open')).toBeLessThan(steps.indexOf('switch'));
     }
-  });
-});
-
-describe('The plan of a node', () => {
-  test('names only functions with something to do, and those that nobody wants any more', () => {
-    const wanted = new Map([
-      ['a', one],
-      ['b', two],
-    ]);
-    const actual = new Map([
-      ['a', serves(one)],
-      ['c', serves(one)],
-    ]);
-    const steps = plan(wanted, actual);
-    expect([...steps.keys()]).toEqual(['b', 'c']);
-    expect(steps.get('c')).toEqual(['switch', 'drain', 'evict']);
   });
 });
