@@ -8,67 +8,66 @@ export type Admission =
       admitted: false;
       code: 'quota_concurrency' | 'quota_invocations';
       retryAfterMs: number;
-      /** The limit that refused, for the RateLimit headers. */
+      /** The limit that was reached. */
       limit: number;
     };
 
-const SLOT_MS = 1_000;
-/**
- * One more than a minute has seconds: the slot that is filling and the 60 before it, so no window ever
- * exceeds.
- */
-const SLOTS = 61;
+const SECOND_MS = 1_000;
+/** The second that is being counted and the 60 before it: together they cover any window of 60 seconds. */
+const SECONDS = 61;
 const CONCURRENCY_RETRY_MS = 1_000;
 const ADMITTED = { admitted: true } as const;
 
-/** Owned by one thread; changed only by `admit` and `release`. */
+/** Only `admit` and `release` change it. */
 export type Quota = {
   limits: QuotaLimits;
   running: number;
+  /** Invocations by second, as a ring: second `n` is at `n % SECONDS`. */
   counts: Uint32Array;
   /** Sum of `counts`. */
   used: number;
-  /** Number of the newest second in `counts`. */
+  /** The newest second in `counts`. */
   second: number;
 };
 
 export function createQuota(limits: QuotaLimits): Quota {
-  return { limits, running: 0, counts: new Uint32Array(SLOTS), used: 0, second: 0 };
+  return { limits, running: 0, counts: new Uint32Array(SECONDS), used: 0, second: 0 };
 }
 
-function turn(quota: Quota, nowMs: number): void {
-  const second = Math.floor(nowMs / SLOT_MS);
+/** Clears the seconds that have left the window since the last call. */
+function advance(quota: Quota, nowMs: number): void {
+  const second = Math.floor(nowMs / SECOND_MS);
   const passed = second - quota.second;
   if (passed <= 0) return;
-  if (passed >= SLOTS) {
+  if (passed >= SECONDS) {
     quota.counts.fill(0);
     quota.used = 0;
   } else {
     for (let i = 1; i <= passed; i += 1) {
-      const slot = (quota.second + i) % SLOTS;
-      quota.used -= quota.counts[slot] ?? 0;
-      quota.counts[slot] = 0;
+      const at = (quota.second + i) % SECONDS;
+      quota.used -= quota.counts[at] ?? 0;
+      quota.counts[at] = 0;
     }
   }
   quota.second = second;
 }
 
-/** Milliseconds until the oldest invocation that counts has left the window. */
+/** Milliseconds until the oldest counted invocation leaves the window. */
 function untilRoomMs(quota: Quota, nowMs: number): number {
-  for (let age = SLOTS - 1; age >= 0; age -= 1) {
+  for (let age = SECONDS - 1; age >= 0; age -= 1) {
     const second = quota.second - age;
-    if ((quota.counts[((second % SLOTS) + SLOTS) % SLOTS] ?? 0) > 0)
-      return (second + SLOTS) * SLOT_MS - nowMs;
+    if ((quota.counts[((second % SECONDS) + SECONDS) % SECONDS] ?? 0) > 0)
+      return (second + SECONDS) * SECOND_MS - nowMs;
   }
-  return SLOT_MS;
+  return SECOND_MS;
 }
 
 /**
- * Counts one invocation and one execution in constant time, or refuses; what was refused counts nothing.
- * `nowMs` is on a monotonic clock. Every admission is followed by exactly one `release`.
+ * Counts one invocation and one execution, or refuses and counts nothing; takes constant time. `nowMs` is on
+ * a monotonic clock. The caller follows every admission by exactly one `release`.
  */
 export function admit(quota: Quota, nowMs: number): Admission {
-  turn(quota, nowMs);
+  advance(quota, nowMs);
   const { concurrentMax, perMinuteMax } = quota.limits;
   if (quota.running >= concurrentMax) {
     return {
@@ -86,8 +85,8 @@ export function admit(quota: Quota, nowMs: number): Admission {
       limit: perMinuteMax,
     };
   }
-  const slot = quota.second % SLOTS;
-  quota.counts[slot] = (quota.counts[slot] ?? 0) + 1;
+  const at = quota.second % SECONDS;
+  quota.counts[at] = (quota.counts[at] ?? 0) + 1;
   quota.used += 1;
   quota.running += 1;
   return ADMITTED;
@@ -97,8 +96,8 @@ export function release(quota: Quota): void {
   if (quota.running > 0) quota.running -= 1;
 }
 
-/** Nothing runs and nothing counts any more, so that forgetting the quota forgets nothing. */
+/** True when nothing runs and nothing is counted, so that a new quota is as good as this one. */
 export function isQuotaIdle(quota: Quota, nowMs: number): boolean {
-  turn(quota, nowMs);
+  advance(quota, nowMs);
   return quota.running === 0 && quota.used === 0;
 }

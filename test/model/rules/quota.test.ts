@@ -1,4 +1,4 @@
-// Quotas: concurrency, and the sliding minute against every window.
+// Quotas: executions at a time, and invocations in every window of 60 seconds.
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { admit, createQuota, isQuotaIdle, release } from '../../../src/model/rules/quota.ts';
@@ -18,7 +18,7 @@ describe('A project over its concurrency', () => {
     expect(admit(quota, 0).admitted).toBe(true);
   });
 
-  test('does not pay for what was refused', () => {
+  test('is not charged for refused invocations', () => {
     const quota = createQuota({ concurrentMax: 1, perMinuteMax: 2 });
     admit(quota, 0);
     for (let i = 0; i < 10; i += 1) expect(admit(quota, 0).admitted).toBe(false);
@@ -26,7 +26,7 @@ describe('A project over its concurrency', () => {
     expect(admit(quota, 0).admitted).toBe(true);
   });
 
-  test('a release without an admission gives nothing', () => {
+  test('gains nothing from a release without an admission', () => {
     const quota = createQuota({ concurrentMax: 1, perMinuteMax: 9 });
     release(quota);
     expect(admit(quota, 0).admitted).toBe(true);
@@ -35,7 +35,7 @@ describe('A project over its concurrency', () => {
 });
 
 describe('A project over its invocations per minute', () => {
-  test('is told when the oldest of them leaves the window', () => {
+  test('is refused until the oldest of them leaves the window', () => {
     const quota = createQuota({ concurrentMax: 10, perMinuteMax: 2 });
     admit(quota, 500);
     admit(quota, 30_000);
@@ -49,14 +49,14 @@ describe('A project over its invocations per minute', () => {
     expect(admit(quota, 61_000).admitted).toBe(true);
   });
 
-  test('has all of it again after a long silence', () => {
+  test('has its whole quota again after a long silence', () => {
     const quota = createQuota({ concurrentMax: 10, perMinuteMax: 3 });
     for (let i = 0; i < 3; i += 1) admit(quota, 5_000);
     for (let i = 0; i < 3; i += 1) expect(admit(quota, 900_000).admitted).toBe(true);
     expect(admit(quota, 900_000).admitted).toBe(false);
   });
 
-  test('never has more than its limit in any window of 60 seconds, and the time to wait is enough', () => {
+  test('never passes its limit in any window of 60 seconds, and is admitted after the time to wait', () => {
     const steps = fc.array(fc.integer({ min: 0, max: 9_000 }), { maxLength: 200 });
     fc.assert(
       fc.property(steps, fc.integer({ min: 1, max: 12 }), (gaps, perMinuteMax) => {
@@ -83,7 +83,7 @@ describe('A project over its invocations per minute', () => {
   });
 });
 
-test('A quota is idle when nothing runs and nothing counts', () => {
+test('A quota is idle when nothing runs and nothing is counted', () => {
   const quota = createQuota({ concurrentMax: 1, perMinuteMax: 1 });
   expect(isQuotaIdle(quota, 0)).toBe(true);
   admit(quota, 0);
