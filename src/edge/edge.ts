@@ -19,8 +19,7 @@ import { createControlClient } from './sync/control_client.ts';
 import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
 import { createFront, type FrontLimits } from './serve/serve.ts';
 import type { Ingress } from './serve/ingress.ts';
-import { createMachine, type MachineReading } from './figures/machine.ts';
-import { openMetricsListener } from './figures/metrics_listener.ts';
+import { openMetricsListener, type MetricsListener } from './figures/metrics_listener.ts';
 import { openNodeFiles } from './sync/node_files.ts';
 import { createPuller, type Fetch, type Puller } from './reconcile/pull.ts';
 import { createReconciler, type Reconciler } from './reconcile/reconcile.ts';
@@ -116,14 +115,13 @@ class Node implements Edge {
   readonly #log: Log;
   readonly #routing: Routing;
   readonly #figures: EdgeFigures;
-  readonly #machine: () => MachineReading;
   readonly #ingress: Ingress;
   #cache: Cache | null = null;
   #puller: Puller | null = null;
   #reconciler: Reconciler | null = null;
   #agent: Agent | null = null;
   #public: Listener | null = null;
-  #metrics: Listener | null = null;
+  #metrics: MetricsListener | null = null;
   #isEngineReady = false;
   #isClosing = false;
 
@@ -132,16 +130,12 @@ class Node implements Edge {
     this.#options = options;
     this.#log = options.log.with({ node_id: config.nodeId });
     this.#routing = createRouting();
-    this.#machine = createMachine({ clock });
-    this.#figures = createEdgeFigures({
-      metrics: options.metrics,
-      sources: {
-        machine: this.#machine,
-        engine: () => engine.stats(),
-        pools: () => this.#reconciler?.pools() ?? [],
-        cache: () => this.#cache?.totals() ?? { entries: 0, bytes: 0 },
-        revision: () => this.#agent?.accepted()?.revision ?? 0,
-      },
+    this.#figures = createEdgeFigures({ metrics: options.metrics, clock });
+    this.#figures.collectFrom({
+      engine: () => engine.stats(),
+      pools: () => this.#reconciler?.pools() ?? [],
+      cache: () => this.#cache?.totals() ?? { entries: 0, bytes: 0 },
+      revision: () => this.#agent?.accepted()?.revision ?? 0,
     });
     const { accessLog } = config;
     this.#ingress = createFront({
@@ -273,7 +267,7 @@ class Node implements Edge {
   }
 
   #report(reconciler: Reconciler): ReturnType<Parameters<typeof startAgent>[0]['report']> {
-    const { cpuPercent, memBytes } = this.#machine();
+    const { cpuPercent, memBytes } = this.#figures.machine();
     return {
       status: this.#isEngineReady ? 'online' : 'degraded',
       cpu_percent: cpuPercent,

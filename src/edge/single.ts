@@ -13,8 +13,6 @@ import { openPublicListener, type Listener } from './serve/listener.ts';
 import { digestOf } from './reconcile/cache.ts';
 import { createEdgeFigures } from './figures/figures.ts';
 import { createFront, type FrontLimits } from './serve/serve.ts';
-import { createMachine } from './figures/machine.ts';
-import { openMetricsListener } from './figures/metrics_listener.ts';
 import type { AccessLog } from './serve/request_log.ts';
 import { createRouting } from './serve/routing.ts';
 
@@ -24,8 +22,6 @@ export type SingleRunnerOptions = {
   /** Stays the caller's, who closes it after the runner. */
   engine: Engine;
   listen: ListenAddress;
-  /** Null: no figures. */
-  metricsListen: ListenAddress | null;
   limits: FrontLimits;
   accessLog: AccessLog;
   drainMs: number;
@@ -73,13 +69,7 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
     const warmed = await pool.warm(POOL_DEFAULTS.workersMin);
     if (!warmed.ok)
       throw new CodedError(warmed.code, warmed.detail === null ? {} : { message: warmed.detail });
-    const machine = createMachine({ clock });
-    const pools = (): [{ functionId: string; stats: ReturnType<Pool['stats']> }] => [
-      { functionId, stats: pool.stats() },
-    ];
-    const cache = (): { entries: number; bytes: number } => ({ entries: 0, bytes: 0 });
-    const sources = { machine, engine: () => engine.stats(), pools, cache, revision: () => 0 };
-    const figures = createEdgeFigures({ metrics, sources });
+    const figures = createEdgeFigures({ metrics, clock });
     const routing = createRouting();
     const quota = createQuota({
       concurrentMax: Number.MAX_SAFE_INTEGER,
@@ -97,12 +87,9 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
     const rule = { host: '*', path: '/*', methods: [], priority: 0 };
     routing.replace([{ rule, target: { current: target } }]);
     const ingress = createFront({ routing, figures, clock, random, log, limits, accessLog });
-    const { listen, metricsListen } = options;
+    const { listen } = options;
     const main = openPublicListener({ listen, ingress, clock, log, requestBytesMax: limits.requestBytesMax });
     listeners.push(main);
-    if (metricsListen !== null) {
-      listeners.push(openMetricsListener({ listen: metricsListen, metrics, isReady: () => true }));
-    }
     return { port: main.port, sha256, close };
   } catch (failure) {
     await close();

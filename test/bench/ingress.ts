@@ -46,7 +46,6 @@ const runner = await createSingleRunner({
   settings: defaultVersionSettings,
   engine,
   listen: { host: '127.0.0.1', port: 0 },
-  metricsListen: null,
   limits: edgeLimits,
   accessLog: 'errors',
   drainMs: 1_000,

@@ -102,16 +102,7 @@ export function openFront(
   const log = createLog({ clock, level: 'debug', write: (line) => void lines.push(JSON.parse(line)) });
   const metrics = createMetrics();
   const engine = createFakeEngine(options.handler);
-  const figures = createEdgeFigures({
-    metrics,
-    sources: {
-      machine: () => ({ cpuPercent: 1, memBytes: 2 }),
-      engine: () => engine.stats(),
-      pools: () => [],
-      cache: () => ({ entries: 0, bytes: 0 }),
-      revision: () => 0,
-    },
-  });
+  const figures = createEdgeFigures({ metrics, clock });
   const routing = createRouting();
   const settings = { ...defaultVersionSettings };
   const code = { digest: '', execution: 'aot', compiledMs: 0, close: () => {} } as const;

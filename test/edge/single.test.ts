@@ -19,7 +19,6 @@ function run(engine: FakeEngine, port = 0): Promise<SingleRunner> {
     settings: defaultVersionSettings,
     engine,
     listen: { ...listen, port },
-    metricsListen: listen,
     limits: edgeLimits,
     accessLog: 'errors',
     drainMs: 1_000,

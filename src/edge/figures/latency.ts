@@ -1,4 +1,4 @@
-// A bounded picture of how long invocations took: count, mean and percentiles from logarithmic buckets.
+// How long invocations took, in bounded memory: count, mean and percentiles from logarithmic buckets.
 
 /** Four buckets per doubling, from 1/64 ms upwards: a percentile is at most 19 % above the true one. */
 const PER_DOUBLING = 4;
@@ -23,7 +23,7 @@ export function meanMs(latency: Latency): number {
   return latency.count === 0 ? 0 : latency.sumMs / latency.count;
 }
 
-/** Upper bound of the bucket that holds the `fraction` (0 to 1) of all; 0 when there was none. */
+/** Upper bound of the bucket in which the `fraction` (0 to 1) of all invocations is reached; 0 for none. */
 export function percentileMs(latency: Latency, fraction: number): number {
   if (latency.count === 0) return 0;
   const wanted = Math.ceil(latency.count * fraction);

@@ -1,17 +1,18 @@
-// What this machine and this process use: the load of the processors and resident memory.
+// Processor load of this machine and resident memory of this process.
 import { cpus } from 'node:os';
 import type { Clock } from '../../base/clock.ts';
 
 export type MachineReading = { cpuPercent: number; memBytes: number };
 
-const READING_MS_MIN = 500;
+const MEASURE_MS_MIN = 500;
 
 /**
- * The share of busy time over all processors since the reading before; readings closer than that repeat it.
+ * Returns a reading of the machine. The load is the share of busy time of all processors since the last
+ * measurement; readings within 500 ms of it repeat it.
  */
 export function createMachine(options: { clock: Clock }): () => MachineReading {
   const { clock } = options;
-  const take = (): { busy: number; total: number } => {
+  const measure = (): { busy: number; total: number } => {
     let busy = 0;
     let total = 0;
     for (const { times } of cpus()) {
@@ -21,17 +22,17 @@ export function createMachine(options: { clock: Clock }): () => MachineReading {
     }
     return { busy, total };
   };
-  let before = take();
-  let readMs = clock.monotonicMs();
+  let before = measure();
+  let measuredMs = clock.monotonicMs();
   let cpuPercent = 0;
   return () => {
     const nowMs = clock.monotonicMs();
-    if (nowMs - readMs >= READING_MS_MIN) {
-      const now = take();
+    if (nowMs - measuredMs >= MEASURE_MS_MIN) {
+      const now = measure();
       const total = now.total - before.total;
       if (total > 0) cpuPercent = Math.min(100, Math.max(0, (100 * (now.busy - before.busy)) / total));
       before = now;
-      readMs = nowMs;
+      measuredMs = nowMs;
     }
     return { cpuPercent: Math.round(cpuPercent * 10) / 10, memBytes: process.memoryUsage.rss() };
   };

@@ -1,15 +1,19 @@
-// The metrics listener, on a port of its own: figures, liveness and readiness.
+// The listener for operators, on a port of its own: metrics, liveness and readiness.
 import { errorResponse } from '../../base/errors.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
-import type { Listener } from '../serve/listener.ts';
 
-/** `isReady`: the node has applied a desired state (or loaded the last one) and its engine takes work. */
+export type MetricsListener = {
+  readonly port: number;
+  close(): Promise<void>;
+};
+
+/** /readyz answers 200 while `isReady` holds and 503 otherwise. Throws where the address cannot be used. */
 export function openMetricsListener(options: {
   listen: ListenAddress;
   metrics: Metrics;
   isReady: () => boolean;
-}): Listener {
+}): MetricsListener {
   const { listen, metrics, isReady } = options;
   const server = Bun.serve({
     hostname: listen.host,
@@ -29,5 +33,5 @@ export function openMetricsListener(options: {
     fetch: () => errorResponse('not_found', 'metrics'),
     error: () => new Response(null, { status: 500 }),
   });
-  return { port: server.port ?? listen.port, drain: () => server.stop(), close: () => server.stop(true) };
+  return { port: server.port ?? listen.port, close: () => server.stop(true) };
 }

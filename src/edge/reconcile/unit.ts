@@ -6,7 +6,6 @@ import type { DesiredFunction, ObservedFunction } from '../../model/protocol.ts'
 import type { Quota } from '../../model/rules/quota.ts';
 import type { RouteRule } from '../../model/route.ts';
 import type { VersionFigures } from '../figures/figures.ts';
-import { meanMs, percentileMs } from '../figures/latency.ts';
 import type { PendingTarget, Readiness, ReadyTarget, Slot } from '../serve/routing.ts';
 
 /** A version whose pool is open; `code` is closed after the pool. */
@@ -123,19 +122,22 @@ export function settleWaiting(unit: Unit, readiness: Readiness): void {
   unit.waiting = null;
 }
 
-const observed = (
+function observed(
   desired: DesiredFunction,
   figures: VersionFigures | null,
   state: Pick<ObservedFunction, 'state' | 'error' | 'execution'>,
-): ObservedFunction => ({
-  id: desired.function_id,
-  version: desired.version,
-  ...state,
-  invocation_count: figures?.latency.count ?? 0,
-  error_count: figures?.errorCount ?? 0,
-  avg_latency_ms: figures === null ? 0 : meanMs(figures.latency),
-  p99_ms: figures === null ? 0 : percentileMs(figures.latency, 0.99),
-});
+): ObservedFunction {
+  const totals = figures?.totals();
+  return {
+    id: desired.function_id,
+    version: desired.version,
+    ...state,
+    invocation_count: totals?.invocations ?? 0,
+    error_count: totals?.errors ?? 0,
+    avg_latency_ms: totals?.meanMs ?? 0,
+    p99_ms: totals?.p99Ms ?? 0,
+  };
+}
 
 const ERROR_LENGTH_MAX = 1_000;
 

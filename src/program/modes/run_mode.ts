@@ -35,7 +35,6 @@ export async function runModule(
         settings: versionSettings(settings),
         engine,
         listen,
-        metricsListen: null,
         limits: { ...edgeLimits, requestBytesMax: settings.requestBytesMax },
         accessLog,
         drainMs: settings.drainSecs * 1_000,

@@ -1,14 +1,14 @@
-// Counts, means and percentiles from logarithmic buckets.
+// Count, mean and percentiles of latencies from logarithmic buckets.
 import { describe, expect, test } from 'bun:test';
 import { createLatency, meanMs, observeLatency, percentileMs } from '../../../src/edge/figures/latency.ts';
 
-describe('A picture of latencies', () => {
-  test('without any says zero', () => {
+describe('Latencies', () => {
+  test('are zero where nothing was observed', () => {
     const latency = createLatency();
     expect([meanMs(latency), percentileMs(latency, 0.99)]).toEqual([0, 0]);
   });
 
-  test('has the true mean, and percentiles that are never below nor 20 % above the true ones', () => {
+  test('have the true mean, and percentiles never below and at most 20 % above the true ones', () => {
     const latency = createLatency();
     const values = Array.from({ length: 1_000 }, (_, i) => 0.1 * 1.01 ** i);
     for (const value of values) observeLatency(latency, value);
@@ -20,7 +20,7 @@ describe('A picture of latencies', () => {
     }
   });
 
-  test('takes nothing and for ever into its outer buckets', () => {
+  test('outside of the buckets count into the first and the last', () => {
     const latency = createLatency();
     for (const value of [0, 1e-9, 1e12]) observeLatency(latency, value);
     expect(latency.count).toBe(3);

@@ -55,16 +55,7 @@ beforeEach(() => {
     },
     close: () => {},
   };
-  const figures = createEdgeFigures({
-    metrics: createMetrics(),
-    sources: {
-      machine: () => ({ cpuPercent: 0, memBytes: 0 }),
-      engine: () => engine.stats(),
-      pools: () => [],
-      cache: () => cache.totals(),
-      revision: () => 0,
-    },
-  });
+  const figures = createEdgeFigures({ metrics: createMetrics(), clock });
   reconciler = createReconciler({
     steps: createSteps({ engine, cache, puller, figures, log }),
     cache,
