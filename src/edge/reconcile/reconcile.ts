@@ -34,7 +34,7 @@ import {
   readyTarget,
   settleWaiting,
   type Unit,
-} from './unit.ts';
+} from './function_state.ts';
 
 export type ReconcilerOptions = {
   steps: Steps;

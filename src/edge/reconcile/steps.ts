@@ -6,7 +6,7 @@ import type { Engine } from '../../engine/engine.ts';
 import type { Cache } from './cache.ts';
 import type { EdgeFigures } from '../figures/figures.ts';
 import type { Puller } from './pull.ts';
-import type { Candidate, Running, Unit } from './unit.ts';
+import type { Candidate, Running, Unit } from './function_state.ts';
 
 /**
  * A step did not succeed; it has left a valid state behind. `isFinal`: trying again at once would not help.

@@ -13,7 +13,7 @@ import type { Puller, PullOutcome } from '../../../src/edge/reconcile/pull.ts';
 import { createReconciler, type Reconciler } from '../../../src/edge/reconcile/reconcile.ts';
 import { createRouting, type Routing } from '../../../src/edge/serve/routing.ts';
 import { createSteps } from '../../../src/edge/reconcile/steps.ts';
-import { createUnit, joinWaiting, settleWaiting } from '../../../src/edge/reconcile/unit.ts';
+import { createUnit, joinWaiting, settleWaiting } from '../../../src/edge/reconcile/function_state.ts';
 import { desiredFunction } from '../fake_control.ts';
 import { createFakeEngine, type FakeEngine } from '../fake_engine.ts';
 import { createTestClock, functionId, until } from '../harness.ts';
