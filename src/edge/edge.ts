@@ -12,22 +12,19 @@ import type { Engine } from '../engine/engine.ts';
 import type { Labels } from '../model/names.ts';
 import { startAgent, type Agent } from './sync/sync.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
-import { openPublicListener, type Listener } from './serve/listener.ts';
 import { openCache, type Cache } from './reconcile/cache.ts';
 import { CacheInUse } from './reconcile/cache_index.ts';
 import { createControlClient } from './sync/control_client.ts';
 import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
-import { createFront, type FrontLimits } from './serve/serve.ts';
-import type { Ingress } from './serve/ingress.ts';
+import { openFunctionServer, type FunctionServer, type ServeConfig } from './serve/serve.ts';
 import { openMetricsListener, type MetricsListener } from './figures/metrics_listener.ts';
 import { openNodeFiles } from './sync/node_files.ts';
 import { createPuller, type Fetch, type Puller } from './reconcile/pull.ts';
 import { createReconciler, type Reconciler } from './reconcile/reconcile.ts';
-import type { AccessLog } from './serve/request_log.ts';
 import { createRouting, type Routing } from './serve/routing.ts';
 import { createSteps } from './reconcile/steps.ts';
 
-export type EdgeConfig = FrontLimits & {
+export type EdgeConfig = ServeConfig & {
   nodeId: string;
   popId: string;
   labels: Labels;
@@ -37,12 +34,10 @@ export type EdgeConfig = FrontLimits & {
   cacheDir: string;
   cacheBytesMax: number;
   cacheEntriesMax: number;
-  listen: ListenAddress;
   metricsListen: ListenAddress;
   cpUrl: string;
   /** Needed at the first start only. */
   joinToken: string | null;
-  accessLog: AccessLog;
   concurrentPerProject: number;
   invocationsPerMinute: number;
   /**
@@ -115,18 +110,17 @@ class Node implements Edge {
   readonly #log: Log;
   readonly #routing: Routing;
   readonly #figures: EdgeFigures;
-  readonly #ingress: Ingress;
   #cache: Cache | null = null;
   #puller: Puller | null = null;
   #reconciler: Reconciler | null = null;
   #agent: Agent | null = null;
-  #public: Listener | null = null;
+  #server: FunctionServer | null = null;
   #metrics: MetricsListener | null = null;
   #isEngineReady = false;
   #isClosing = false;
 
   constructor(options: EdgeOptions) {
-    const { config, clock, random, engine } = options;
+    const { config, clock, engine } = options;
     this.#options = options;
     this.#log = options.log.with({ node_id: config.nodeId });
     this.#routing = createRouting();
@@ -137,20 +131,10 @@ class Node implements Edge {
       cache: () => this.#cache?.totals() ?? { entries: 0, bytes: 0 },
       revision: () => this.#agent?.accepted()?.revision ?? 0,
     });
-    const { accessLog } = config;
-    this.#ingress = createFront({
-      routing: this.#routing,
-      figures: this.#figures,
-      clock,
-      random,
-      log: this.#log,
-      limits: config,
-      accessLog,
-    });
   }
 
   get port(): number {
-    return this.#public?.port ?? 0;
+    return this.#server?.port ?? 0;
   }
 
   get metricsPort(): number {
@@ -200,8 +184,9 @@ class Node implements Edge {
     });
     this.#reconciler = reconciler;
     if (accepted !== null) reconciler.apply(accepted.desired);
-    const { requestBytesMax, listen, metricsListen } = config;
-    this.#public = openPublicListener({ listen, ingress: this.#ingress, clock, log, requestBytesMax });
+    const { metricsListen } = config;
+    const [routing, figures] = [this.#routing, this.#figures];
+    this.#server = openFunctionServer({ config, routing, figures, clock, random, log });
     this.#metrics = openMetricsListener({ listen: metricsListen, metrics, isReady: () => this.isReady() });
     this.#agent = startAgent({
       identity: config,
@@ -224,15 +209,15 @@ class Node implements Edge {
     if (this.#isClosing) return;
     this.#isClosing = true;
     const { config, clock } = this.#options;
-    this.#ingress.drain();
+    this.#server?.refuseNew();
     const endMs = clock.monotonicMs() + config.drainMs;
     const finished = new AbortController();
     const late = clock.sleep(config.drainMs, finished.signal);
-    if (this.#public !== null) await Promise.race([this.#public.drain(), late]);
+    if (this.#server !== null) await Promise.race([this.#server.drain(), late]);
     await this.#agent?.close({ graceMs: Math.min(config.drainMs, SYNC_TUNING.reconnectMsMin) });
     this.#puller?.close();
     await this.#reconciler?.close({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
-    await this.#public?.close();
+    await this.#server?.close();
     await this.#metrics?.close();
     this.#cache?.close();
     finished.abort();

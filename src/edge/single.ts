@@ -9,11 +9,14 @@ import type { Engine, Pool } from '../engine/engine.ts';
 import type { VersionSettings } from '../model/function.ts';
 import { createQuota } from '../model/rules/quota.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
-import { openPublicListener, type Listener } from './serve/listener.ts';
 import { digestOf } from './reconcile/cache.ts';
 import { createEdgeFigures } from './figures/figures.ts';
-import { createFront, type FrontLimits } from './serve/serve.ts';
-import type { AccessLog } from './serve/request_log.ts';
+import {
+  openFunctionServer,
+  type FunctionServer,
+  type ServeConfig,
+  type ServeLimits,
+} from './serve/serve.ts';
 import { createRouting } from './serve/routing.ts';
 
 export type SingleRunnerOptions = {
@@ -22,8 +25,8 @@ export type SingleRunnerOptions = {
   /** Stays the caller's, who closes it after the runner. */
   engine: Engine;
   listen: ListenAddress;
-  limits: FrontLimits;
-  accessLog: AccessLog;
+  limits: ServeLimits;
+  accessLog: ServeConfig['accessLog'];
   drainMs: number;
   clock: Clock;
   random: RandomBytes;
@@ -55,7 +58,7 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
     code,
     settings,
   });
-  const listeners: Listener[] = [];
+  const listeners: FunctionServer[] = [];
   const close = async (): Promise<void> => {
     const finished = new AbortController();
     const late = clock.sleep(options.drainMs, finished.signal);
@@ -76,7 +79,7 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
       perMinuteMax: Number.MAX_SAFE_INTEGER,
     });
     const { max_execution_ms: maxExecutionMs } = settings;
-    const target = {
+    const version = {
       functionId,
       version: VERSION,
       maxExecutionMs,
@@ -85,10 +88,9 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
       pool,
     };
     const rule = { host: '*', path: '/*', methods: [], priority: 0 };
-    routing.replace([{ rule, target: { current: target } }]);
-    const ingress = createFront({ routing, figures, clock, random, log, limits, accessLog });
-    const { listen } = options;
-    const main = openPublicListener({ listen, ingress, clock, log, requestBytesMax: limits.requestBytesMax });
+    routing.replace([{ rule, target: { current: version } }]);
+    const config = { ...limits, listen: options.listen, accessLog };
+    const main = openFunctionServer({ config, routing, figures, clock, random, log });
     listeners.push(main);
     return { port: main.port, sha256, close };
   } catch (failure) {

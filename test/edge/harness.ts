@@ -4,11 +4,15 @@ import { createManualClock, createSystemClock, type Clock } from '../../src/base
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
-import { openPublicListener } from '../../src/edge/serve/listener.ts';
 import { edgeLimits } from '../../src/edge/edge.ts';
 import { createEdgeFigures, type EdgeFigures } from '../../src/edge/figures/figures.ts';
-import { createFront, type FrontLimits } from '../../src/edge/serve/serve.ts';
-import { createRouting, type Routing, type Target } from '../../src/edge/serve/routing.ts';
+import { openFunctionServer, type ServeLimits } from '../../src/edge/serve/serve.ts';
+import {
+  type AssignedVersion,
+  createRouting,
+  type ReadyVersion,
+  type Routing,
+} from '../../src/edge/serve/routing.ts';
 import { createQuota, type QuotaLimits } from '../../src/model/rules/quota.ts';
 import type { RouteRule } from '../../src/model/route.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
@@ -73,7 +77,7 @@ export async function exchangeRaw(port: number, bytes: string): Promise<string> 
 
 export const functionId = (n: number): string => `fn_${String(n).padStart(26, '0')}`;
 
-export type Front = AsyncDisposable & {
+export type TestServer = AsyncDisposable & {
   url: string;
   port: number;
   engine: FakeEngine;
@@ -81,22 +85,23 @@ export type Front = AsyncDisposable & {
   figures: EdgeFigures;
   metrics: Metrics;
   lines: Record<string, unknown>[];
-  drain(): void;
+  refuseNew(): void;
 };
 
-/** A listener whose routes lead to one function of a fake engine. */
-export function openFront(
+/** A server whose routes lead to one function of a fake engine. */
+export function openTestServer(
   options: {
     handler?: Handler;
     rules?: Partial<RouteRule>[];
-    limits?: Partial<FrontLimits>;
+    limits?: Partial<ServeLimits>;
     quota?: Partial<QuotaLimits>;
     clock?: Clock;
     maxExecutionMs?: number;
     accessLog?: 'all' | 'errors';
-    target?: (ready: Target) => Target;
+    /** Makes what the routes lead to from the version that is ready. */
+    assign?: (ready: ReadyVersion) => AssignedVersion;
   } = {},
-): Front {
+): TestServer {
   const { clock = createSystemClock(), rules = [{}], accessLog = 'errors' } = options;
   const lines: Record<string, unknown>[] = [];
   const log = createLog({ clock, level: 'debug', write: (line) => void lines.push(JSON.parse(line)) });
@@ -107,7 +112,7 @@ export function openFront(
   const settings = { ...defaultVersionSettings };
   const code = { digest: '', execution: 'aot', compiledMs: 0, close: () => {} } as const;
   const ref = { functionId: functionId(1), projectId: 'p', version: '1.2.3' };
-  const ready: Target = {
+  const ready: ReadyVersion = {
     functionId: ref.functionId,
     version: ref.version,
     maxExecutionMs: options.maxExecutionMs ?? settings.max_execution_ms,
@@ -115,33 +120,25 @@ export function openFront(
     figures: figures.openVersion(ref.functionId),
     pool: engine.openPool({ ref, code, settings }),
   };
-  const current = options.target?.(ready) ?? ready;
-  const slot = { current };
+  const routed = { current: options.assign?.(ready) ?? ready };
   routing.replace(
     rules.map((rule) => ({
       rule: { host: '*', path: '/*', methods: [], priority: 0, ...rule },
-      target: slot,
+      target: routed,
     })),
   );
-  const limits = { ...edgeLimits, ...options.limits };
-  const ingress = createFront({ routing, figures, clock, random: systemRandom, log, limits, accessLog });
-  const { requestBytesMax } = limits;
-  const listener = openPublicListener({
-    listen: { host: '127.0.0.1', port: 0 },
-    ingress,
-    clock,
-    log,
-    requestBytesMax,
-  });
+  const listen = { host: '127.0.0.1', port: 0 };
+  const config = { ...edgeLimits, ...options.limits, listen, accessLog };
+  const server = openFunctionServer({ config, routing, figures, clock, random: systemRandom, log });
   return {
-    url: `http://127.0.0.1:${listener.port}`,
-    port: listener.port,
+    url: `http://127.0.0.1:${server.port}`,
+    port: server.port,
     engine,
     routing,
     figures,
     metrics,
     lines,
-    drain: () => ingress.drain(),
-    [Symbol.asyncDispose]: () => listener.close(),
+    refuseNew: server.refuseNew,
+    [Symbol.asyncDispose]: () => server.close(),
   };
 }

@@ -6,7 +6,7 @@ import type { DesiredFunction, ObservedFunction } from '../../model/protocol.ts'
 import type { Quota } from '../../model/rules/quota.ts';
 import type { RouteRule } from '../../model/route.ts';
 import type { VersionFigures } from '../figures/figures.ts';
-import type { PendingTarget, Readiness, ReadyTarget, Slot } from '../serve/routing.ts';
+import type { PendingVersion, Readiness, ReadyVersion, RoutedFunction } from '../serve/routing.ts';
 
 /** A version whose pool is open; `code` is closed after the pool. */
 export type Running = {
@@ -56,7 +56,7 @@ export type Unit = {
   busy: boolean;
   waiting: Waiting | null;
   /** What the route table points at; null while the function has no routes here. */
-  slot: Slot | null;
+  slot: RoutedFunction | null;
   /** The routes that the table has for this function. */
   routed: readonly RouteRule[];
 };
@@ -92,16 +92,16 @@ export function createCandidate(desired: DesiredFunction, figures: VersionFigure
   return { key, desired, stage: 'chosen', figures, bytes: null, code: null, pool: null };
 }
 
-export function readyTarget(running: Running, quota: Quota): ReadyTarget {
+export function readyVersion(running: Running, quota: Quota): ReadyVersion {
   const { desired, figures, pool } = running;
   const { function_id: functionId, version } = desired;
   return { functionId, version, maxExecutionMs: desired.settings.max_execution_ms, quota, figures, pool };
 }
 
-export function pendingTarget(
+export function pendingVersion(
   desired: DesiredFunction,
   options: { quota: Quota; figures: VersionFigures; whenReady: () => Promise<Readiness> },
-): PendingTarget {
+): PendingVersion {
   const { function_id: functionId, version } = desired;
   return { functionId, version, maxExecutionMs: desired.settings.max_execution_ms, pool: null, ...options };
 }

@@ -30,8 +30,8 @@ import {
   createUnit,
   joinWaiting,
   observe,
-  pendingTarget,
-  readyTarget,
+  pendingVersion,
+  readyVersion,
   settleWaiting,
   type Unit,
 } from './function_state.ts';
@@ -177,13 +177,13 @@ class StepwiseReconciler implements Reconciler {
       } else if (serving === null) {
         const figures = this.#figuresOf(unit);
         const quota = this.#quotaOf(wanted.project_id);
-        const current = pendingTarget(wanted, { quota, figures, whenReady: () => this.#whenReady(unit) });
+        const current = pendingVersion(wanted, { quota, figures, whenReady: () => this.#whenReady(unit) });
         if (unit.slot === null) unit.slot = { current };
         else unit.slot.current = current;
         isChanged = true;
         unit.routed = wanted.routes;
       } else if (unit.slot === null) {
-        unit.slot = { current: readyTarget(serving, this.#quotaOf(serving.desired.project_id)) };
+        unit.slot = { current: readyVersion(serving, this.#quotaOf(serving.desired.project_id)) };
         unit.routed = serving.desired.routes;
         isChanged = true;
       }
@@ -202,7 +202,7 @@ class StepwiseReconciler implements Reconciler {
   async #whenReady(unit: Unit): Promise<Readiness> {
     const { failure, serving, wanted } = unit;
     if (serving !== null)
-      return { ready: true, target: readyTarget(serving, this.#quotaOf(serving.desired.project_id)) };
+      return { ready: true, version: readyVersion(serving, this.#quotaOf(serving.desired.project_id)) };
     if (wanted === null || this.#closing.signal.aborted) return notReady(NOT_READY_RETRY_MS);
     if (failure !== null && !unit.busy) return this.#failedReadiness(unit);
     const at = this.#line.indexOf(unit);
@@ -319,14 +319,14 @@ class StepwiseReconciler implements Reconciler {
     }
     const running = unit.serving;
     if (running !== null) {
-      const target = readyTarget(running, this.#quotaOf(running.desired.project_id));
+      const target = readyVersion(running, this.#quotaOf(running.desired.project_id));
       const { routes } = running.desired;
       const isMoved = unit.slot === null || canonicalJson(routes) !== canonicalJson(unit.routed);
       if (unit.slot === null) unit.slot = { current: target };
       else unit.slot.current = target;
       unit.routed = routes;
       if (isMoved) this.#publish();
-      settleWaiting(unit, { ready: true, target });
+      settleWaiting(unit, { ready: true, version: target });
     }
     onChange();
   }

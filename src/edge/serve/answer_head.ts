@@ -1,6 +1,6 @@
-// The headers of answers: checked once, and kept for the next answer of a version that has the same ones.
+// The headers of answers: checked once, and reused while a version keeps answering with the same ones.
 import { isHostOwned, refuseResponseHead } from '../../model/http/headers.ts';
-import type { ReadyTarget } from './routing.ts';
+import type { ReadyVersion } from './routing.ts';
 
 export type AnswerHead = { ok: true; headers: Headers } | { ok: false; refusal: string };
 
@@ -8,10 +8,10 @@ type Pairs = readonly (readonly [name: string, value: string])[];
 
 export type AnswerHeads = {
   /**
-   * The guest's headers and those that say who answered. The headers belong to the next call for this target:
-   * a response must be made of them (which copies them) before that.
+   * The guest's headers and those that say who answered. The next call for the same version changes them, so
+   * the caller makes its response (which copies them) before that.
    */
-  of(target: ReadyTarget, requestId: string, status: number, pairs: Pairs): AnswerHead;
+  of(ready: ReadyVersion, requestId: string, status: number, pairs: Pairs): AnswerHead;
 };
 
 type Kept = { pairs: Pairs; head: { ok: true; headers: Headers } };
@@ -26,12 +26,12 @@ function isSame(a: Pairs, b: Pairs): boolean {
   return true;
 }
 
-/** Keeps one set of headers per target, for as long as the target is in use. */
+/** Keeps one set of headers for each version that is in use. */
 export function createAnswerHeads(options: { bounds: { bytesMax: number; countMax: number } }): AnswerHeads {
-  const kept = new WeakMap<ReadyTarget, Kept>();
+  const kept = new WeakMap<ReadyVersion, Kept>();
   return {
-    of(target, requestId, status, pairs) {
-      const known = kept.get(target);
+    of(ready, requestId, status, pairs) {
+      const known = kept.get(ready);
       if (known !== undefined && status >= 200 && status <= 599 && isSame(known.pairs, pairs)) {
         known.head.headers.set('x-request-id', requestId);
         return known.head;
@@ -40,12 +40,12 @@ export function createAnswerHeads(options: { bounds: { bytesMax: number; countMa
       if (refusal !== null) return { ok: false, refusal };
       const headers = new Headers([
         ['x-request-id', requestId],
-        ['x-edge-function', target.functionId],
-        ['x-edge-version', target.version],
+        ['x-edge-function', ready.functionId],
+        ['x-edge-version', ready.version],
       ]);
       for (const [name, value] of pairs) if (!isHostOwned(name)) headers.append(name, value);
       const head = { ok: true, headers } as const;
-      kept.set(target, { pairs: pairs.map(([name, value]) => [name, value]), head });
+      kept.set(ready, { pairs: pairs.map(([name, value]) => [name, value]), head });
       return head;
     },
   };

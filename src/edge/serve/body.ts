@@ -1,4 +1,4 @@
-// Request bodies: read whole, bounded in size, in time, and in the bytes that all of them hold together.
+// Request bodies: read whole, bounded in size, in time, and in the bytes of all bodies on this node.
 import type { Clock } from '../../base/clock.ts';
 import { joinChunks } from '../../base/streams.ts';
 
@@ -10,34 +10,33 @@ export type BodyLimits = {
   requestBytesMax: number;
   /** From the first read to the last byte, however steadily bytes trickle in. */
   requestBodyMs: number;
-  /** Of all bodies on this node, until `release`. */
+  /** Of all bodies on this node, from their first byte until `release`. */
   requestBodiesBytesMax: number;
 };
 
 export type Bodies = {
-  /** On success the bytes stay counted until they are released. */
+  /** After a success the caller releases the body; a refused one is released already. */
   read(request: Request, contentLength: number | null): Promise<BodyOutcome>;
   release(body: Uint8Array): void;
-  heldBytes(): number;
 };
 
 export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bodies {
   const { clock, limits } = options;
-  let held = 0;
+  let bytesOfAll = 0;
 
-  const readAll = async (body: ReadableStream<Uint8Array>): Promise<BodyOutcome> => {
-    const reader = body.getReader();
-    const finished = new AbortController();
+  const readAll = async (stream: ReadableStream<Uint8Array>): Promise<BodyOutcome> => {
+    const reader = stream.getReader();
+    const ended = new AbortController();
     let isLate = false;
-    void clock.sleep(limits.requestBodyMs, finished.signal).then(() => {
-      if (finished.signal.aborted) return;
+    void clock.sleep(limits.requestBodyMs, ended.signal).then(() => {
+      if (ended.signal.aborted) return;
       isLate = true;
       reader.cancel().catch(() => {});
     });
     const chunks: Uint8Array[] = [];
     let length = 0;
-    const fail = (code: 'request_too_large' | 'bodies_full'): BodyOutcome => {
-      held -= length;
+    const refuse = (code: 'request_too_large' | 'bodies_full'): BodyOutcome => {
+      bytesOfAll -= length;
       reader.cancel().catch(() => {});
       return { ok: false, code };
     };
@@ -45,21 +44,21 @@ export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bod
       for (;;) {
         const { done, value } = await reader.read();
         if (isLate) {
-          held -= length;
+          bytesOfAll -= length;
           return { ok: false, code: 'request_timeout' };
         }
         if (done) return { ok: true, body: joinChunks(chunks, length) };
         length += value.byteLength;
-        held += value.byteLength;
-        if (length > limits.requestBytesMax) return fail('request_too_large');
-        if (held > limits.requestBodiesBytesMax) return fail('bodies_full');
+        bytesOfAll += value.byteLength;
+        if (length > limits.requestBytesMax) return refuse('request_too_large');
+        if (bytesOfAll > limits.requestBodiesBytesMax) return refuse('bodies_full');
         chunks.push(value);
       }
     } catch {
-      held -= length;
+      bytesOfAll -= length;
       return { ok: false, code: isLate ? 'request_timeout' : 'bad_request' };
     } finally {
-      finished.abort();
+      ended.abort();
     }
   };
 
@@ -71,8 +70,7 @@ export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bod
       return await readAll(request.body);
     },
     release(body) {
-      held -= body.byteLength;
+      bytesOfAll -= body.byteLength;
     },
-    heldBytes: () => held,
   };
 }

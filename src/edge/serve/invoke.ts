@@ -1,35 +1,29 @@
-// From a matched request to the answer of its pool: the body, the wait for a version, the quota, the
-// deadline.
+// From a matched request to the answer of its pool: body, wait for the version, quota, deadline.
 import type { Clock } from '../../base/clock.ts';
+import { within } from '../../base/deadline.ts';
 import { admit, release } from '../../model/rules/quota.ts';
 import type { Bodies } from './body.ts';
-import type { Call, Responder } from './respond.ts';
+import type { ReceivedRequest, Responder } from './respond.ts';
 import { retryAfter } from './respond.ts';
-import type { Readiness, ReadyTarget, Routing, Target } from './routing.ts';
+import type { AssignedVersion, Readiness, ReadyVersion, Routing } from './routing.ts';
 
 export type Invoker = {
-  /** For a request without a body, to a version that is there: the hot path. */
-  invoke(call: Call, target: ReadyTarget): Promise<Response>;
-  /** For a request without a body, to a version that is on its way. */
-  invokeWhenReady(call: Call, target: Target): Promise<Response>;
-  /** `address` is the URL without its query: routes may have moved while the body came. */
-  readThenInvoke(call: Call, address: string): Promise<Response>;
+  /** For a request without a body, to a version that is ready: the hot path. */
+  invoke(received: ReceivedRequest, ready: ReadyVersion): Promise<Response>;
+  /** For a request without a body, to a version that may still be pending. */
+  invokeWhenReady(received: ReceivedRequest, assigned: AssignedVersion): Promise<Response>;
+  /** Matches `url` (without query) again when the body is there: routes may have moved meanwhile. */
+  readThenInvoke(received: ReceivedRequest, url: string): Promise<Response>;
 };
 
 const RETRY_MS = 1_000;
+const LATE: Readiness = { ready: false, code: 'not_ready', retryAfterMs: RETRY_MS };
 
-/** Waits for a version that is on its way, no longer than the request may last. */
-async function awaitReady(clock: Clock, target: Target, deadlineMs: number): Promise<Readiness> {
-  if (target.pool !== null) return { ready: true, target };
-  const decided = new AbortController();
-  const late = clock
-    .sleep(Math.max(0, deadlineMs - clock.monotonicMs()), decided.signal)
-    .then((): Readiness => ({ ready: false, code: 'not_ready', retryAfterMs: RETRY_MS }));
-  try {
-    return await Promise.race([target.whenReady(), late]);
-  } finally {
-    decided.abort();
-  }
+async function awaitReady(clock: Clock, assigned: AssignedVersion, deadlineMs: number): Promise<Readiness> {
+  if (assigned.pool !== null) return { ready: true, version: assigned };
+  const leftMs = Math.max(0, deadlineMs - clock.monotonicMs());
+  const readiness = await within(clock, leftMs, assigned.whenReady());
+  return readiness === 'late' ? LATE : readiness;
 }
 
 export function createInvoker(options: {
@@ -40,56 +34,58 @@ export function createInvoker(options: {
 }): Invoker {
   const { routing, bodies, responder, clock } = options;
 
-  /** `startMs` is when the time of the function began to run. */
+  /** The time limit of the function runs from `startMs`. */
   const run = async (
-    call: Call,
-    target: ReadyTarget,
+    received: ReceivedRequest,
+    ready: ReadyVersion,
     body: Uint8Array | null,
     startMs: number,
   ): Promise<Response> => {
-    const admission = admit(target.quota, startMs);
-    if (!admission.admitted) return responder.refuseQuota(call, target, admission);
+    const admission = admit(ready.quota, startMs);
+    if (!admission.admitted) return responder.refuseQuota(received, ready, admission);
     try {
-      const { requestId, path, method, head } = call;
+      const { requestId, target, method, head } = received;
       const headers = body === null ? head.text : `${head.text}content-length: ${body.byteLength}\r\n`;
-      const deadlineMs = startMs + target.maxExecutionMs;
-      const calledMs = clock.monotonicMs();
-      const outcome = await target.pool.invoke({ requestId, method, path, headers, body }, deadlineMs);
-      return responder.answer(call, target, outcome, calledMs);
+      const deadlineMs = startMs + ready.maxExecutionMs;
+      const invokedMs = clock.monotonicMs();
+      const invocation = { requestId, method, path: target, headers, body };
+      const outcome = await ready.pool.invoke(invocation, deadlineMs);
+      return responder.answer(received, ready, outcome, invokedMs);
     } finally {
-      release(target.quota);
+      release(ready.quota);
     }
   };
 
-  const runWhenReady = async (call: Call, target: Target, body: Uint8Array | null): Promise<Response> => {
+  const runWhenReady = async (
+    received: ReceivedRequest,
+    assigned: AssignedVersion,
+    body: Uint8Array | null,
+  ): Promise<Response> => {
     const startMs = clock.monotonicMs();
-    const readiness = await awaitReady(clock, target, startMs + target.maxExecutionMs);
-    if (readiness.ready) return await run(call, readiness.target, body, startMs);
-    return responder.refuseUnready(call, target, readiness);
+    const readiness = await awaitReady(clock, assigned, startMs + assigned.maxExecutionMs);
+    if (readiness.ready) return await run(received, readiness.version, body, startMs);
+    return responder.refuseUnready(received, assigned, readiness);
   };
 
-  /** The time to execute starts when the body is there; routes may have moved while it came. */
-  const readThenInvoke = async (call: Call, address: string): Promise<Response> => {
-    const read = await bodies.read(call.request, call.head.contentLength);
+  const readThenInvoke = async (received: ReceivedRequest, url: string): Promise<Response> => {
+    const { request, method, head, requestId } = received;
+    const read = await bodies.read(request, head.contentLength);
     if (!read.ok) {
-      return responder.refuse(
-        read.code,
-        call.requestId,
-        read.code === 'bodies_full' ? retryAfter(RETRY_MS) : {},
-      );
+      const headers = read.code === 'bodies_full' ? retryAfter(RETRY_MS) : {};
+      return responder.refuse(read.code, requestId, headers);
     }
     try {
-      const match = routing.match(address, call.method);
-      if (match.kind !== 'match') return responder.refuse('route_not_found', call.requestId);
-      return await runWhenReady(call, match.target.current, read.body);
+      const match = routing.match(url, method);
+      if (match.kind !== 'match') return responder.refuse('route_not_found', requestId);
+      return await runWhenReady(received, match.target.current, read.body);
     } finally {
       bodies.release(read.body);
     }
   };
 
   return {
-    invoke: (call, target) => run(call, target, null, call.receivedMs),
-    invokeWhenReady: (call, target) => runWhenReady(call, target, null),
+    invoke: (received, ready) => run(received, ready, null, received.receivedMs),
+    invokeWhenReady: (received, assigned) => runWhenReady(received, assigned, null),
     readThenInvoke,
   };
 }

@@ -1,5 +1,4 @@
-// A bound on log lines per second, so that no guest and no client can flood the log; what is dropped is
-// counted.
+// A bound on log lines per second, so that no guest and no client can flood the log.
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 
@@ -8,7 +7,7 @@ export type LogBudget = {
   take(): boolean;
 };
 
-/** The first line of a later second is preceded by one that says how many were dropped. */
+/** After a second in which lines were dropped, the next `take` logs first how many. */
 export function createLogBudget(options: { clock: Clock; log: Log; linesPerSecondMax: number }): LogBudget {
   const { clock, log, linesPerSecondMax } = options;
   let second = -1;

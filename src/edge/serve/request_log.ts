@@ -1,5 +1,4 @@
-// Log lines of requests: what guests wrote, what failed, and, when asked for, every answer; bounded per
-// second.
+// Log lines of requests: what guests wrote, what failed and, where asked for, every answer; bounded.
 import type { Clock } from '../../base/clock.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { ERRORS } from '../../base/errors.ts';
@@ -7,35 +6,38 @@ import { EDGE_BOUNDS } from '../../base/limits/edge.ts';
 import type { Log, LogFields } from '../../base/log.ts';
 import type { InvocationLogs } from '../../model/invocation.ts';
 import { createLogBudget } from './log_budget.ts';
+import type { ReadyVersion } from './routing.ts';
 
 /** `all` writes a line for each answer, `errors` only for those that failed. */
 export type AccessLog = 'all' | 'errors';
 
-type Subject = { functionId: string; version: string };
-type End = { requestId: string; target: Subject; method: string; elapsedMs: number };
+type InvocationEnd = { requestId: string; ready: ReadyVersion; method: string; elapsedMs: number };
 
 export type RequestLog = {
-  answered(end: End & { status: number }): void;
-  /** `detail` says more than the client is told; it names no host path. */
-  failed(end: End & { code: ErrorCode; detail: string | null }): void;
-  /** Lines of one invocation, at the level that the guest gave them. */
-  guest(requestId: string, target: Subject, logs: InvocationLogs): void;
+  answered(end: InvocationEnd & { status: number }): void;
+  /** `detail` says more than the client learns; it names no path of the host. */
+  failed(end: InvocationEnd & { code: ErrorCode; detail: string | null }): void;
+  /** The lines of one invocation, at the levels that the guest gave them. */
+  guest(requestId: string, ready: ReadyVersion, logs: InvocationLogs): void;
 };
 
+/** By the guest's level, 0 (trace) to 4 (error). */
 const LEVELS = ['debug', 'debug', 'info', 'warn', 'error'] as const;
 
+const namesOf = (requestId: string, { functionId, version }: ReadyVersion): LogFields => ({
+  request_id: requestId,
+  function_id: functionId,
+  version,
+});
+
+/** Guests have a budget of their own, so that their lines never displace those of failures. */
 export function createRequestLog(options: { clock: Clock; log: Log; accessLog: AccessLog }): RequestLog {
   const { clock, log, accessLog } = options;
   const linesPerSecondMax = EDGE_BOUNDS.logLinesPerSecondMax;
-  const own = createLogBudget({ clock, log, linesPerSecondMax });
-  const guests = createLogBudget({ clock, log, linesPerSecondMax });
-  const subject = (requestId: string, { functionId, version }: Subject): LogFields => ({
-    request_id: requestId,
-    function_id: functionId,
-    version,
-  });
-  const fieldsOf = ({ requestId, target, method, elapsedMs }: End, status: number): LogFields => ({
-    ...subject(requestId, target),
+  const requestBudget = createLogBudget({ clock, log, linesPerSecondMax });
+  const guestBudget = createLogBudget({ clock, log, linesPerSecondMax });
+  const fieldsOf = ({ requestId, ready, method, elapsedMs }: InvocationEnd, status: number): LogFields => ({
+    ...namesOf(requestId, ready),
     method,
     status,
     started_at: new Date(clock.nowMs() - elapsedMs).toISOString(),
@@ -44,23 +46,21 @@ export function createRequestLog(options: { clock: Clock; log: Log; accessLog: A
   });
   return {
     answered(end) {
-      if (accessLog === 'all' && own.take()) log.info('answered', fieldsOf(end, end.status));
+      if (accessLog === 'all' && requestBudget.take()) log.info('answered', fieldsOf(end, end.status));
     },
     failed(end) {
-      if (!own.take()) return;
+      if (!requestBudget.take()) return;
       const { code, detail } = end;
       log.warn('invocation failed', { ...fieldsOf(end, ERRORS[code].status), error: code, detail });
     },
-    guest(requestId, target, logs) {
+    guest(requestId, ready, logs) {
+      const names = namesOf(requestId, ready);
       for (const { level, text } of logs.lines) {
-        if (!guests.take()) continue;
-        log[LEVELS[level] ?? 'info'](text, { source: 'guest', ...subject(requestId, target) });
+        if (!guestBudget.take()) continue;
+        log[LEVELS[level] ?? 'info'](text, { source: 'guest', ...names });
       }
-      if (logs.dropped > 0 && guests.take()) {
-        log.warn('guest log lines were dropped', {
-          ...subject(requestId, target),
-          dropped_count: logs.dropped,
-        });
+      if (logs.dropped > 0 && guestBudget.take()) {
+        log.warn('guest log lines were dropped', { ...names, dropped_count: logs.dropped });
       }
     },
   };

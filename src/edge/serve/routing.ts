@@ -1,18 +1,23 @@
-// The routes of this node at one moment, and the target that a request's URL and method lead to.
+// The route table of this node: which function a URL and a method lead to, and its version of the moment.
 import { LRUCache } from 'lru-cache';
 import { REQUEST_TUNING } from '../../base/limits/request.ts';
 import type { Pool } from '../../engine/engine.ts';
-import type { RouteEntry, RouteMatch } from '../../model/http/match.ts';
-import { compileRoutes, matchRoute } from '../../model/http/match.ts';
+import {
+  compileRoutes,
+  matchRoute,
+  type RouteEntry,
+  type RouteMatch,
+  type RouteTable,
+} from '../../model/http/match.ts';
 import type { Quota } from '../../model/rules/quota.ts';
 import type { VersionFigures } from '../figures/figures.ts';
 
-/** What became of a version that a request waited for. */
+/** What a request learns that waits for a version. */
 export type Readiness =
-  | { ready: true; target: ReadyTarget }
+  | { ready: true; version: ReadyVersion }
   | { ready: false; code: 'not_ready' | 'artifact_unavailable'; retryAfterMs: number };
 
-type TargetFacts = {
+type VersionFacts = {
   functionId: string;
   version: string;
   maxExecutionMs: number;
@@ -21,28 +26,25 @@ type TargetFacts = {
 };
 
 /** A version that answers requests. */
-export type ReadyTarget = TargetFacts & { pool: Pool };
+export type ReadyVersion = VersionFacts & { pool: Pool };
 
-/**
- * A version that is assigned to this node and not there yet; `whenReady` settles with its next success or
- * failure.
- */
-export type PendingTarget = TargetFacts & { pool: null; whenReady: () => Promise<Readiness> };
+/** A version that does not answer yet; `whenReady` settles with its next success or failure. */
+export type PendingVersion = VersionFacts & { pool: null; whenReady: () => Promise<Readiness> };
 
-export type Target = ReadyTarget | PendingTarget;
+/** The version that is assigned to this node. */
+export type AssignedVersion = ReadyVersion | PendingVersion;
 
-/** What a route points at; a new version takes the place of the one before by a single assignment. */
-export type Slot = { current: Target };
+/** What a route leads to. One assignment to `current` moves all routes of the function to another version. */
+export type RoutedFunction = { current: AssignedVersion };
 
-/** `unreadable`: host and path make no URL, so that the path is not in its plain form. */
-export type AddressMatch = RouteMatch<Slot> | { kind: 'unreadable' };
+/** `unreadable`: host and path do not make a URL, so the path is not in its normal form. */
+export type RoutingMatch = RouteMatch<RoutedFunction> | { kind: 'unreadable' };
 
 export type Routing = {
   /** `url` is as the server gives it, without query and fragment. */
-  match(url: string, method: string): AddressMatch;
-  /** Puts other routes in place, all at once. */
-  replace(entries: readonly RouteEntry<Slot>[]): void;
-  routeCount(): number;
+  match(url: string, method: string): RoutingMatch;
+  /** Replaces all routes at once. */
+  replace(entries: readonly RouteEntry<RoutedFunction>[]): void;
 };
 
 const UNREADABLE = { kind: 'unreadable' } as const;
@@ -52,10 +54,7 @@ export function pathStart(url: string): number {
   return url.startsWith('http') ? Math.max(url.indexOf('/', 8), 0) : 0;
 }
 
-/**
- * Lower case, without port and without the dot of a fully qualified name; empty when the URL is only a
- * path.
- */
+/** Lower case, without port and final dot; empty when `url` is only a path. */
 function hostOf(url: string, start: number): string {
   if (start === 0) return '';
   const authority = url.slice(url.indexOf('//') + 2, start);
@@ -64,29 +63,29 @@ function hostOf(url: string, start: number): string {
   return host.endsWith('.') ? host.slice(0, -1) : host;
 }
 
+function search(table: RouteTable<RoutedFunction>, url: string, method: string): RoutingMatch {
+  const start = pathStart(url);
+  if (start > 0 && !URL.canParse(url)) return UNREADABLE;
+  return matchRoute(table, { host: hostOf(url, start), path: url.slice(start), method });
+}
+
+/** Remembers the matches of short URLs until the routes are replaced. */
 export function createRouting(): Routing {
-  const open = (entries: readonly RouteEntry<Slot>[]) => ({
-    table: compileRoutes(entries),
-    seen: new LRUCache<string, AddressMatch>({ max: REQUEST_TUNING.routeCacheEntriesMax }),
-  });
-  let current = open([]);
+  const { routeCacheEntriesMax, routeCacheKeyLengthMax } = REQUEST_TUNING;
+  let table = compileRoutes<RoutedFunction>([]);
+  let matches = new LRUCache<string, RoutingMatch>({ max: routeCacheEntriesMax });
   return {
     match(url, method) {
-      const { table, seen } = current;
       const key = method === 'GET' ? url : `${method} ${url}`;
-      const known = seen.get(key);
+      const known = matches.get(key);
       if (known !== undefined) return known;
-      const start = pathStart(url);
-      const found =
-        start > 0 && !URL.canParse(url)
-          ? UNREADABLE
-          : matchRoute(table, { host: hostOf(url, start), path: url.slice(start), method });
-      if (key.length <= REQUEST_TUNING.routeCacheKeyLengthMax) seen.set(key, found);
-      return found;
+      const match = search(table, url, method);
+      if (key.length <= routeCacheKeyLengthMax) matches.set(key, match);
+      return match;
     },
     replace(entries) {
-      current = open(entries);
+      table = compileRoutes(entries);
+      matches = new LRUCache({ max: routeCacheEntriesMax });
     },
-    routeCount: () => current.table.routeCount,
   };
 }

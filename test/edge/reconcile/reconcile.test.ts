@@ -155,7 +155,7 @@ describe('Many functions at once', () => {
       for (const gate of gates.splice(0)) gate();
       await clock.advance(0);
     }
-    expect(await waiting).toMatchObject({ ready: true, target: { functionId: functionId(12) } });
+    expect(await waiting).toMatchObject({ ready: true, version: { functionId: functionId(12) } });
     expect(reconciler.isSettled()).toBe(true);
   });
 });

@@ -2,19 +2,19 @@
 import { describe, expect, test } from 'bun:test';
 import type { InvocationRequest } from '../../../src/model/invocation.ts';
 import { answer } from '../fake_engine.ts';
-import { createTestClock, exchangeRaw, functionId, openFront } from '../harness.ts';
+import { createTestClock, exchangeRaw, functionId, openTestServer } from '../harness.ts';
 
 describe('A request that a function answers', () => {
   test('brings method, target, headers and body to the guest as they were', async () => {
     const got: InvocationRequest[] = [];
-    await using front = openFront({
+    await using server = openTestServer({
       handler: (request) => {
         got.push(request);
         return answer('done');
       },
     });
     const headers = { 'x-a': '1', connection: 'close, x-hop', 'x-hop': 'secret' };
-    await fetch(`${front.url}/a/b?c=%20d`, { method: 'POST', body: 'hello', headers });
+    await fetch(`${server.url}/a/b?c=%20d`, { method: 'POST', body: 'hello', headers });
     const [request] = got;
     expect(request).toMatchObject({ method: 'POST', path: '/a/b?c=%20d' });
     expect(new TextDecoder().decode(request?.body ?? undefined)).toBe('hello');
@@ -25,7 +25,7 @@ describe('A request that a function answers', () => {
   });
 
   test('gets status, headers and bytes of the guest, and who answered', async () => {
-    await using front = openFront({
+    await using server = openTestServer({
       handler: () => ({
         kind: 'answer',
         status: 201,
@@ -39,7 +39,7 @@ describe('A request that a function answers', () => {
         logs: null,
       }),
     });
-    const response = await fetch(front.url);
+    const response = await fetch(server.url);
     expect(response.status).toBe(201);
     expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
     expect(response.headers.get('x-edge-function')).toBe(functionId(1));
@@ -49,10 +49,10 @@ describe('A request that a function answers', () => {
   });
 
   test("has an id: the client's where it is sane, else one that no other request has", async () => {
-    await using front = openFront();
+    await using server = openTestServer();
     const idOf = async (given?: string): Promise<string | null> => {
       const headers = given === undefined ? {} : { 'x-request-id': given };
-      return (await fetch(front.url, { headers })).headers.get('x-request-id');
+      return (await fetch(server.url, { headers })).headers.get('x-request-id');
     };
     expect(await idOf('mine-1')).toBe('mine-1');
     expect(await idOf('not sane')).not.toBe('not sane');
@@ -61,23 +61,23 @@ describe('A request that a function answers', () => {
   });
 
   test('says where the time went when it is asked', async () => {
-    await using front = openFront();
-    const response = await fetch(front.url, { headers: { 'x-edge-timing': '1' } });
+    await using server = openTestServer();
+    const response = await fetch(server.url, { headers: { 'x-edge-timing': '1' } });
     expect(response.headers.get('server-timing')).toMatch(/^edge;dur=[\d.]+, function;dur=[\d.]+$/);
   });
 
   test('to HEAD has no body and the length that GET would have', async () => {
-    await using front = openFront({ handler: () => answer('four') });
-    const text = await exchangeRaw(front.port, 'HEAD / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await using server = openTestServer({ handler: () => answer('four') });
+    const text = await exchangeRaw(server.port, 'HEAD / HTTP/1.1\r\nHost: x\r\n\r\n');
     expect(text.toLowerCase()).toContain('content-length: 4\r\n');
     expect(text.endsWith('\r\n\r\n')).toBe(true);
   });
 
   test('with status 204 has no body, whatever the guest gave', async () => {
-    await using front = openFront({
+    await using server = openTestServer({
       handler: () => ({ kind: 'answer', status: 204, headers: [], body: new Uint8Array(3), logs: null }),
     });
-    const response = await fetch(front.url);
+    const response = await fetch(server.url);
     expect(response.status).toBe(204);
     expect(await response.text()).toBe('');
   });
@@ -85,7 +85,7 @@ describe('A request that a function answers', () => {
   test('gets a deadline of max_execution_ms from its arrival', async () => {
     const deadlines: number[] = [];
     const clock = createTestClock(5_000);
-    await using front = openFront({
+    await using server = openTestServer({
       clock,
       maxExecutionMs: 250,
       handler: (_request, deadlineMs) => {
@@ -93,14 +93,14 @@ describe('A request that a function answers', () => {
         return answer('');
       },
     });
-    await fetch(front.url);
+    await fetch(server.url);
     expect(deadlines).toEqual([5_250]);
   });
 
   test('leads by host without its port, and by the request target alone', async () => {
-    await using front = openFront({ rules: [{ host: 'api.example.com', path: '/a' }] });
+    await using server = openTestServer({ rules: [{ host: 'api.example.com', path: '/a' }] });
     const get = (target: string, host: string): Promise<string> =>
-      exchangeRaw(front.port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+      exchangeRaw(server.port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
     expect(await get('/a', 'API.example.com:8443')).toContain(' 200 ');
     expect(await get('/a?x=/b', 'api.example.com.')).toContain(' 200 ');
     expect(await get('/a', 'example.com')).toContain(' 404 ');
@@ -113,14 +113,14 @@ describe('A request that a function answers', () => {
     ['HTTP/1.1\r\nHost: x\r\n', 'a host'],
   ])('reaches the guest with a plain path: %j', async (rest) => {
     const paths: string[] = [];
-    await using front = openFront({
+    await using server = openTestServer({
       rules: [{ path: '/a/*' }],
       handler: ({ path }) => {
         paths.push(path);
         return answer('');
       },
     });
-    const get = (target: string): Promise<string> => exchangeRaw(front.port, `GET ${target} ${rest}\r\n`);
+    const get = (target: string): Promise<string> => exchangeRaw(server.port, `GET ${target} ${rest}\r\n`);
     expect(await get('/a/b/../c?q=../x')).toContain(' 200 ');
     expect(await get('//a/b')).toContain(' 404 ');
     expect(await get('/a/../b')).toContain(' 404 ');
@@ -138,28 +138,28 @@ describe('A request that a function answers', () => {
       [['a', '1']],
     ];
     let next = 0;
-    await using front = openFront({ handler: () => answer('', kinds[next++ % kinds.length]) });
+    await using server = openTestServer({ handler: () => answer('', kinds[next++ % kinds.length]) });
     for (let round = 0; round < 3; round += 1) {
       for (const [index, kind] of kinds.entries()) {
         const id = `r${round}-${index}`;
-        const { headers } = await fetch(front.url, { headers: { 'x-request-id': id } });
+        const { headers } = await fetch(server.url, { headers: { 'x-request-id': id } });
         expect(headers.get('x-request-id')).toBe(id);
         expect(headers.get('server-timing')).toBeNull();
         for (const name of ['a', 'b']) {
           expect(headers.get(name)).toBe(kind.find(([held]) => held === name)?.[1] ?? null);
         }
         if (index === 3)
-          await fetch(front.url, { headers: { 'x-edge-timing': '1' } }).then(() => (next -= 1));
+          await fetch(server.url, { headers: { 'x-edge-timing': '1' } }).then(() => (next -= 1));
       }
     }
   });
 
   test('keeps its id when many are answered at once', async () => {
-    await using front = openFront();
+    await using server = openTestServer();
     const ids = Array.from({ length: 50 }, (_, i) => `id-${i}`);
     const got = await Promise.all(
       ids.map(async (id) =>
-        (await fetch(front.url, { headers: { 'x-request-id': id } })).headers.get('x-request-id'),
+        (await fetch(server.url, { headers: { 'x-request-id': id } })).headers.get('x-request-id'),
       ),
     );
     expect(got).toEqual(ids);

@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'bun:test';
 import type { GuestErrorCode } from '../../../src/base/errors.ts';
 import { EDGE_ERRORS, GUEST_ERRORS } from '../../../src/base/errors.ts';
-import type { Readiness, ReadyTarget } from '../../../src/edge/serve/routing.ts';
+import type { AssignedVersion, Readiness, ReadyVersion } from '../../../src/edge/serve/routing.ts';
 import type { InvocationOutcome } from '../../../src/model/invocation.ts';
 import { answer } from '../fake_engine.ts';
-import { createTestClock, exchangeRaw, functionId, openFront, openRaw, until } from '../harness.ts';
+import { createTestClock, exchangeRaw, functionId, openTestServer, openRaw, until } from '../harness.ts';
 
 /** The codes that some test below has seen in an answer. */
 const seen = new Set<string>();
@@ -26,36 +26,36 @@ const seenRaw = (text: string): string => {
 
 describe('A request that no function sees', () => {
   test('is 404 where no route matches', async () => {
-    await using front = openFront({ rules: [{ path: '/a' }] });
-    const response = await fetch(`${front.url}/b`);
+    await using server = openTestServer({ rules: [{ path: '/a' }] });
+    const response = await fetch(`${server.url}/b`);
     expect(response.status).toBe(404);
     expect(response.headers.get('x-edge-function')).toBeNull();
     expect(await codeOf(response)).toBe('route_not_found');
   });
 
   test('is 405 with Allow where the path takes other methods', async () => {
-    await using front = openFront({ rules: [{ path: '/a', methods: ['POST', 'PUT'] }] });
-    const response = await fetch(`${front.url}/a`);
+    await using server = openTestServer({ rules: [{ path: '/a', methods: ['POST', 'PUT'] }] });
+    const response = await fetch(`${server.url}/a`);
     expect(response.status).toBe(405);
     expect(response.headers.get('allow')).toBe('POST, PUT');
     expect(await codeOf(response)).toBe('method_not_allowed');
   });
 
   test('is 414 with a target above the limit', async () => {
-    await using front = openFront({ limits: { targetBytesMax: 100 } });
-    expect((await fetch(`${front.url}/${'a'.repeat(99)}`)).status).toBe(200);
-    const response = await fetch(`${front.url}/${'a'.repeat(100)}`);
+    await using server = openTestServer({ limits: { targetBytesMax: 100 } });
+    expect((await fetch(`${server.url}/${'a'.repeat(99)}`)).status).toBe(200);
+    const response = await fetch(`${server.url}/${'a'.repeat(100)}`);
     expect(response.status).toBe(414);
     expect(await codeOf(response)).toBe('uri_too_long');
   });
 
   test('is 431 with too many bytes or fields of headers', async () => {
-    await using front = openFront({ limits: { headersBytesMax: 2_000, headersCountMax: 20 } });
-    const large = await fetch(front.url, { headers: { a: 'x'.repeat(2_000) } });
+    await using server = openTestServer({ limits: { headersBytesMax: 2_000, headersCountMax: 20 } });
+    const large = await fetch(server.url, { headers: { a: 'x'.repeat(2_000) } });
     expect(large.status).toBe(431);
     expect(await codeOf(large)).toBe('headers_too_large');
     const many = Object.fromEntries(Array.from({ length: 21 }, (_, i) => [`h${i}`, '1']));
-    expect((await fetch(front.url, { headers: many })).status).toBe(431);
+    expect((await fetch(server.url, { headers: many })).status).toBe(431);
   });
 
   const broken = [
@@ -70,32 +70,32 @@ describe('A request that no function sees', () => {
   ];
   for (const bytes of broken) {
     test(`is 400: ${JSON.stringify(bytes.slice(0, 50))}`, async () => {
-      await using front = openFront();
-      const text = await exchangeRaw(front.port, bytes);
+      await using server = openTestServer();
+      const text = await exchangeRaw(server.port, bytes);
       expect(text).toStartWith('HTTP/1.1 400 ');
       seenRaw(text);
     });
   }
 
   test('is counted by its code', async () => {
-    await using front = openFront({ rules: [{ path: '/a' }] });
-    await fetch(`${front.url}/b`);
-    expect(await front.metrics.render()).toContain('edge_requests_refused_total{code="route_not_found"} 1');
+    await using server = openTestServer({ rules: [{ path: '/a' }] });
+    await fetch(`${server.url}/b`);
+    expect(await server.metrics.render()).toContain('edge_requests_refused_total{code="route_not_found"} 1');
   });
 });
 
 describe('A body above the limit', () => {
   test('is 413 by its announced length, before a byte is read', async () => {
-    await using front = openFront({ limits: { requestBytesMax: 1_000 } });
-    expect((await fetch(front.url, { method: 'POST', body: 'x'.repeat(1_000) })).status).toBe(200);
-    const response = await fetch(front.url, { method: 'POST', body: 'x'.repeat(1_001) });
+    await using server = openTestServer({ limits: { requestBytesMax: 1_000 } });
+    expect((await fetch(server.url, { method: 'POST', body: 'x'.repeat(1_000) })).status).toBe(200);
+    const response = await fetch(server.url, { method: 'POST', body: 'x'.repeat(1_001) });
     expect(response.status).toBe(413);
     expect(await codeOf(response)).toBe('request_too_large');
   });
 
   test('is 413 while reading when no length was announced', async () => {
-    await using front = openFront({ limits: { requestBytesMax: 1_000 } });
-    const raw = openRaw(front.port);
+    await using server = openTestServer({ limits: { requestBytesMax: 1_000 } });
+    const raw = openRaw(server.port);
     const chunk = `200\r\n${'x'.repeat(512)}\r\n`;
     raw.write(`POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}${chunk}`);
     await until('there is an answer', () => raw.text().includes('}}'));
@@ -106,12 +106,12 @@ describe('A body above the limit', () => {
 
   test('is 503 when all bodies together hold too much, and room comes back', async () => {
     const gate = Promise.withResolvers<InvocationOutcome>();
-    await using front = openFront({
+    await using server = openTestServer({
       limits: { requestBodiesBytesMax: 1_500 },
       handler: ({ path }) => (path === '/wait' ? gate.promise : answer('')),
     });
     const post = (path: string): Promise<Response> =>
-      fetch(`${front.url}${path}`, { method: 'POST', body: 'x'.repeat(1_000) });
+      fetch(`${server.url}${path}`, { method: 'POST', body: 'x'.repeat(1_000) });
     const first = post('/wait');
     let full = await post('/');
     await until('the first body is held', async () => {
@@ -134,15 +134,15 @@ describe('A body whose client goes away', () => {
   ]) {
     test(`${name} never reaches the guest, and holds nothing`, async () => {
       let invocations = 0;
-      await using front = openFront({
+      await using server = openTestServer({
         limits: { requestBodiesBytesMax: 3 },
         handler: () => {
           invocations += 1;
           return answer('');
         },
       });
-      const post = (): Promise<Response> => fetch(front.url, { method: 'POST', body: 'xyz' });
-      const raw = openRaw(front.port);
+      const post = (): Promise<Response> => fetch(server.url, { method: 'POST', body: 'xyz' });
+      const raw = openRaw(server.port);
       raw.write(`POST / HTTP/1.1\r\nHost: x\r\n${start}`);
       await until('its bytes are held', async () => (await post()).status === 503);
       const before = invocations;
@@ -156,8 +156,8 @@ describe('A body whose client goes away', () => {
 describe('A body that trickles in', () => {
   test('is 408 at an absolute deadline, however steadily it comes', async () => {
     const clock = createTestClock();
-    await using front = openFront({ clock, limits: { requestBodyMs: 1_000 } });
-    const raw = openRaw(front.port);
+    await using server = openTestServer({ clock, limits: { requestBodyMs: 1_000 } });
+    const raw = openRaw(server.port);
     raw.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\na');
     await until('the body is being read', () => clock.sleepers() === 1);
     await clock.advance(600);
@@ -172,14 +172,14 @@ describe('A body that trickles in', () => {
   test('gives the guest its whole time once it is there', async () => {
     const clock = createTestClock(0);
     const deadlines: number[] = [];
-    await using front = openFront({
+    await using server = openTestServer({
       clock,
       handler: (_request, deadlineMs) => {
         deadlines.push(deadlineMs);
         return answer('');
       },
     });
-    const raw = openRaw(front.port);
+    const raw = openRaw(server.port);
     raw.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na');
     await until('the body is being read', () => clock.sleepers() === 1);
     await clock.advance(2_000);
@@ -190,72 +190,72 @@ describe('A body that trickles in', () => {
   });
 
   test('goes where the routes lead when it is complete', async () => {
-    await using front = openFront();
-    const raw = openRaw(front.port);
-    const clockless = front.engine.events.length;
+    await using server = openTestServer();
+    const raw = openRaw(server.port);
+    const clockless = server.engine.events.length;
     raw.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na');
-    await until('the request has arrived', async () => (await fetch(front.url)).status === 200);
-    front.routing.replace([]);
+    await until('the request has arrived', async () => (await fetch(server.url)).status === 200);
+    server.routing.replace([]);
     raw.write('b');
     await until('there is an answer', () => raw.text().includes('}}'));
     raw.end();
     expect(seenRaw(raw.text())).toBe('route_not_found');
-    expect(front.engine.events.length).toBe(clockless);
+    expect(server.engine.events.length).toBe(clockless);
   });
 });
 
 describe('A project over its quota', () => {
   test('is refused with 429 and the time to wait', async () => {
     const clock = createTestClock();
-    await using front = openFront({ clock, quota: { perMinuteMax: 1 } });
-    expect((await fetch(front.url)).status).toBe(200);
-    const response = await fetch(front.url);
+    await using server = openTestServer({ clock, quota: { perMinuteMax: 1 } });
+    expect((await fetch(server.url)).status).toBe(200);
+    const response = await fetch(server.url);
     expect(response.status).toBe(429);
     expect(response.headers.get('retry-after')).toBe('61');
     expect(response.headers.get('ratelimit')).toBe('"minute";r=0;t=61');
     expect(response.headers.get('ratelimit-policy')).toBe('"minute";q=1;w=60');
     expect(await codeOf(response)).toBe('quota_invocations');
     await clock.advance(61_000);
-    expect((await fetch(front.url)).status).toBe(200);
+    expect((await fetch(server.url)).status).toBe(200);
   });
 
   test('is refused while as many run as may', async () => {
     const gate = Promise.withResolvers<InvocationOutcome>();
     let running = 0;
-    await using front = openFront({
+    await using server = openTestServer({
       quota: { concurrentMax: 1 },
       handler: () => {
         running += 1;
         return gate.promise;
       },
     });
-    const first = fetch(front.url);
+    const first = fetch(server.url);
     await until('one runs', () => running === 1);
-    const response = await fetch(front.url);
+    const response = await fetch(server.url);
     expect(response.status).toBe(429);
     expect(await codeOf(response)).toBe('quota_concurrency');
     gate.resolve(answer(''));
     await first;
-    expect((await fetch(front.url)).status).toBe(200);
-    expect(await front.metrics.render()).toContain('edge_quota_refused_total{code="quota_concurrency"} 1');
+    expect((await fetch(server.url)).status).toBe(200);
+    expect(await server.metrics.render()).toContain('edge_quota_refused_total{code="quota_concurrency"} 1');
   });
 });
 
 describe('A guest that fails', () => {
   for (const code of Object.keys(GUEST_ERRORS) as GuestErrorCode[]) {
     test(`is ${GUEST_ERRORS[code].status} with ${code}, and nothing of its inside`, async () => {
-      await using front = openFront({
+      await using server = openTestServer({
         handler: () => ({ kind: 'fault', code, detail: 'at /work/secret/path', logs: null }),
       });
-      const response = await fetch(front.url);
+      const response = await fetch(server.url);
       expect(response.status).toBe(GUEST_ERRORS[code].status);
       expect(response.headers.get('x-edge-version')).toBe('1.2.3');
       expect(await response.clone().text()).not.toContain('secret');
       expect(await codeOf(response)).toBe(code);
-      expect(await front.metrics.render()).toContain(
+      expect(await server.metrics.render()).toContain(
         `wasm_invoke_errors_total{function_id="${functionId(1)}",code="${code}"} 1`,
       );
-      expect(front.lines.at(-1)).toMatchObject({
+      expect(server.lines.at(-1)).toMatchObject({
         error: code,
         detail: 'at /work/secret/path',
         version: '1.2.3',
@@ -270,8 +270,8 @@ describe('A guest that fails', () => {
       ['transfer-encoding', 'chunked'],
     ];
     for (const pair of injections) {
-      await using front = openFront({ handler: () => answer('x', [pair]) });
-      const text = await exchangeRaw(front.port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      await using server = openTestServer({ handler: () => answer('x', [pair]) });
+      const text = await exchangeRaw(server.port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
       expect(text).toStartWith('HTTP/1.1 500 ');
       expect(text).not.toContain('stolen');
       expect(seenRaw(text)).toBe('invalid_guest_response');
@@ -285,8 +285,8 @@ describe('A request that the engine refuses', () => {
     ['request_too_large', 413],
   ] as const) {
     test(`is ${status} with ${code}`, async () => {
-      await using front = openFront({ handler: () => ({ kind: 'refused', code }) });
-      const response = await fetch(front.url);
+      await using server = openTestServer({ handler: () => ({ kind: 'refused', code }) });
+      const response = await fetch(server.url);
       expect(response.status).toBe(status);
       expect(await codeOf(response)).toBe(code);
     });
@@ -295,8 +295,8 @@ describe('A request that the engine refuses', () => {
 
 describe('A pool without room', () => {
   test('is 503 with the time to wait', async () => {
-    await using front = openFront({ handler: () => ({ kind: 'busy', retryAfterMs: 2_100 }) });
-    const response = await fetch(front.url);
+    await using server = openTestServer({ handler: () => ({ kind: 'busy', retryAfterMs: 2_100 }) });
+    const response = await fetch(server.url);
     expect(response.status).toBe(503);
     expect(response.headers.get('retry-after')).toBe('3');
     expect(await codeOf(response)).toBe('queue_full');
@@ -304,8 +304,8 @@ describe('A pool without room', () => {
 
   for (const code of ['engine_restarting', 'shutting_down'] as const) {
     test(`is 503 with ${code}`, async () => {
-      await using front = openFront({ handler: () => ({ kind: 'unavailable', code }) });
-      const response = await fetch(front.url);
+      await using server = openTestServer({ handler: () => ({ kind: 'unavailable', code }) });
+      const response = await fetch(server.url);
       expect(response.status).toBe(503);
       expect(response.headers.get('retry-after')).toBe('1');
       expect(await codeOf(response)).toBe(code);
@@ -314,7 +314,7 @@ describe('A pool without room', () => {
 });
 
 describe('A function that is on its way', () => {
-  const pending = (ready: ReadyTarget, whenReady: () => Promise<Readiness>) => ({
+  const pending = (ready: ReadyVersion, whenReady: () => Promise<Readiness>): AssignedVersion => ({
     ...ready,
     pool: null,
     whenReady,
@@ -322,23 +322,22 @@ describe('A function that is on its way', () => {
 
   test('answers the request that waited for it', async () => {
     const gate = Promise.withResolvers<Readiness>();
-    await using front = openFront({
-      target: (ready) => {
-        if (ready.pool !== null)
-          void Promise.resolve().then(() => gate.resolve({ ready: true, target: ready }));
-        return pending(ready as ReadyTarget, () => gate.promise);
+    await using server = openTestServer({
+      assign: (ready) => {
+        void Promise.resolve().then(() => gate.resolve({ ready: true, version: ready }));
+        return pending(ready, () => gate.promise);
       },
     });
-    expect(await (await fetch(front.url)).text()).toBe('1.2.3');
+    expect(await (await fetch(server.url)).text()).toBe('1.2.3');
   });
 
   test('is 503 not_ready when it does not come within max_execution_ms', async () => {
     const clock = createTestClock();
-    await using front = openFront({
+    await using server = openTestServer({
       clock,
-      target: (ready) => pending(ready as ReadyTarget, () => new Promise(() => {})),
+      assign: (ready) => pending(ready, () => new Promise(() => {})),
     });
-    const response = fetch(front.url);
+    const response = fetch(server.url);
     await until('the request waits', () => clock.sleepers() === 1);
     await clock.advance(500);
     const { status, headers } = await response;
@@ -348,8 +347,8 @@ describe('A function that is on its way', () => {
 
   test('is 503 artifact_unavailable when its artifact cannot be had', async () => {
     const failed: Readiness = { ready: false, code: 'artifact_unavailable', retryAfterMs: 4_000 };
-    await using front = openFront({ target: (ready) => pending(ready as ReadyTarget, async () => failed) });
-    const response = await fetch(front.url);
+    await using server = openTestServer({ assign: (ready) => pending(ready, async () => failed) });
+    const response = await fetch(server.url);
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '4']);
     expect(await codeOf(response)).toBe('artifact_unavailable');
   });
@@ -357,9 +356,9 @@ describe('A function that is on its way', () => {
 
 describe('A node that drains', () => {
   test('refuses new requests and closes their connection', async () => {
-    await using front = openFront();
-    front.drain();
-    const response = await fetch(front.url);
+    await using server = openTestServer();
+    server.refuseNew();
+    const response = await fetch(server.url);
     expect(response.status).toBe(503);
     expect(response.headers.get('connection')).toBe('close');
     expect(await codeOf(response)).toBe('shutting_down');

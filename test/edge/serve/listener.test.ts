@@ -2,14 +2,14 @@
 import { describe, expect, test } from 'bun:test';
 import { createSystemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';
-import { type Listener, openPublicListener } from '../../../src/edge/serve/listener.ts';
+import { openPublicListener, type PublicListener } from '../../../src/edge/serve/listener.ts';
 import { openRaw, until } from '../harness.ts';
 
-function open(answer: () => Promise<Response>): Listener {
+function open(answer: () => Promise<Response>): PublicListener {
   const clock = createSystemClock();
   return openPublicListener({
     listen: { host: '127.0.0.1', port: 0 },
-    ingress: { handle: answer, drain: () => {} },
+    handle: answer,
     clock,
     log: createLog({ clock, write: () => {} }),
     requestBytesMax: 1_000,

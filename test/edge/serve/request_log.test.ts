@@ -1,6 +1,6 @@
 // What of requests reaches the log, and that nobody can flood it.
 import { describe, expect, test } from 'bun:test';
-import { createTestClock, functionId, openFront } from '../harness.ts';
+import { createTestClock, functionId, openTestServer } from '../harness.ts';
 
 describe('The log', () => {
   test('has the lines of the guest with request, function and version, at their level', async () => {
@@ -11,12 +11,12 @@ describe('The log', () => {
       ],
       dropped: 2,
     };
-    await using front = openFront({
+    await using server = openTestServer({
       handler: () => ({ kind: 'answer', status: 200, headers: [], body: new Uint8Array(0), logs }),
     });
-    await fetch(front.url, { headers: { 'x-request-id': 'r1' } });
+    await fetch(server.url, { headers: { 'x-request-id': 'r1' } });
     const common = { request_id: 'r1', function_id: functionId(1), version: '1.2.3' };
-    expect(front.lines).toMatchObject([
+    expect(server.lines).toMatchObject([
       { level: 'warn', message: 'careful', source: 'guest', ...common },
       { level: 'debug', message: 'fine\n{"x":1}', ...common },
       { level: 'warn', dropped_count: 2, ...common },
@@ -28,24 +28,24 @@ describe('The log', () => {
       ['all', 1],
       ['errors', 0],
     ] as const) {
-      await using front = openFront({ accessLog });
-      await fetch(front.url);
-      expect(front.lines.length).toBe(count);
+      await using server = openTestServer({ accessLog });
+      await fetch(server.url);
+      expect(server.lines.length).toBe(count);
     }
   });
 
   test('is not flooded by a guest', async () => {
     const clock = createTestClock();
     const logs = { lines: Array.from({ length: 100 }, () => ({ level: 2, text: 'x' })), dropped: 0 };
-    await using front = openFront({
+    await using server = openTestServer({
       clock,
       handler: () => ({ kind: 'answer', status: 200, headers: [], body: new Uint8Array(0), logs }),
     });
-    for (let i = 0; i < 8; i += 1) await fetch(front.url);
-    expect(front.lines.length).toBe(500);
+    for (let i = 0; i < 8; i += 1) await fetch(server.url);
+    expect(server.lines.length).toBe(500);
     await clock.advance(1_000);
-    await fetch(front.url);
-    expect(front.lines.find(({ message }) => message === 'log lines were dropped')).toMatchObject({
+    await fetch(server.url);
+    expect(server.lines.find(({ message }) => message === 'log lines were dropped')).toMatchObject({
       dropped_count: 300,
     });
   });
