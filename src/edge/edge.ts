@@ -8,18 +8,17 @@ import { REQUEST_BOUNDS, REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import { SYNC_BOUNDS, SYNC_DEFAULTS, SYNC_TUNING } from '../base/limits/sync.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
+import type { SendRequest } from '../base/send.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Labels } from '../model/names.ts';
-import { startAgent, type Agent } from './sync/sync.ts';
+import { openAgent, type Agent, type Heartbeats, type NodeReport } from './sync/sync.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
 import { openCache, type Cache } from './reconcile/cache.ts';
 import { CacheInUse } from './reconcile/cache_index.ts';
-import { createControlClient } from './sync/control_client.ts';
 import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
 import { openFunctionServer, type FunctionServer, type ServeConfig } from './serve/serve.ts';
 import { openMetricsListener, type MetricsListener } from './figures/metrics_listener.ts';
-import { openNodeFiles } from './sync/node_files.ts';
-import { createPuller, type Fetch, type Puller } from './reconcile/pull.ts';
+import { createPuller, type Puller } from './reconcile/pull.ts';
 import { createReconciler, type Reconciler } from './reconcile/reconcile.ts';
 import { createRouting, type Routing } from './serve/routing.ts';
 import { createSteps } from './reconcile/steps.ts';
@@ -56,9 +55,9 @@ export type EdgeOptions = {
   log: Log;
   random: RandomBytes;
   /** Across machines `fetch`; in one process the handler of the control plane. */
-  controlFetch: Fetch;
+  controlFetch: SendRequest;
   /** For artifacts at absolute addresses. */
-  publicFetch: Fetch;
+  publicFetch: SendRequest;
   metrics: Metrics;
 };
 
@@ -114,6 +113,7 @@ class Node implements Edge {
   #puller: Puller | null = null;
   #reconciler: Reconciler | null = null;
   #agent: Agent | null = null;
+  #heartbeats: Heartbeats | null = null;
   #server: FunctionServer | null = null;
   #metrics: MetricsListener | null = null;
   #isEngineReady = false;
@@ -148,18 +148,29 @@ class Node implements Edge {
   async open(): Promise<void> {
     const { config, clock, random, engine, metrics, controlFetch, publicFetch } = this.#options;
     const log = this.#log;
-    const files = openNodeFiles({ dataDir: config.dataDir, random, log });
-    const credentials = await files.loadCredentials();
-    if (credentials === null && config.joinToken === null) {
-      throw new Error('this node has not joined a control plane yet and has no join token');
-    }
-    const accepted = await files.loadDesired();
+    const { dataDir, cpUrl, joinToken } = config;
+    const holdMs = Math.min(config.heartbeatIntervalMs, SYNC_BOUNDS.heartbeatHoldMs);
+    const onHeartbeat = this.#figures.heartbeat;
+    const agent = await openAgent({
+      identity: config,
+      dataDir,
+      cpUrl,
+      joinToken,
+      holdMs,
+      controlFetch,
+      clock,
+      random,
+      log,
+      onHeartbeat,
+    });
+    this.#agent = agent;
+    const accepted = agent.accepted();
     this.#cache = this.#openCache();
     this.#puller = createPuller({
       controlFetch,
       publicFetch,
       cpUrl: config.cpUrl,
-      nodeToken: () => this.#agent?.nodeToken() ?? credentials?.node_token ?? null,
+      nodeToken: () => agent.nodeToken(),
       clock,
       onPulled: this.#figures.pulled,
     });
@@ -180,7 +191,7 @@ class Node implements Edge {
       log,
       quota: { concurrentMax: config.concurrentPerProject, perMinuteMax: config.invocationsPerMinute },
       engineReady: this.#awaitEngine(),
-      onChange: () => this.#agent?.notify(),
+      onChange: () => agent.notify(),
     });
     this.#reconciler = reconciler;
     if (accepted !== null) reconciler.apply(accepted.desired);
@@ -188,20 +199,9 @@ class Node implements Edge {
     const [routing, figures] = [this.#routing, this.#figures];
     this.#server = openFunctionServer({ config, routing, figures, clock, random, log });
     this.#metrics = openMetricsListener({ listen: metricsListen, metrics, isReady: () => this.isReady() });
-    this.#agent = startAgent({
-      identity: config,
-      joinToken: config.joinToken,
-      holdMs: Math.min(config.heartbeatIntervalMs, SYNC_BOUNDS.heartbeatHoldMs),
-      accepted,
-      credentials,
-      client: createControlClient({ cpUrl: config.cpUrl, controlFetch, clock }),
-      files,
-      clock,
-      random,
-      log,
+    this.#heartbeats = agent.start({
       report: () => this.#report(reconciler),
       onAccepted: ({ desired }) => reconciler.apply(desired),
-      onHeartbeat: this.#figures.heartbeat,
     });
   }
 
@@ -214,7 +214,7 @@ class Node implements Edge {
     const finished = new AbortController();
     const late = clock.sleep(config.drainMs, finished.signal);
     if (this.#server !== null) await Promise.race([this.#server.drain(), late]);
-    await this.#agent?.close({ graceMs: Math.min(config.drainMs, SYNC_TUNING.reconnectMsMin) });
+    await this.#heartbeats?.close({ graceMs: Math.min(config.drainMs, SYNC_TUNING.reconnectMsMin) });
     this.#puller?.close();
     await this.#reconciler?.close({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
     await this.#server?.close();
@@ -251,7 +251,7 @@ class Node implements Edge {
     }
   }
 
-  #report(reconciler: Reconciler): ReturnType<Parameters<typeof startAgent>[0]['report']> {
+  #report(reconciler: Reconciler): NodeReport {
     const { cpuPercent, memBytes } = this.#figures.machine();
     return {
       status: this.#isEngineReady ? 'online' : 'degraded',

@@ -2,11 +2,10 @@
 // digest.
 import type { Clock } from '../../base/clock.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
+import type { SendRequest } from '../../base/send.ts';
 import type { DesiredFunction } from '../../model/protocol.ts';
 import { readStream } from '../../base/streams.ts';
 import { digestOf } from './cache.ts';
-
-export type Fetch = (request: Request) => Promise<Response>;
 
 /**
  * `mismatch`: what came is not what was announced. `message` names no address, since a presigned one opens
@@ -23,9 +22,9 @@ export type Puller = {
 
 export type PullerOptions = {
   /** Carries requests to the control plane. */
-  controlFetch: Fetch;
+  controlFetch: SendRequest;
   /** Carries requests to absolute addresses. */
-  publicFetch: Fetch;
+  publicFetch: SendRequest;
   cpUrl: string;
   nodeToken: () => string | null;
   clock: Clock;
@@ -39,7 +38,7 @@ function requestFor(
   artifactUrl: string,
   options: PullerOptions,
   signal: AbortSignal,
-): [Fetch, Request] | null {
+): [SendRequest, Request] | null {
   if (RELATIVE.test(artifactUrl)) {
     const base = new URL(options.cpUrl);
     const url = new URL(artifactUrl, base);

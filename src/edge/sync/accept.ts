@@ -1,14 +1,13 @@
-// Judges an answer to a heartbeat: signed by the pinned key, well formed, for this node, and not older than
-// what it has.
+// Judges the answer to a heartbeat: its signature, its form, its addressee and its revision.
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import { desiredDigest } from '../../model/rules/desired.ts';
 import { DesiredState, HeartbeatAnswer } from '../../model/protocol.ts';
 
-/** A desired state that this node has taken over; `digest` is that of `desired`. */
+/** A desired state that this node has accepted; `digest` is that of `desired`. */
 export type Accepted = { revision: number; digest: string; desired: DesiredState };
 
-/** `unchanged`: the node has it already; its revision may have risen. */
+/** `unchanged`: this node has the same desired state already; `revision` may have risen. */
 export type Judgement =
   | { kind: 'accepted'; accepted: Accepted; nextHeartbeatMs: number }
   | { kind: 'unchanged'; revision: number; nextHeartbeatMs: number }
@@ -17,7 +16,7 @@ export type Judgement =
 const answerCheck = TypeCompiler.Compile(HeartbeatAnswer);
 const desiredCheck = TypeCompiler.Compile(DesiredState);
 
-/** `key` is the raw 32 bytes of an Ed25519 public key as base64url; null when it is none. */
+/** `key` is the raw 32 bytes of an Ed25519 public key as base64url; null for anything else. */
 export function readControlKey(key: string): KeyObject | null {
   if (!/^[A-Za-z0-9_-]{43}$/.test(key)) return null;
   try {
@@ -35,21 +34,24 @@ function parse(bytes: Uint8Array): unknown {
   }
 }
 
-/** One desired state per function, or two versions would answer in turn. */
+/** Each function occurs once: otherwise two versions would take turns. */
 function isDesiredState(value: unknown): value is DesiredState {
   if (!desiredCheck.Check(value)) return false;
   return new Set(value.functions.map(({ function_id }) => function_id)).size === value.functions.length;
 }
 
-/** `signature` is the header `x-edge-signature`: Ed25519 over exactly `bytes`, base64url. */
+/**
+ * `signature` is the header `x-edge-signature`: Ed25519 over exactly `bytes`, base64url. `key` is the pinned
+ * key of the control plane, `current` what this node has accepted so far.
+ */
 export function judgeAnswer(options: {
   bytes: Uint8Array;
   signature: string | null;
   key: KeyObject;
   nodeId: string;
-  held: Accepted | null;
+  current: Accepted | null;
 }): Judgement {
-  const { bytes, signature, key, nodeId, held } = options;
+  const { bytes, signature, key, nodeId, current } = options;
   const refused = (reason: string): Judgement => ({ kind: 'refused', reason });
   if (signature === null || !/^[A-Za-z0-9_-]{86}$/.test(signature)) return refused('it is not signed');
   if (!verify(null, bytes, key, Buffer.from(signature, 'base64url')))
@@ -58,19 +60,21 @@ export function judgeAnswer(options: {
   if (!answerCheck.Check(answer)) return refused('it is not well formed');
   if (answer.node_id !== nodeId) return refused('it is for another node');
   const { revision, digest, desired, next_heartbeat_ms: nextHeartbeatMs } = answer;
-  if (held !== null && revision < held.revision)
-    return refused(`revision ${revision} is below ${held.revision}`);
+  if (current !== null && revision < current.revision) {
+    return refused(`its revision ${revision} is below ${current.revision}, which this node has`);
+  }
   if (desired === null) {
-    if (held?.digest !== digest) return refused('it has no desired state although this node has another one');
+    if (current?.digest !== digest)
+      return refused('it lacks the desired state, and this node has another one');
     return { kind: 'unchanged', revision, nextHeartbeatMs };
   }
   if (!isDesiredState(desired)) return refused('it names a function twice');
   if (desiredDigest(desired) !== digest) return refused('its desired state has another digest');
-  if (held?.digest === digest) return { kind: 'unchanged', revision, nextHeartbeatMs };
+  if (current?.digest === digest) return { kind: 'unchanged', revision, nextHeartbeatMs };
   return { kind: 'accepted', accepted: { revision, digest, desired }, nextHeartbeatMs };
 }
 
-/** What an earlier process of this node stored; null when it is not exactly that. */
+/** What an earlier process of this node stored; null when it is damaged. */
 export function readAccepted(bytes: Uint8Array): Accepted | null {
   const value = parse(bytes);
   if (typeof value !== 'object' || value === null) return null;

@@ -1,21 +1,23 @@
-// The two calls of a node to its control plane: join and heartbeat; bounded in time and in bytes.
+// The two requests of a node to its control plane: join and heartbeat; bounded in time and in bytes.
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { Clock } from '../../base/clock.ts';
+import { within } from '../../base/deadline.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
+import type { SendRequest } from '../../base/send.ts';
+import { readStream } from '../../base/streams.ts';
 import type { HeartbeatRequest, JoinRequest } from '../../model/protocol.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
-import { readStream } from '../../base/streams.ts';
-import type { Fetch } from '../reconcile/pull.ts';
 
+/** `aborted`: by the signal of the caller. */
 export type HeartbeatReply =
   | { kind: 'answered'; bytes: Uint8Array; signature: string | null }
   | { kind: 'rejected'; status: number }
   | { kind: 'aborted' };
 
 export type ControlClient = {
-  /** Rejects when the control plane cannot be reached or does not take the token. */
+  /** Rejects when the control plane does not answer in time, or refuses the token. */
   join(request: JoinRequest, joinToken: string, signal: AbortSignal): Promise<JoinAnswer>;
-  /** Held by the control plane for `request.hold_ms` at most; rejects when it cannot be reached. */
+  /** The control plane may hold its answer for `request.hold_ms`. Rejects when it does not answer in time. */
   heartbeat(
     request: HeartbeatRequest,
     node: { nodeId: string; nodeToken: string },
@@ -26,68 +28,71 @@ export type ControlClient = {
 const joinCheck = TypeCompiler.Compile(JoinAnswer);
 const JOIN_BYTES_MAX = 16 * 1_024;
 
+type Post = { path: string; token: string; body: unknown; timeMs: number; signal: AbortSignal };
+
 export function createControlClient(options: {
   cpUrl: string;
-  controlFetch: Fetch;
+  controlFetch: SendRequest;
   clock: Clock;
 }): ControlClient {
   const { cpUrl, controlFetch, clock } = options;
 
-  /** A carrier that does not listen to the signal is left behind when it aborts. */
   const post = async <T>(
-    call: { path: string; token: string; body: unknown; lastsMs: number; signal: AbortSignal },
-    take: (response: Response) => Promise<T>,
+    { path, token, body, timeMs, signal }: Post,
+    read: (response: Response) => Promise<T>,
   ): Promise<T | 'aborted'> => {
-    const over = new AbortController();
-    const stop = AbortSignal.any([call.signal, over.signal]);
-    const request = new Request(new URL(call.path, cpUrl).href, {
+    const ended = new AbortController();
+    const request = new Request(new URL(path, cpUrl).href, {
       method: 'POST',
-      headers: { authorization: `Bearer ${call.token}`, 'content-type': 'application/json' },
-      body: JSON.stringify(call.body),
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
       redirect: 'error',
-      signal: stop,
+      signal: AbortSignal.any([signal, ended.signal]),
     });
-    const end = clock.sleep(call.lastsMs, stop).then((): 'aborted' => {
-      if (call.signal.aborted) return 'aborted';
-      throw new Error('the control plane did not answer in time');
-    });
-    const exchange = controlFetch(request).then(take);
-    exchange.catch(() => {});
-    end.catch(() => {});
     try {
-      return await Promise.race([exchange, end]);
+      const answer = await within(clock, timeMs, controlFetch(request).then(read), signal);
+      if (answer !== 'late') return answer;
+      if (signal.aborted) return 'aborted';
+      throw new Error('the control plane did not answer in time');
     } catch (failure) {
-      if (call.signal.aborted) return 'aborted';
+      if (signal.aborted) return 'aborted';
       throw failure;
     } finally {
-      over.abort();
+      ended.abort();
     }
   };
 
   return {
     async join(body, token, signal) {
-      const call = { path: '/api/v1/nodes/join', token, body, lastsMs: SYNC_BOUNDS.controlRequestMs, signal };
-      const answer: unknown = await post(call, async (response): Promise<unknown> => {
-        if (response.status !== 200 && response.status !== 201) throw new Error(`status ${response.status}`);
-        const bytes = await readStream(response.body, JOIN_BYTES_MAX);
-        return bytes === null ? null : JSON.parse(Buffer.from(bytes).toString('utf8'));
-      });
+      const path = '/api/v1/nodes/join';
+      const timeMs = SYNC_BOUNDS.controlRequestMs;
+      const answer = await post({ path, token, body, timeMs, signal }, readJoin);
       if (!joinCheck.Check(answer)) throw new Error('the answer to the join is not well formed');
       return answer;
     },
-    async heartbeat(body, { nodeId, nodeToken }, signal) {
+    async heartbeat(body, { nodeId, nodeToken: token }, signal) {
       const path = `/api/v1/nodes/${encodeURIComponent(nodeId)}/heartbeat`;
-      const lastsMs = body.hold_ms + SYNC_BOUNDS.controlRequestMs;
-      const reply = await post({ path, token: nodeToken, body, lastsMs, signal }, async (response) => {
-        if (response.status !== 200) {
-          await response.body?.cancel();
-          return { kind: 'rejected', status: response.status } as const;
-        }
-        const bytes = await readStream(response.body, SYNC_BOUNDS.answerBytesMax);
-        if (bytes === null) throw new Error('the answer of the control plane is too large');
-        return { kind: 'answered', bytes, signature: response.headers.get('x-edge-signature') } as const;
-      });
+      const timeMs = body.hold_ms + SYNC_BOUNDS.controlRequestMs;
+      const reply = await post({ path, token, body, timeMs, signal }, readHeartbeat);
       return reply === 'aborted' ? { kind: 'aborted' } : reply;
     },
   };
+}
+
+async function readJoin(response: Response): Promise<unknown> {
+  const { status } = response;
+  if (status === 401) throw new Error('the join token is refused; make another with `edge join-token`');
+  if (status !== 200 && status !== 201) throw new Error(`the join is answered with status ${status}`);
+  const bytes = await readStream(response.body, JOIN_BYTES_MAX);
+  return bytes === null ? null : JSON.parse(Buffer.from(bytes).toString('utf8'));
+}
+
+async function readHeartbeat(response: Response): Promise<HeartbeatReply> {
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    return { kind: 'rejected', status: response.status };
+  }
+  const bytes = await readStream(response.body, SYNC_BOUNDS.answerBytesMax);
+  if (bytes === null) throw new Error('the answer of the control plane is too large');
+  return { kind: 'answered', bytes, signature: response.headers.get('x-edge-signature') };
 }

@@ -1,25 +1,21 @@
 // What a node keeps in its data directory: its credentials and the last desired state that it accepted.
 import { join } from 'node:path';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
+import { readFileBounded, writeDurably } from '../../base/durable.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
-import type { Accepted } from './accept.ts';
-import { readAccepted } from './accept.ts';
-import { readFileBounded, writeDurably } from '../../base/durable.ts';
+import { type Accepted, readAccepted } from './accept.ts';
 
 /** The answer to the join: `node_token` is a secret. */
 export type Credentials = JoinAnswer;
 
 export type NodeFiles = {
-  /**
-   * Null when this node has not joined yet. A file that is not whole is an exception: joining again needs a
-   * person.
-   */
+  /** Null when this node has not joined yet. Rejects a damaged file: joining again needs a person. */
   loadCredentials(): Promise<Credentials | null>;
   storeCredentials(credentials: Credentials): Promise<void>;
-  /** Null when there is none, or it is not what was stored: then the control plane has to tell again. */
+  /** Null when there is none or it is damaged: the control plane then sends it again. */
   loadDesired(): Promise<Accepted | null>;
   storeDesired(accepted: Accepted): Promise<void>;
 };
@@ -28,7 +24,7 @@ const CREDENTIALS_BYTES_MAX = 16 * 1_024;
 
 const credentialsCheck = TypeCompiler.Compile(JoinAnswer);
 
-/** Both files are private (0600) and replaced at once. */
+/** Both files are private (0600), and a reader finds the old content or the new. */
 export function openNodeFiles(options: { dataDir: string; random: RandomBytes; log: Log }): NodeFiles {
   const { dataDir, random, log } = options;
   const credentialsPath = join(dataDir, 'node.json');
@@ -45,7 +41,9 @@ export function openNodeFiles(options: { dataDir: string; random: RandomBytes; l
       } catch {
         value = null;
       }
-      if (!credentialsCheck.Check(value)) throw new Error('node.json in the data directory is damaged');
+      if (!credentialsCheck.Check(value)) {
+        throw new Error(`${credentialsPath} is damaged; remove it and join again with another join token`);
+      }
       return value;
     },
     storeCredentials: (credentials) => store(credentialsPath, credentials),

@@ -1,92 +1,103 @@
-// The agent of a node: joins once, then reports and learns its desired state by one held heartbeat after
-// the other.
+// The agent of a node: joins its control plane once, then reports and learns the desired state by heartbeats.
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
-import type { RandomBytes } from '../../base/id.ts';
-import { randomFraction } from '../../base/id.ts';
+import { within } from '../../base/deadline.ts';
+import { type RandomBytes, randomFraction } from '../../base/id.ts';
 import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
-import type { Loop } from '../../base/loop.ts';
 import { startLoop } from '../../base/loop.ts';
 import { backoffMs } from '../../base/retry.ts';
+import type { SendRequest } from '../../base/send.ts';
 import type { Labels } from '../../model/names.ts';
 import type { HeartbeatRequest } from '../../model/protocol.ts';
-import type { Accepted } from './accept.ts';
-import { judgeAnswer, readControlKey } from './accept.ts';
-import type { ControlClient } from './control_client.ts';
-import type { Credentials, NodeFiles } from './node_files.ts';
+import { type Accepted, judgeAnswer, readControlKey } from './accept.ts';
+import { type ControlClient, createControlClient, type HeartbeatReply } from './control_client.ts';
+import { type Credentials, type NodeFiles, openNodeFiles } from './node_files.ts';
 
-export type Identity = { nodeId: string; popId: string; labels: Labels; edgeVersion: string };
+export type NodeIdentity = { nodeId: string; popId: string; labels: Labels; edgeVersion: string };
 
-/** What the node says of itself; the agent adds what it knows of the exchange. */
-export type Report = Pick<HeartbeatRequest, 'status' | 'cpu_percent' | 'mem_bytes' | 'functions'>;
+/** What the node says of itself; the agent adds which desired state it has. */
+export type NodeReport = Pick<HeartbeatRequest, 'status' | 'cpu_percent' | 'mem_bytes' | 'functions'>;
+
+/** `onAccepted` is called once the state is on disk. */
+export type ReportingNode = { report: () => NodeReport; onAccepted: (accepted: Accepted) => void };
 
 export type AgentOptions = {
-  identity: Identity;
-  /** Null when this node has joined before. */
+  identity: NodeIdentity;
+  /** Holds the node's credentials and its last desired state. */
+  dataDir: string;
+  cpUrl: string;
+  /** Needed until the node has joined. */
   joinToken: string | null;
   /** How long the control plane may hold a heartbeat. */
   holdMs: number;
-  /** The desired state of an earlier process, if there is one. */
-  accepted: Accepted | null;
-  credentials: Credentials | null;
-  client: ControlClient;
-  files: NodeFiles;
+  controlFetch: SendRequest;
   clock: Clock;
   random: RandomBytes;
   log: Log;
-  report: () => Report;
-  /** Called after the state is on disk. */
-  onAccepted: (accepted: Accepted) => void;
   onHeartbeat: (result: 'ok' | 'refused' | 'unreachable' | 'unauthenticated') => void;
 };
 
-export type Agent = {
-  /** The observed state has changed: what is held is given up and reported anew. */
-  notify(): void;
-  accepted(): Accepted | null;
-  nodeToken(): string | null;
-  /** Ends the loop and says `offline`, as well as it can within `graceMs`. */
+export type Heartbeats = {
+  /** Sends no more of them and reports `offline`, if that succeeds within `graceMs`. */
   close(options: { graceMs: number }): Promise<void>;
 };
 
 const RECONNECT = { delayMsMin: SYNC_TUNING.reconnectMsMin, delayMsMax: SYNC_TUNING.reconnectMsMax };
-/** A control plane that answers a held heartbeat at once, with nothing new, is not asked again at once. */
+/** An answer without news that comes sooner was not held: the next heartbeat waits for `UNHELD_WAIT_MS`. */
 const UNHELD_MS = 100;
 const UNHELD_WAIT_MS = 1_000;
 
-export function startAgent(options: AgentOptions): Agent {
-  const agent = new HeartbeatAgent(options);
-  agent.start();
-  return agent;
+/**
+ * Reads what an earlier process of this node stored, and sends nothing before `start`. Rejects when the
+ * stored credentials are damaged, or when there are none and no join token.
+ */
+export async function openAgent(options: AgentOptions): Promise<Agent> {
+  const { dataDir, cpUrl, joinToken, controlFetch, clock, random, log } = options;
+  const files = openNodeFiles({ dataDir, random, log });
+  const credentials = await files.loadCredentials();
+  if (credentials === null && joinToken === null) {
+    throw new Error('this node has not joined a control plane yet and has no join token');
+  }
+  const accepted = await files.loadDesired();
+  const client = createControlClient({ cpUrl, controlFetch, clock });
+  return new Agent(options, { files, client, credentials, accepted });
 }
 
-class HeartbeatAgent implements Agent {
+export class Agent {
   readonly #options: AgentOptions;
+  readonly #files: NodeFiles;
+  readonly #client: ControlClient;
   #credentials: Credentials | null;
-  #key: KeyObject | null = null;
   #accepted: Accepted | null;
+  /** The pinned key of the control plane, read at its first use. */
+  #key: KeyObject | null = null;
+  /** Aborts when the observed state changes. */
   #changed = new AbortController();
   #failures = 0;
   #sentMs = Number.NEGATIVE_INFINITY;
-  #loop: Loop | null = null;
 
-  constructor(options: AgentOptions) {
+  constructor(
+    options: AgentOptions,
+    parts: {
+      files: NodeFiles;
+      client: ControlClient;
+      credentials: Credentials | null;
+      accepted: Accepted | null;
+    },
+  ) {
     this.#options = options;
-    this.#credentials = options.credentials;
-    this.#accepted = options.accepted;
+    this.#files = parts.files;
+    this.#client = parts.client;
+    this.#credentials = parts.credentials;
+    this.#accepted = parts.accepted;
   }
 
-  start(): void {
-    const { clock, log } = this.#options;
-    const failedMs = SYNC_TUNING.reconnectMsMin;
-    this.#loop = startLoop({ name: 'heartbeat', clock, log, failedMs, step: (signal) => this.#step(signal) });
-  }
-
+  /** The observed state has changed: gives up a heartbeat that is held and reports anew. */
   notify(): void {
-    const before = this.#changed;
+    const changed = this.#changed;
     this.#changed = new AbortController();
-    before.abort();
+    changed.abort();
   }
 
   accepted(): Accepted | null {
@@ -97,31 +108,47 @@ class HeartbeatAgent implements Agent {
     return this.#credentials?.node_token ?? null;
   }
 
-  async close({ graceMs }: { graceMs: number }): Promise<void> {
-    await this.#loop?.close();
+  /** Begins to join and to send heartbeats; called once, and its caller closes the heartbeats. */
+  start(node: ReportingNode): Heartbeats {
+    const { clock, log } = this.#options;
+    const failedMs = SYNC_TUNING.reconnectMsMin;
+    const step = (signal: AbortSignal): Promise<number> => this.#step(node, signal);
+    const loop = startLoop({ name: 'heartbeat', clock, log, failedMs, step });
+    return {
+      close: async ({ graceMs }) => {
+        await loop.close();
+        await this.#reportOffline(node, graceMs);
+      },
+    };
+  }
+
+  async #reportOffline(node: ReportingNode, graceMs: number): Promise<void> {
     if (this.#credentials === null) return;
     const { clock, log } = this.#options;
-    const over = new AbortController();
-    const late = clock.sleep(graceMs, over.signal).then(() => over.abort());
+    const ended = new AbortController();
+    const offline = { status: 'offline', hold_ms: 0 } as const;
     try {
-      await this.#send({ status: 'offline', hold_ms: 0 }, this.#credentials, over.signal);
+      await within(
+        clock,
+        graceMs,
+        this.#send({ ...node.report(), ...offline }, this.#credentials, ended.signal),
+      );
     } catch (failure) {
-      log.info('could not say goodbye to the control plane', { error: String(failure) });
+      log.info('the control plane could not be told that this node is offline', { error: String(failure) });
     }
-    over.abort();
-    await late;
+    ended.abort();
   }
 
   /** One exchange; returns the milliseconds until the next. */
-  async #step(signal: AbortSignal): Promise<number> {
+  async #step(node: ReportingNode, signal: AbortSignal): Promise<number> {
     const { log, onHeartbeat } = this.#options;
     try {
-      return await this.#exchange(signal);
+      return await this.#exchange(node, signal);
     } catch (failure) {
       if (signal.aborted) return 0;
       onHeartbeat('unreachable');
       const waitMs = this.#backoffMs();
-      log.warn('the control plane cannot be reached; functions keep answering', {
+      log.warn('the exchange with the control plane failed; functions keep answering', {
         error: failure instanceof Error ? failure.message : 'unknown',
         retry_ms: Math.round(waitMs),
       });
@@ -129,42 +156,43 @@ class HeartbeatAgent implements Agent {
     }
   }
 
-  async #exchange(signal: AbortSignal): Promise<number> {
-    const { clock, log, onHeartbeat } = this.#options;
+  async #exchange(node: ReportingNode, signal: AbortSignal): Promise<number> {
+    const { clock, log, holdMs, onHeartbeat } = this.#options;
     const credentials = this.#credentials ?? (await this.#join(signal));
     const changed = this.#changed.signal;
     await clock.sleep(Math.max(0, this.#sentMs + SYNC_TUNING.heartbeatGapMs - clock.monotonicMs()), signal);
     this.#sentMs = clock.monotonicMs();
-    const either = AbortSignal.any([signal, changed]);
-    const reply = await this.#send({ hold_ms: this.#options.holdMs }, credentials, either);
+    const wake = AbortSignal.any([signal, changed]);
+    const reply = await this.#send({ ...node.report(), hold_ms: holdMs }, credentials, wake);
     if (reply.kind === 'aborted') return 0;
     if (reply.kind === 'rejected') {
-      onHeartbeat(reply.status === 401 || reply.status === 403 ? 'unauthenticated' : 'refused');
+      const { status } = reply;
+      onHeartbeat(status === 401 || status === 403 ? 'unauthenticated' : 'refused');
       const waitMs = this.#backoffMs();
-      log.error('the control plane does not take this heartbeat; functions keep answering', {
-        status: reply.status,
+      log.error('the control plane refuses this heartbeat; functions keep answering', {
+        status,
         retry_ms: Math.round(waitMs),
       });
       return waitMs;
     }
-    return await this.#take(reply.bytes, reply.signature, credentials, either);
+    return await this.#take(node, reply, credentials, wake);
   }
 
   async #take(
-    bytes: Uint8Array,
-    signature: string | null,
+    node: ReportingNode,
+    { bytes, signature }: { bytes: Uint8Array; signature: string | null },
     credentials: Credentials,
     wake: AbortSignal,
   ): Promise<number> {
-    const { clock, log, files, onHeartbeat, onAccepted, identity } = this.#options;
+    const { clock, log, onHeartbeat, identity } = this.#options;
     this.#key ??= readControlKey(credentials.control_public_key);
-    if (this.#key === null) throw new Error('the pinned key of the control plane is damaged');
-    const held = this.#accepted;
-    const judged = judgeAnswer({ bytes, signature, key: this.#key, nodeId: identity.nodeId, held });
+    if (this.#key === null) throw new Error('the stored key of the control plane is damaged');
+    const current = this.#accepted;
+    const judged = judgeAnswer({ bytes, signature, key: this.#key, nodeId: identity.nodeId, current });
     if (judged.kind === 'refused') {
       onHeartbeat('refused');
       const waitMs = this.#backoffMs();
-      log.error('an answer of the control plane is refused', {
+      log.error('this node refuses an answer of the control plane', {
         reason: judged.reason,
         retry_ms: Math.round(waitMs),
       });
@@ -173,18 +201,18 @@ class HeartbeatAgent implements Agent {
     onHeartbeat('ok');
     this.#failures = 0;
     if (judged.kind === 'accepted') {
-      await files.storeDesired(judged.accepted);
+      await this.#files.storeDesired(judged.accepted);
       this.#accepted = judged.accepted;
       log.info('accepted a desired state', {
         revision: judged.accepted.revision,
         function_count: judged.accepted.desired.functions.length,
       });
-      onAccepted(judged.accepted);
+      node.onAccepted(judged.accepted);
       return 0;
     }
-    if (held !== null && judged.revision > held.revision) {
-      this.#accepted = { ...held, revision: judged.revision };
-      await files.storeDesired(this.#accepted);
+    if (current !== null && judged.revision > current.revision) {
+      this.#accepted = { ...current, revision: judged.revision };
+      await this.#files.storeDesired(this.#accepted);
     }
     const wasHeld = clock.monotonicMs() - this.#sentMs >= UNHELD_MS;
     const waitMs = wasHeld ? judged.nextHeartbeatMs : Math.max(judged.nextHeartbeatMs, UNHELD_WAIT_MS);
@@ -193,35 +221,35 @@ class HeartbeatAgent implements Agent {
   }
 
   async #join(signal: AbortSignal): Promise<Credentials> {
-    const { client, files, identity, joinToken, log } = this.#options;
+    const { identity, joinToken, log } = this.#options;
     if (joinToken === null) throw new Error('this node has not joined and has no join token');
     const { nodeId, popId, labels, edgeVersion } = identity;
     const request = { node_id: nodeId, pop_id: popId, labels, edge_version: edgeVersion };
-    const credentials = await client.join(request, joinToken, signal);
+    const credentials = await this.#client.join(request, joinToken, signal);
     if (credentials.node_id !== nodeId) throw new Error('the control plane joined another node');
-    if (readControlKey(credentials.control_public_key) === null)
+    if (readControlKey(credentials.control_public_key) === null) {
       throw new Error('the control plane gave no valid key');
-    await files.storeCredentials(credentials);
+    }
+    await this.#files.storeCredentials(credentials);
     this.#credentials = credentials;
     log.info('joined the control plane');
     return credentials;
   }
 
   #send(
-    own: Pick<HeartbeatRequest, 'hold_ms'> & Partial<Report>,
+    report: NodeReport & Pick<HeartbeatRequest, 'hold_ms'>,
     credentials: Credentials,
     signal: AbortSignal,
-  ): ReturnType<ControlClient['heartbeat']> {
-    const { client, identity, report } = this.#options;
+  ): Promise<HeartbeatReply> {
+    const { nodeId, labels, edgeVersion } = this.#options.identity;
     const request: HeartbeatRequest = {
-      ...report(),
-      ...own,
-      edge_version: identity.edgeVersion,
-      labels: identity.labels,
+      ...report,
+      edge_version: edgeVersion,
+      labels,
       applied_revision: this.#accepted?.revision ?? 0,
       applied_digest: this.#accepted?.digest ?? null,
     };
-    return client.heartbeat(request, { nodeId: identity.nodeId, nodeToken: credentials.node_token }, signal);
+    return this.#client.heartbeat(request, { nodeId, nodeToken: credentials.node_token }, signal);
   }
 
   #backoffMs(): number {

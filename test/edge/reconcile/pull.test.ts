@@ -1,6 +1,7 @@
 // Downloads of artifacts: where the token goes, and what is refused.
 import { describe, expect, test } from 'bun:test';
-import { createPuller, type Fetch, type Puller } from '../../../src/edge/reconcile/pull.ts';
+import type { SendRequest } from '../../../src/base/send.ts';
+import { createPuller, type Puller } from '../../../src/edge/reconcile/pull.ts';
 import { digest } from '../fake_control.ts';
 import { createTestClock, until } from '../harness.ts';
 
@@ -11,7 +12,7 @@ const wanted = (artifactUrl = '/a/1'): Parameters<Puller['pull']>[0] => ({
   size_bytes: TEXT.length,
 });
 
-function setUp(answer: Fetch): {
+function setUp(answer: SendRequest): {
   puller: Puller;
   seen: Request[];
   results: string[];
@@ -20,7 +21,7 @@ function setUp(answer: Fetch): {
   const seen: Request[] = [];
   const results: string[] = [];
   const clock = createTestClock();
-  const send: Fetch = (request) => {
+  const send: SendRequest = (request) => {
     seen.push(request);
     return answer(request);
   };

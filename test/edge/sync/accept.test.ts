@@ -1,6 +1,12 @@
-// Which answers of a control plane a node takes, and which stored state.
+// Which answers of a control plane a node accepts, and which stored states.
 import { describe, expect, test } from 'bun:test';
-import { judgeAnswer, readAccepted, readControlKey, type Accepted } from '../../../src/edge/sync/accept.ts';
+import {
+  type Accepted,
+  type Judgement,
+  judgeAnswer,
+  readAccepted,
+  readControlKey,
+} from '../../../src/edge/sync/accept.ts';
 import { desiredDigest } from '../../../src/model/rules/desired.ts';
 import type { DesiredState } from '../../../src/model/protocol.ts';
 import { createFakeControl, desiredFunction } from '../fake_control.ts';
@@ -28,26 +34,26 @@ const answerOf = (desired: DesiredState, revision: number, more: object = {}): o
 });
 function judge(
   answer: object,
-  options: { held?: Accepted; tamper?: (body: string, signature: string) => [string, string | null] } = {},
-): ReturnType<typeof judgeAnswer> {
+  options: { current?: Accepted; tamper?: (body: string, signature: string) => [string, string | null] } = {},
+): Judgement {
   const { body, signature } = control.sign(answer);
   const [sent, signed] = options.tamper?.(body, signature) ?? [body, signature];
   const bytes = new TextEncoder().encode(sent);
-  return judgeAnswer({ bytes, signature: signed, key, nodeId: 'n1', held: options.held ?? null });
+  return judgeAnswer({ bytes, signature: signed, key, nodeId: 'n1', current: options.current ?? null });
 }
 
 describe('An answer to a heartbeat', () => {
   test('that is signed and newer is accepted', () => {
-    expect(judge(answerOf(one, 3), { held: accepted(two, 2) })).toEqual({
+    expect(judge(answerOf(one, 3), { current: accepted(two, 2) })).toEqual({
       kind: 'accepted',
       accepted: accepted(one, 3),
       nextHeartbeatMs: 7,
     });
   });
 
-  test('without a state changes nothing when the digest is the one that is held', () => {
+  test('without a state changes nothing when the digest is that of the current state', () => {
     const answer = answerOf(one, 4, { desired: null });
-    expect(judge(answer, { held: accepted(one, 3) })).toEqual({
+    expect(judge(answer, { current: accepted(one, 3) })).toEqual({
       kind: 'unchanged',
       revision: 4,
       nextHeartbeatMs: 7,
@@ -55,10 +61,10 @@ describe('An answer to a heartbeat', () => {
   });
 
   test('that comes twice changes nothing the second time', () => {
-    expect(judge(answerOf(one, 3), { held: accepted(one, 3) })).toMatchObject({ kind: 'unchanged' });
+    expect(judge(answerOf(one, 3), { current: accepted(one, 3) })).toMatchObject({ kind: 'unchanged' });
   });
 
-  const refused: [name: string, run: () => ReturnType<typeof judgeAnswer>][] = [
+  const refused: [name: string, run: () => Judgement][] = [
     ['unsigned', () => judge(answerOf(one, 1), { tamper: (body) => [body, null] })],
     ['with an empty signature', () => judge(answerOf(one, 1), { tamper: (body) => [body, ''] })],
     [
@@ -70,14 +76,17 @@ describe('An answer to a heartbeat', () => {
     ],
     [
       'with one byte changed',
-      () => judge(answerOf(one, 1), { tamper: (body, held) => [body.replace('1', '2'), held] }),
+      () => judge(answerOf(one, 1), { tamper: (body, signature) => [body.replace('1', '2'), signature] }),
     ],
-    ['with a byte more', () => judge(answerOf(one, 1), { tamper: (body, held) => [`${body} `, held] })],
-    ['of a lower revision', () => judge(answerOf(one, 1), { held: accepted(two, 2) })],
+    [
+      'with a byte more',
+      () => judge(answerOf(one, 1), { tamper: (body, signature) => [`${body} `, signature] }),
+    ],
+    ['of a lower revision', () => judge(answerOf(one, 1), { current: accepted(two, 2) })],
     ['for another node', () => judge(answerOf(one, 1, { node_id: 'n2' }))],
     ['with a wrong digest', () => judge(answerOf(one, 1, { digest: desiredDigest(two) }))],
     ['with an unknown field', () => judge(answerOf(one, 1, { more: 1 }))],
-    ['without a state that this node lacks', () => judge(answerOf(one, 1, { desired: null }))],
+    ['without a desired state that this node lacks', () => judge(answerOf(one, 1, { desired: null }))],
     ['with a function twice', () => judge(answerOf({ functions: [...one.functions, ...two.functions] }, 1))],
     ['that is no object', () => judge([])],
     [
@@ -98,7 +107,7 @@ describe('An answer to a heartbeat', () => {
 describe('A stored desired state', () => {
   const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 
-  test('is taken back as it was', () => {
+  test('is loaded as it was stored', () => {
     expect(readAccepted(bytes(accepted(one, 5)))).toEqual(accepted(one, 5));
   });
 
@@ -110,15 +119,15 @@ describe('A stored desired state', () => {
     ['nothing in it', null],
   ];
   for (const [name, value] of damaged) {
-    test(`with ${name} is not`, () => expect(readAccepted(bytes(value))).toBeNull());
+    test(`with ${name} is not loaded`, () => expect(readAccepted(bytes(value))).toBeNull());
   }
 
-  test('that is cut short is not', () => {
+  test('that is cut short is not loaded', () => {
     expect(readAccepted(bytes(accepted(one, 5)).slice(0, -1))).toBeNull();
   });
 });
 
-test('A key that is no Ed25519 key is no key', () => {
+test('Text that is no Ed25519 public key gives no key', () => {
   for (const text of ['', 'x'.repeat(42), '!'.repeat(43), 'a'.repeat(44)])
     expect(readControlKey(text)).toBeNull();
 });

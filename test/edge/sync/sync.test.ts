@@ -1,4 +1,4 @@
-// The agent against a control plane that loses, repeats, reorders and forges.
+// The agent against a control plane that loses, repeats, reorders and forges its answers.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import type { Accepted } from '../../../src/edge/sync/accept.ts';
-import { startAgent, type Agent, type Report } from '../../../src/edge/sync/sync.ts';
-import { createControlClient } from '../../../src/edge/sync/control_client.ts';
-import { openNodeFiles } from '../../../src/edge/sync/node_files.ts';
+import { type Agent, type Heartbeats, type NodeReport, openAgent } from '../../../src/edge/sync/sync.ts';
 import { desiredDigest } from '../../../src/model/rules/desired.ts';
 import { createFakeControl, desiredFunction, type FakeControl } from '../fake_control.ts';
 import { createTestClock, until } from '../harness.ts';
+
+type RunningAgent = { agent: Agent; heartbeats: Heartbeats };
 
 let dataDir = '';
 let control: FakeControl;
@@ -20,8 +20,8 @@ let applied: Accepted[] = [];
 let storedWhenApplied: string[] = [];
 let results: string[] = [];
 let lines: string[] = [];
-let report: Report;
-let agents: Agent[] = [];
+let report: NodeReport;
+let agents: RunningAgent[] = [];
 
 beforeEach(() => {
   dataDir = mkdtempSync(join(tmpdir(), 'edge-agent-'));
@@ -35,11 +35,11 @@ beforeEach(() => {
   report = { status: 'online', cpu_percent: 1, mem_bytes: 2, functions: [] };
 });
 afterEach(async () => {
-  for (const agent of agents) await turn(agent.close({ graceMs: 1_000 }));
+  for (const { heartbeats } of agents) await turn(heartbeats.close({ graceMs: 1_000 }));
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-/** Turns the clock, so that what waits goes on, until `promise` has settled. */
+/** Turns the clock until `promise` has settled. */
 async function turn<T>(promise: Promise<T>): Promise<T> {
   let settled = false;
   const end = promise.finally(() => (settled = true));
@@ -50,7 +50,7 @@ async function turn<T>(promise: Promise<T>): Promise<T> {
   return await end;
 }
 
-/** Turns the clock by `stepMs` at a time until `condition` holds; says how much it took. */
+/** Turns the clock by `stepMs` at a time until `condition` holds; returns the milliseconds that it took. */
 async function turnUntil(what: string, condition: () => boolean, stepMs = 20): Promise<number> {
   const startMs = clock.monotonicMs();
   await until(what, async () => {
@@ -61,41 +61,41 @@ async function turnUntil(what: string, condition: () => boolean, stepMs = 20): P
   return clock.monotonicMs() - startMs;
 }
 
-async function start(options: { joinToken?: string | null } = {}): Promise<Agent> {
+async function start(options: { joinToken?: string | null } = {}): Promise<RunningAgent> {
   const { joinToken = 'join-1' } = options;
-  const log = createLog({ clock, write: (line) => void lines.push(line) });
-  const files = openNodeFiles({ dataDir, random: systemRandom, log });
-  const agent = startAgent({
+  const agent = await openAgent({
     identity: { nodeId: 'n1', popId: 'p1', labels: { region: 'tokyo' }, edgeVersion: '0.0.0' },
+    dataDir,
+    cpUrl: 'http://control.test',
     joinToken,
     holdMs: 25_000,
-    accepted: await files.loadDesired(),
-    credentials: await files.loadCredentials(),
-    client: createControlClient({ cpUrl: 'http://control.test', controlFetch: control.fetch, clock }),
-    files,
+    controlFetch: (request) => control.fetch(request),
     clock,
     random: systemRandom,
-    log,
+    log: createLog({ clock, write: (line) => void lines.push(line) }),
+    onHeartbeat: (result) => void results.push(result),
+  });
+  const heartbeats = agent.start({
     report: () => report,
     onAccepted: (accepted) => {
       applied.push(accepted);
       storedWhenApplied.push(readFileSync(join(dataDir, 'desired.json'), 'utf8'));
     },
-    onHeartbeat: (result) => void results.push(result),
   });
-  agents.push(agent);
-  return agent;
+  const running = { agent, heartbeats };
+  agents.push(running);
+  return running;
 }
 
 const isHeld = (): boolean => control.held() === 1;
 
 describe('A node that joins', () => {
-  test('does it once, keeps its credentials private, and never shows them', async () => {
-    const agent = await start();
+  test('joins once, keeps its credentials private, and never logs them', async () => {
+    const { heartbeats } = await start();
     await turnUntil('a heartbeat is held', isHeld);
     expect(control.joins).toEqual(['Bearer join-1']);
     expect(statSync(join(dataDir, 'node.json')).mode & 0o777).toBe(0o600);
-    await turn(agent.close({ graceMs: 1_000 }));
+    await turn(heartbeats.close({ graceMs: 1_000 }));
     await start({ joinToken: null });
     await turnUntil('a heartbeat is held', isHeld);
     expect(control.joins.length).toBe(1);
@@ -103,19 +103,20 @@ describe('A node that joins', () => {
     expect(lines.join('')).not.toContain('join-1');
   });
 
-  test('with a token that is not taken tries again, and leaves nothing on disk', async () => {
+  test('with a refused token says what to do, tries again, and leaves nothing on disk', async () => {
     await start({ joinToken: 'wrong' });
     await turnUntil('it tried twice', () => control.joins.length === 2);
     expect(existsSync(join(dataDir, 'node.json'))).toBe(false);
+    expect(lines.join('')).toContain('make another with `edge join-token`');
   });
 
-  test('does not go on with damaged credentials', async () => {
+  test('does not start with damaged credentials', async () => {
     writeFileSync(join(dataDir, 'node.json'), '{"node_id":"n1"');
     await expect(start()).rejects.toThrow('node.json');
   });
 });
 
-test('What a node sends follows no redirect, so that its token stays with its control plane', async () => {
+test('A node follows no redirect, so that its token stays with its control plane', async () => {
   const seen: Request[] = [];
   const { fetch: send } = control;
   control.fetch = (request) => {
@@ -129,7 +130,7 @@ test('What a node sends follows no redirect, so that its token stays with its co
 });
 
 describe('A heartbeat', () => {
-  test('says what the node is and has, and is held until something moves', async () => {
+  test('reports the node, and is held until the desired state changes', async () => {
     await start();
     await turnUntil('a heartbeat is held', isHeld);
     const first = control.heartbeats[0];
@@ -146,8 +147,8 @@ describe('A heartbeat', () => {
     });
   });
 
-  test('is given up and sent anew when the observed state changes', async () => {
-    const agent = await start();
+  test('that is held is given up and sent anew when the observed state changes', async () => {
+    const { agent } = await start();
     await turnUntil('a heartbeat is held', isHeld);
     const count = control.heartbeats.length;
     report = { ...report, mem_bytes: 77 };
@@ -157,7 +158,7 @@ describe('A heartbeat', () => {
     expect(tookMs).toBeLessThanOrEqual(100);
   });
 
-  test('is stored on disk before it is applied', async () => {
+  test('brings a desired state that is on disk before it is applied', async () => {
     await start();
     control.deploy([desiredFunction(1, '1.0.0')]);
     await turnUntil('the state is applied', () => applied.length === 1);
@@ -165,7 +166,7 @@ describe('A heartbeat', () => {
     expect(statSync(join(dataDir, 'desired.json')).mode & 0o777).toBe(0o600);
   });
 
-  test('that is answered at once with nothing new does not become a busy loop', async () => {
+  test('that is answered at once without news does not become a busy loop', async () => {
     await start();
     await turnUntil('a heartbeat is held', isHeld);
     const count = control.heartbeats.length;
@@ -176,19 +177,19 @@ describe('A heartbeat', () => {
     expect(control.heartbeats.length - count).toBeLessThanOrEqual(3);
   });
 
-  test('says offline at the end', async () => {
-    const agent = await start();
+  test('reports offline at the end', async () => {
+    const { heartbeats } = await start();
     await turnUntil('a heartbeat is held', isHeld);
-    await turn(agent.close({ graceMs: 1_000 }));
+    await turn(heartbeats.close({ graceMs: 1_000 }));
     expect(control.heartbeats.at(-1)).toMatchObject({ status: 'offline', hold_ms: 0 });
   });
 });
 
-describe('An answer that is not to be trusted', () => {
+describe('An answer that cannot be trusted', () => {
   const body = (text: string, signature?: string): Response =>
     new Response(text, { headers: signature === undefined ? {} : { 'x-edge-signature': signature } });
 
-  test('is not applied, and the next good one is', async () => {
+  test('is not applied, and the next good answer is', async () => {
     control.scripted.push(
       (text) => body(text),
       (text, signature) => body(text.replace('"revision":1', '"revision":9'), signature),
@@ -201,7 +202,7 @@ describe('An answer that is not to be trusted', () => {
     expect(applied[0]?.revision).toBe(1);
   });
 
-  test('of a lower revision does not take the node back', async () => {
+  test('of a lower revision is refused', async () => {
     control.deploy([desiredFunction(1, '1.0.0')]);
     control.deploy([desiredFunction(1, '2.0.0')]);
     await start();
@@ -223,8 +224,8 @@ describe('An answer that is not to be trusted', () => {
   });
 });
 
-describe('A control plane that is gone', () => {
-  test('is asked again with a growing wait that never exceeds a minute', async () => {
+describe('A control plane that cannot be reached', () => {
+  test('is asked again after a growing wait of at most a minute', async () => {
     await start();
     await turnUntil('a heartbeat is held', isHeld);
     control.mode = 'gone';
@@ -238,19 +239,19 @@ describe('A control plane that is gone', () => {
     await turnUntil('it is back', isHeld, 1_000);
   });
 
-  test('leaves a started node with its last state', async () => {
+  test('leaves a node that starts with its last desired state', async () => {
     control.deploy([desiredFunction(1, '1.0.0')]);
-    const before = await start();
+    const { heartbeats } = await start();
     await turnUntil('the state is applied', () => applied.length === 1);
-    await turn(before.close({ graceMs: 1_000 }));
+    await turn(heartbeats.close({ graceMs: 1_000 }));
     control.mode = 'gone';
-    const agent = await start({ joinToken: null });
+    const { agent } = await start({ joinToken: null });
     expect(agent.accepted()).toEqual(applied[0] ?? null);
   });
 
-  test('that does not take the token any more is asked again, and nothing is dropped', async () => {
+  test('but refuses the token is asked again, and the node keeps its desired state', async () => {
     control.deploy([desiredFunction(1, '1.0.0')]);
-    const agent = await start();
+    const { agent } = await start();
     await turnUntil('the state is applied', () => applied.length === 1);
     control.mode = 'unauthenticated';
     agent.notify();
@@ -263,20 +264,20 @@ describe('A control plane that is gone', () => {
     await turnUntil('it is back', isHeld);
   });
 
-  test('that never answers is given up', async () => {
+  test('because it never answers counts as unreachable', async () => {
     control.fetch = () => new Promise(() => {});
     await start();
     await turnUntil('it was given up', () => results.includes('unreachable'), 1_000);
   });
 });
 
-test('A stored state that was changed on disk is not taken back', async () => {
+test('A stored desired state that was changed on disk is not loaded', async () => {
   control.deploy([desiredFunction(1, '1.0.0')]);
-  const before = await start();
+  const { heartbeats } = await start();
   await turnUntil('the state is applied', () => applied.length === 1);
-  await turn(before.close({ graceMs: 1_000 }));
+  await turn(heartbeats.close({ graceMs: 1_000 }));
   const path = join(dataDir, 'desired.json');
   writeFileSync(path, readFileSync(path, 'utf8').replace('1.0.0', '6.6.6'));
-  const agent = await start();
+  const { agent } = await start();
   expect(agent.accepted()).toBeNull();
 });
