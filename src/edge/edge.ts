@@ -13,7 +13,7 @@ import type { Engine } from '../engine/engine.ts';
 import type { Labels } from '../model/names.ts';
 import { openAgent, type Agent, type Heartbeats, type NodeReport } from './sync/sync.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
-import { openCache, type Cache } from './reconcile/cache.ts';
+import { openCache, type ArtifactCache } from './reconcile/cache.ts';
 import { CacheInUse } from './reconcile/cache_index.ts';
 import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
 import { openFunctionServer, type FunctionServer, type ServeConfig } from './serve/serve.ts';
@@ -109,7 +109,7 @@ class Node implements Edge {
   readonly #log: Log;
   readonly #routing: Routing;
   readonly #figures: EdgeFigures;
-  #cache: Cache | null = null;
+  #cache: ArtifactCache | null = null;
   #puller: Puller | null = null;
   #reconciler: Reconciler | null = null;
   #agent: Agent | null = null;
@@ -225,7 +225,7 @@ class Node implements Edge {
   }
 
   /** A second node on this machine keeps its artifacts in its data directory. */
-  #openCache(): Cache {
+  #openCache(): ArtifactCache {
     const { config, clock, random } = this.#options;
     const { cacheDir, cacheBytesMax: bytesMax, cacheEntriesMax: entriesMax } = config;
     const log = this.#log;

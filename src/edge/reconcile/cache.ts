@@ -1,39 +1,18 @@
-// The artifact cache of a node: `{dir}/{function_id}/{version}.wasm`, verified on every read, bounded, LRU.
+// The artifact cache of a node: `{dir}/{function_id}/{version}.wasm`, verified at every read, bounded, LRU.
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import type { Clock } from '../../base/clock.ts';
+import { readFileBounded, syncDirectory, TEMPORARY_PREFIX, writeDurably } from '../../base/durable.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { EDGE_BOUNDS } from '../../base/limits/edge.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import { Id, Semver } from '../../model/names.ts';
-import { openCacheIndex, type CacheIndex } from './cache_index.ts';
-import { syncDirectory, TEMPORARY_PREFIX, readFileBounded, writeDurably } from '../../base/durable.ts';
+import { type CacheIndex, openCacheIndex } from './cache_index.ts';
 
 export type ArtifactRef = { functionId: string; version: string; sha256: string };
-
-export type Cache = {
-  /**
-   * The verified bytes, or null: none are there, or what was there had another digest and is in quarantine
-   * now. The digest is taken of the very buffer that is returned.
-   */
-  get(ref: ArtifactRef): Promise<Uint8Array | null>;
-  /**
-   * `bytes` have the digest of `ref` already. `no_room`: pinned artifacts leave no space, nothing was
-   * written.
-   */
-  put(ref: ArtifactRef, bytes: Uint8Array): Promise<'stored' | 'no_room'>;
-  /** The one version of a function that is never evicted for space; null lets go of all of them. */
-  pin(functionId: string, version: string | null): void;
-  /** Removes every version of a function. */
-  evict(functionId: string): Promise<void>;
-  isStored(functionId: string): boolean;
-  storedFunctions(): string[];
-  totals(): { entries: number; bytes: number };
-  close(): void;
-};
 
 export type CacheOptions = {
   dir: string;
@@ -46,15 +25,16 @@ export type CacheOptions = {
   onRead: (result: 'hit' | 'miss' | 'quarantined') => void;
 };
 
-const QUARANTINE = 'quarantine';
+const QUARANTINE_DIR = 'quarantine';
 const SUFFIX = '.wasm';
 
 const isFunctionId = (text: string): boolean => Value.Check(Id, text);
 const isVersion = (text: string): boolean => Value.Check(Semver, text);
 
-/** Only from ids of the known shapes, so that no name from the network can leave the folder. */
+/** Throws for an id or a version of another form, so that no name from the network can leave `dir`. */
 function pathOf(dir: string, functionId: string, version: string): string {
-  if (!isFunctionId(functionId) || !isVersion(version)) throw new Error('not the id of an artifact');
+  if (!isFunctionId(functionId) || !isVersion(version))
+    throw new Error('the id or the version of an artifact is not well formed');
   return join(dir, functionId, `${version}${SUFFIX}`);
 }
 
@@ -62,10 +42,7 @@ export function digestOf(bytes: Uint8Array): string {
   return new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
 }
 
-/**
- * Brings index and folder together: files of a crash are removed, unknown files adopted, lost ones
- * forgotten.
- */
+/** Makes the index agree with `dir`: removes temporary files, adds unknown artifacts, drops missing ones. */
 function reconcileIndex(index: CacheIndex, dir: string, nowMs: number): void {
   const known = new Map(index.list().map((entry) => [`${entry.function_id}/${entry.version}`, entry]));
   for (const folder of readdirSync(dir, { withFileTypes: true })) {
@@ -93,8 +70,8 @@ function reconcileIndex(index: CacheIndex, dir: string, nowMs: number): void {
   for (const { function_id, version } of known.values()) index.remove(function_id, version);
 }
 
-/** One process at a time has a cache; for another one this throws `CacheInUse`. */
-export function openCache(options: CacheOptions): Cache {
+/** Throws `CacheInUse` where another process has the cache in this directory. */
+export function openCache(options: CacheOptions): ArtifactCache {
   const { dir, clock, log } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const index = openCacheIndex({ path: join(dir, 'index.sqlite'), log });
@@ -103,13 +80,13 @@ export function openCache(options: CacheOptions): Cache {
   for (const { function_id, version } of index.list()) {
     stored.set(function_id, (stored.get(function_id) ?? new Set()).add(version));
   }
-  return new FolderCache(options, index, stored);
+  return new ArtifactCache(options, index, stored);
 }
 
-class FolderCache implements Cache {
+export class ArtifactCache {
   readonly #options: CacheOptions;
   readonly #index: CacheIndex;
-  /** Versions of each function that have a file; the index knows more of them. */
+  /** The stored versions of each function. */
   readonly #stored: Map<string, Set<string>>;
 
   constructor(options: CacheOptions, index: CacheIndex, stored: Map<string, Set<string>>) {
@@ -118,6 +95,10 @@ class FolderCache implements Cache {
     this.#stored = stored;
   }
 
+  /**
+   * The verified bytes; null when the artifact is not stored, or is not what was stored: then it is moved to
+   * quarantine. The digest is taken of the very buffer that is returned.
+   */
   async get(ref: ArtifactRef): Promise<Uint8Array | null> {
     const { onRead, clock, dir } = this.#options;
     const path = pathOf(dir, ref.functionId, ref.version);
@@ -138,6 +119,7 @@ class FolderCache implements Cache {
     return bytes;
   }
 
+  /** The caller has verified `bytes`. `no_room`: pinned artifacts leave no space, and nothing was written. */
   async put(ref: ArtifactRef, bytes: Uint8Array): Promise<'stored' | 'no_room'> {
     const { dir, clock, random } = this.#options;
     const path = pathOf(dir, ref.functionId, ref.version);
@@ -159,12 +141,14 @@ class FolderCache implements Cache {
     return 'stored';
   }
 
+  /** Never evicts this one version of a function to make room; null unpins the function. */
   pin(functionId: string, version: string | null): void {
     this.#index.pin(functionId, version);
   }
 
+  /** Removes every version of a function. */
   async evict(functionId: string): Promise<void> {
-    if (!isFunctionId(functionId)) throw new Error('not the id of a function');
+    if (!isFunctionId(functionId)) throw new Error('the id of a function is not well formed');
     for (const version of this.#stored.get(functionId) ?? []) this.#forget(functionId, version);
     await rm(join(this.#options.dir, functionId), { recursive: true, force: true });
   }
@@ -173,6 +157,7 @@ class FolderCache implements Cache {
     return this.#stored.has(functionId);
   }
 
+  /** Ids of the functions that have an artifact here. */
   storedFunctions(): string[] {
     return [...this.#stored.keys()];
   }
@@ -209,16 +194,16 @@ class FolderCache implements Cache {
     return false;
   }
 
-  /** Keeps the newest few bad files for whoever wants to know what happened to them. */
+  /** Moves a bad file aside and keeps only the newest of them, for somebody who looks for the reason. */
   async #quarantine(ref: ArtifactRef, reason: string): Promise<null> {
     const { dir, clock, log, onRead } = this.#options;
     const { functionId, version } = ref;
-    log.error('an artifact on disk is not what it was; it is in quarantine', {
+    log.error('an artifact on disk is not what was stored; it is moved to quarantine', {
       function_id: functionId,
       version,
       error: reason,
     });
-    const folder = join(dir, QUARANTINE);
+    const folder = join(dir, QUARANTINE_DIR);
     const stamp = String(Math.floor(clock.nowMs())).padStart(16, '0');
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await rename(

@@ -1,13 +1,9 @@
-// Metadata of the artifact cache in SQLite; it can always be made anew from the files, so a broken one is
-// set aside.
+// The index of the artifact cache in SQLite: sizes, last use and pins; it can be made again from the files.
 import { Database } from 'bun:sqlite';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import type { Log } from '../../base/log.ts';
 
-/**
- * `unverified`: found on disk without metadata; `verified`: its digest has been checked since it was
- * written.
- */
+/** `unverified`: found on disk without an entry. `verified`: its digest was checked at a write or a read. */
 export type CacheEntry = {
   function_id: string;
   version: string;
@@ -24,7 +20,7 @@ export type CacheIndex = {
   touch(functionId: string, version: string, nowMs: number): void;
   pin(functionId: string, version: string | null): void;
   remove(functionId: string, version: string): void;
-  /** What is not pinned, least recently used first. */
+  /** Entries that are not pinned, least recently used first. */
   evictable(): CacheEntry[];
   totals(): { entries: number; bytes: number; pinnedBytes: number };
   close(): void;
@@ -57,19 +53,19 @@ function openDatabase(path: string): Database {
   }
 }
 
-/** Another process has the cache: both would evict what the other one needs. */
+/** Two processes with one cache would evict what the other one needs. */
 export class CacheInUse extends Error {}
 
 const isBusy = (failure: unknown): boolean =>
   failure instanceof Error && 'code' in failure && String(failure.code).startsWith('SQLITE_BUSY');
 
-/** Never refuses to open because of what is in the file, only when it belongs to another process. */
+/** Throws only where another process has the file: a broken one is renamed and a new one made. */
 function openOrSetAside(path: string, log: Log): Database {
   try {
     return openDatabase(path);
   } catch (failure) {
     if (isBusy(failure)) throw new CacheInUse('another process uses this cache directory');
-    log.warn('the cache index is broken; making it anew from the files', { error: String(failure) });
+    log.warn('the cache index is broken; it is made again from the files', { error: String(failure) });
     for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
     rmSync(`${path}.broken`, { force: true, recursive: true });
     if (existsSync(path)) renameSync(path, `${path}.broken`);

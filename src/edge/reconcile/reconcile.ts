@@ -19,7 +19,7 @@ import {
 } from '../../model/protocol.ts';
 import type { Quota, QuotaLimits } from '../../model/rules/quota.ts';
 import { createQuota, isQuotaIdle } from '../../model/rules/quota.ts';
-import type { Cache } from './cache.ts';
+import type { ArtifactCache } from './cache.ts';
 import type { EdgeFigures, VersionFigures } from '../figures/figures.ts';
 import type { Readiness, Routing } from '../serve/routing.ts';
 import type { Steps } from './steps.ts';
@@ -38,7 +38,7 @@ import {
 
 export type ReconcilerOptions = {
   steps: Steps;
-  cache: Cache;
+  cache: ArtifactCache;
   routing: Routing;
   figures: EdgeFigures;
   clock: Clock;

@@ -3,7 +3,7 @@ import type { GuestErrorCode, ModuleErrorCode } from '../../base/errors.ts';
 import { POOL_DEFAULTS } from '../../base/limits/pool.ts';
 import type { Log } from '../../base/log.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { Cache } from './cache.ts';
+import type { ArtifactCache } from './cache.ts';
 import type { EdgeFigures } from '../figures/figures.ts';
 import type { Puller } from './pull.ts';
 import type { Candidate, Running, Unit } from './function_state.ts';
@@ -67,7 +67,7 @@ function createDrainer(log: Log): Drainer {
 }
 
 /** The cache first, then the network; what came from there is stored before it is used. */
-function createPull(options: { cache: Cache; puller: Puller; log: Log }): Steps['pull'] {
+function createPull(options: { cache: ArtifactCache; puller: Puller; log: Log }): Steps['pull'] {
   const { cache, puller, log } = options;
   return async (candidate) => {
     const { function_id: functionId, version, sha256 } = candidate.desired;
@@ -89,7 +89,7 @@ function createPull(options: { cache: Cache; puller: Puller; log: Log }): Steps[
 
 export function createSteps(options: {
   engine: Engine;
-  cache: Cache;
+  cache: ArtifactCache;
   puller: Puller;
   figures: EdgeFigures;
   log: Log;

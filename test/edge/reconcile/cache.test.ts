@@ -16,14 +16,14 @@ import { join } from 'node:path';
 import { createManualClock, type ManualClock } from '../../../src/base/clock.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
-import { openCache, type ArtifactRef, type Cache } from '../../../src/edge/reconcile/cache.ts';
+import { type ArtifactCache, type ArtifactRef, openCache } from '../../../src/edge/reconcile/cache.ts';
 import { digest } from '../fake_control.ts';
 import { functionId } from '../harness.ts';
 
 let dir = '';
 let clock: ManualClock;
 let reads: string[] = [];
-let opened: Cache[] = [];
+let opened: ArtifactCache[] = [];
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'edge-cache-'));
@@ -36,7 +36,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-function open(limits: { bytesMax?: number; entriesMax?: number } = {}): Cache {
+function open(limits: { bytesMax?: number; entriesMax?: number } = {}): ArtifactCache {
   const log = createLog({ clock, write: () => {} });
   const onRead = (result: string): void => void reads.push(result);
   const cache = openCache({
@@ -52,7 +52,7 @@ function open(limits: { bytesMax?: number; entriesMax?: number } = {}): Cache {
   opened.push(cache);
   return cache;
 }
-const reopen = (): Cache => {
+const reopen = (): ArtifactCache => {
   for (const cache of opened.splice(0)) cache.close();
   return open();
 };
@@ -61,9 +61,14 @@ const ref = (n: number, text: string, version = '1.0.0'): ArtifactRef => ({
   version,
   sha256: digest(text),
 });
-const put = (cache: Cache, n: number, text: string, version?: string): Promise<string> =>
+const put = (cache: ArtifactCache, n: number, text: string, version?: string): Promise<string> =>
   cache.put(ref(n, text, version), new TextEncoder().encode(text));
-const get = async (cache: Cache, n: number, text: string, version?: string): Promise<string | null> => {
+const get = async (
+  cache: ArtifactCache,
+  n: number,
+  text: string,
+  version?: string,
+): Promise<string | null> => {
   const bytes = await cache.get(ref(n, text, version));
   return bytes === null ? null : new TextDecoder().decode(bytes);
 };

@@ -7,7 +7,7 @@ import { ENGINE_BOUNDS } from '../../../src/base/limits/engine.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
-import { openCache, type Cache } from '../../../src/edge/reconcile/cache.ts';
+import { type ArtifactCache, openCache } from '../../../src/edge/reconcile/cache.ts';
 import { createEdgeFigures } from '../../../src/edge/figures/figures.ts';
 import type { Puller, PullOutcome } from '../../../src/edge/reconcile/pull.ts';
 import { createReconciler, type Reconciler } from '../../../src/edge/reconcile/reconcile.ts';
@@ -21,7 +21,7 @@ import { createTestClock, functionId, until } from '../harness.ts';
 let dir = '';
 let clock: ReturnType<typeof createTestClock>;
 let engine: FakeEngine;
-let cache: Cache;
+let cache: ArtifactCache;
 let routing: Routing;
 let reconciler: Reconciler;
 /** What a pull of an artifact answers, by its URL; it counts as pulled when it is asked for. */
