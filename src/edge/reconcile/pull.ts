@@ -1,22 +1,25 @@
-// Downloads an artifact: from the control plane or a presigned address, bounded, and checked against its
-// digest.
+// Downloads an artifact from the control plane or a presigned address, bounded, and verifies its digest.
 import type { Clock } from '../../base/clock.ts';
+import { within } from '../../base/deadline.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { SendRequest } from '../../base/send.ts';
-import type { DesiredFunction } from '../../model/protocol.ts';
 import { readStream } from '../../base/streams.ts';
+import type { DesiredFunction } from '../../model/protocol.ts';
 import { digestOf } from './cache.ts';
 
+export type WantedArtifact = Pick<DesiredFunction, 'artifact_url' | 'sha256' | 'size_bytes'>;
+
 /**
- * `mismatch`: what came is not what was announced. `message` names no address, since a presigned one opens
- * the artifact.
+ * `mismatch`: what came is not what the desired state names. `message` never contains the address, since a
+ * presigned one opens the artifact to everybody.
  */
 export type PullOutcome =
   { ok: true; bytes: Uint8Array } | { ok: false; reason: 'mismatch' | 'unreachable'; message: string };
 
 export type Puller = {
-  /** One attempt; those who ask for the same digest meanwhile share it. Never rejects. */
-  pull(wanted: Pick<DesiredFunction, 'artifact_url' | 'sha256' | 'size_bytes'>): Promise<PullOutcome>;
+  /** One attempt; callers that ask for the same digest meanwhile share it. Never rejects. */
+  pull(wanted: WantedArtifact): Promise<PullOutcome>;
+  /** Ends the downloads that are running: their outcome is `unreachable`. */
   close(): void;
 };
 
@@ -31,89 +34,87 @@ export type PullerOptions = {
   onPulled: (result: 'ok' | 'failed', bytes: number) => void;
 };
 
-const RELATIVE = /^\/(?!\/)[\x21-\x7e]*$/;
+/** A path on the control plane: one slash, then printable ASCII. */
+const CONTROL_PATH = /^\/(?!\/)[\x21-\x7e]*$/;
 
-/** The token goes to the control plane only; an absolute address must carry its own proof. */
+const mismatch = (message: string): PullOutcome => ({ ok: false, reason: 'mismatch', message });
+const unreachable = (message: string): PullOutcome => ({ ok: false, reason: 'unreachable', message });
+
+/** Null for an address that is not allowed. Only the control plane gets the token of the node. */
 function requestFor(
   artifactUrl: string,
   options: PullerOptions,
   signal: AbortSignal,
-): [SendRequest, Request] | null {
-  if (RELATIVE.test(artifactUrl)) {
+): { send: SendRequest; request: Request } | null {
+  if (CONTROL_PATH.test(artifactUrl)) {
     const base = new URL(options.cpUrl);
     const url = new URL(artifactUrl, base);
     if (url.origin !== base.origin) return null;
     const token = options.nodeToken();
     const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
-    return [options.controlFetch, new Request(url.href, { headers, signal, redirect: 'error' })];
+    const request = new Request(url.href, { headers, signal, redirect: 'error' });
+    return { send: options.controlFetch, request };
   }
   if (!URL.canParse(artifactUrl)) return null;
   const url = new URL(artifactUrl);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return null;
-  return [options.publicFetch, new Request(url.href, { signal, redirect: 'error' })];
+  return { send: options.publicFetch, request: new Request(url.href, { signal, redirect: 'error' }) };
 }
 
 async function download(
-  wanted: Parameters<Puller['pull']>[0],
+  wanted: WantedArtifact,
   options: PullerOptions,
   signal: AbortSignal,
 ): Promise<PullOutcome> {
-  const refused = (message: string): PullOutcome => ({ ok: false, reason: 'mismatch', message });
-  const made = requestFor(wanted.artifact_url, options, signal);
-  if (made === null) return refused('the artifact has an address that is not allowed');
-  const [send, request] = made;
-  const response = await send(request);
+  const allowed = requestFor(wanted.artifact_url, options, signal);
+  if (allowed === null) return mismatch('the artifact has an address that is not allowed');
+  const response = await allowed.send(allowed.request);
   if (response.status !== 200) {
     await response.body?.cancel();
-    return {
-      ok: false,
-      reason: 'unreachable',
-      message: `the artifact was answered with status ${response.status}`,
-    };
+    return unreachable(`the request for the artifact was answered with status ${response.status}`);
   }
   const bytes = await readStream(response.body, wanted.size_bytes);
-  if (bytes === null) return refused(`the artifact is larger than ${wanted.size_bytes} bytes`);
+  if (bytes === null) return mismatch(`the artifact is larger than ${wanted.size_bytes} bytes`);
   if (bytes.byteLength !== wanted.size_bytes) {
-    return refused(`the artifact has ${bytes.byteLength} bytes instead of ${wanted.size_bytes}`);
+    return mismatch(`the artifact has ${bytes.byteLength} bytes instead of ${wanted.size_bytes}`);
   }
-  if (digestOf(bytes) !== wanted.sha256) {
-    return refused('the artifact does not have the digest that was announced');
-  }
+  if (digestOf(bytes) !== wanted.sha256) return mismatch('the artifact has another digest than announced');
   return { ok: true, bytes };
 }
 
 export function createPuller(options: PullerOptions): Puller {
   const { clock, onPulled } = options;
-  const flights = new Map<string, Promise<PullOutcome>>();
+  const running = new Map<string, Promise<PullOutcome>>();
   const closing = new AbortController();
 
-  const attempt = async (wanted: Parameters<Puller['pull']>[0]): Promise<PullOutcome> => {
-    const over = new AbortController();
-    const stop = AbortSignal.any([over.signal, closing.signal]);
-    const late = clock.sleep(SYNC_BOUNDS.pullMs, stop).then((): PullOutcome => {
-      const message = closing.signal.aborted ? 'the node is shutting down' : 'the download took too long';
-      return { ok: false, reason: 'unreachable', message };
-    });
+  const attempt = async (wanted: WantedArtifact): Promise<PullOutcome> => {
+    const ended = new AbortController();
+    const stop = AbortSignal.any([ended.signal, closing.signal]);
     try {
-      const outcome = await Promise.race([download(wanted, options, stop), late]);
-      onPulled(outcome.ok ? 'ok' : 'failed', outcome.ok ? outcome.bytes.byteLength : 0);
-      return outcome;
+      const { pullMs } = SYNC_BOUNDS;
+      const outcome = await within(clock, pullMs, download(wanted, options, stop), closing.signal);
+      if (outcome !== 'late') return outcome;
+      return unreachable(closing.signal.aborted ? 'the node is shutting down' : 'the download took too long');
     } catch (failure) {
-      onPulled('failed', 0);
       const reason = failure instanceof Error ? failure.name : 'unknown';
-      return { ok: false, reason: 'unreachable', message: `the artifact could not be fetched (${reason})` };
+      return unreachable(`the artifact could not be fetched (${reason})`);
     } finally {
-      over.abort();
+      ended.abort();
     }
+  };
+
+  const pull = async (wanted: WantedArtifact): Promise<PullOutcome> => {
+    const outcome = await attempt(wanted);
+    running.delete(wanted.sha256);
+    onPulled(outcome.ok ? 'ok' : 'failed', outcome.ok ? outcome.bytes.byteLength : 0);
+    return outcome;
   };
 
   return {
     pull(wanted) {
-      const known = flights.get(wanted.sha256);
-      if (known !== undefined) return known;
-      const flight = attempt(wanted).finally(() => flights.delete(wanted.sha256));
-      flights.set(wanted.sha256, flight);
-      return flight;
+      const shared = running.get(wanted.sha256) ?? pull(wanted);
+      running.set(wanted.sha256, shared);
+      return shared;
     },
     close: () => closing.abort(),
   };

@@ -1,12 +1,12 @@
-// Downloads of artifacts: where the token goes, and what is refused.
+// Downloads of artifacts: who gets the token, and which bytes are refused.
 import { describe, expect, test } from 'bun:test';
 import type { SendRequest } from '../../../src/base/send.ts';
-import { createPuller, type Puller } from '../../../src/edge/reconcile/pull.ts';
+import { createPuller, type Puller, type WantedArtifact } from '../../../src/edge/reconcile/pull.ts';
 import { digest } from '../fake_control.ts';
 import { createTestClock, until } from '../harness.ts';
 
 const TEXT = 'the artifact';
-const wanted = (artifactUrl = '/a/1'): Parameters<Puller['pull']>[0] => ({
+const wanted = (artifactUrl = '/a/1'): WantedArtifact => ({
   artifact_url: artifactUrl,
   sha256: digest(TEXT),
   size_bytes: TEXT.length,
@@ -46,13 +46,13 @@ describe('An artifact', () => {
     expect(results).toEqual([`ok ${TEXT.length}`]);
   });
 
-  test('at an absolute address is fetched without it', async () => {
+  test('at an absolute address is fetched without the token', async () => {
     const { puller, seen } = setUp(async () => new Response(TEXT));
     expect(await puller.pull(wanted('https://store.test/a?sig=1'))).toMatchObject({ ok: true });
     expect(seen[0]?.headers.get('authorization')).toBeNull();
   });
 
-  test('is fetched once for all who ask at the same time', async () => {
+  test('is fetched once for all callers at the same time', async () => {
     const gate = Promise.withResolvers<Response>();
     const { puller, seen } = setUp(() => gate.promise);
     const both = [puller.pull(wanted()), puller.pull(wanted('/a/2'))];
@@ -74,7 +74,7 @@ describe('An address that is not allowed', () => {
     'data:,x',
     '/\\other.test/a',
   ]) {
-    test(`${JSON.stringify(url)} does not carry the token anywhere else`, async () => {
+    test(`${JSON.stringify(url)} takes the token nowhere else`, async () => {
       const { puller, seen } = setUp(async () => new Response(TEXT));
       const outcome = await puller.pull(wanted(url));
       if (outcome.ok) expect(new URL(seen[0]?.url ?? '').host).toBe('control.test:8080');
@@ -83,7 +83,7 @@ describe('An address that is not allowed', () => {
   }
 });
 
-describe('What is not what was announced', () => {
+describe('An artifact that is not as announced', () => {
   const table: [name: string, body: string][] = [
     ['longer', `${TEXT}!`],
     ['shorter', TEXT.slice(1)],
@@ -91,14 +91,14 @@ describe('What is not what was announced', () => {
     ['empty', ''],
   ];
   for (const [name, body] of table) {
-    test(`is refused when it is ${name}`, async () => {
+    test(`is refused when its bytes are ${name}`, async () => {
       const { puller, results } = setUp(async () => new Response(body));
       expect(await puller.pull(wanted())).toMatchObject({ ok: false, reason: 'mismatch' });
       expect(results).toEqual(['failed 0']);
     });
   }
 
-  test('is not read further than it may be long', async () => {
+  test('is read no further than its announced length', async () => {
     let sent = 0;
     const endless = new ReadableStream({
       pull(controller) {
@@ -112,13 +112,13 @@ describe('What is not what was announced', () => {
   });
 });
 
-describe('A carrier that fails', () => {
-  test('by status or by exception is unreachable, and its address is not told', async () => {
+describe('A download that fails', () => {
+  test('by status or by exception is unreachable, and its message hides the address', async () => {
     const refusing = setUp(async () => new Response('', { status: 403 }));
     expect(await refusing.puller.pull(wanted())).toEqual({
       ok: false,
       reason: 'unreachable',
-      message: 'the artifact was answered with status 403',
+      message: 'the request for the artifact was answered with status 403',
     });
     const throwing = setUp(() => Promise.reject(new TypeError('https://store.test/a?sig=secret')));
     const outcome = await throwing.puller.pull(wanted());
@@ -126,7 +126,7 @@ describe('A carrier that fails', () => {
     expect(JSON.stringify(outcome)).not.toContain('secret');
   });
 
-  test('that hangs is given up', async () => {
+  test('because it hangs ends after a minute', async () => {
     const { puller, clock } = setUp(() => new Promise(() => {}));
     const outcome = puller.pull(wanted());
     await until('the download waits', () => clock.sleepers() === 1);
@@ -134,7 +134,7 @@ describe('A carrier that fails', () => {
     expect(await outcome).toMatchObject({ ok: false, message: 'the download took too long' });
   });
 
-  test('that hangs does not hold up a node that closes', async () => {
+  test('because it hangs ends at once when the node closes', async () => {
     const { puller } = setUp(() => new Promise(() => {}));
     const outcome = puller.pull(wanted());
     puller.close();
