@@ -1,51 +1,28 @@
-// One edge node, wired: cache, agent, reconciler, ingress and its two listeners; opened and closed as a
-// whole.
-import { join } from 'node:path';
+// One edge node: opens its parts in order, and drains and closes them in reverse.
 import type { Clock } from '../base/clock.ts';
+import { within } from '../base/deadline.ts';
 import type { RandomBytes } from '../base/id.ts';
 import { EDGE_DEFAULTS } from '../base/limits/edge.ts';
 import { REQUEST_BOUNDS, REQUEST_DEFAULTS } from '../base/limits/request.ts';
-import { SYNC_BOUNDS, SYNC_DEFAULTS, SYNC_TUNING } from '../base/limits/sync.ts';
+import { SYNC_DEFAULTS, SYNC_TUNING } from '../base/limits/sync.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { SendRequest } from '../base/send.ts';
 import type { Engine } from '../engine/engine.ts';
-import type { Labels } from '../model/names.ts';
-import { openAgent, type Agent, type Heartbeats, type NodeReport } from './sync/sync.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
-import { openCache, type ArtifactCache } from './reconcile/cache.ts';
-import { CacheInUse } from './reconcile/cache_index.ts';
-import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
-import { openFunctionServer, type FunctionServer, type ServeConfig } from './serve/serve.ts';
-import { openMetricsListener, type MetricsListener } from './figures/metrics_listener.ts';
-import { createPuller, type Puller } from './reconcile/pull.ts';
-import { createReconciler, type Reconciler } from './reconcile/reconcile.ts';
-import { createRouting, type Routing } from './serve/routing.ts';
-import { createSteps } from './reconcile/steps.ts';
+import { createEdgeFigures } from './figures/figures.ts';
+import { openMetricsListener } from './figures/metrics_listener.ts';
+import { openReconciler, type ReconcileConfig } from './reconcile/reconcile.ts';
+import { openFunctionServer, type ServeConfig } from './serve/serve.ts';
+import { openAgent, type SyncConfig } from './sync/sync.ts';
 
-export type EdgeConfig = ServeConfig & {
-  nodeId: string;
-  popId: string;
-  labels: Labels;
-  edgeVersion: string;
-  /** Holds the node's credentials and its last desired state. */
-  dataDir: string;
-  cacheDir: string;
-  cacheBytesMax: number;
-  cacheEntriesMax: number;
-  metricsListen: ListenAddress;
-  cpUrl: string;
-  /** Needed at the first start only. */
-  joinToken: string | null;
-  concurrentPerProject: number;
-  invocationsPerMinute: number;
-  /**
-   * The longest time between two heartbeats; one is held for `SYNC_BOUNDS.heartbeatHoldMs` at most.
-   */
-  heartbeatIntervalMs: number;
-  /** How long running requests may go on after `close`. */
-  drainMs: number;
-};
+export type EdgeConfig = SyncConfig &
+  ReconcileConfig &
+  ServeConfig & {
+    metricsListen: ListenAddress;
+    /** How long running requests may go on after `close`. */
+    drainMs: number;
+  };
 
 export type EdgeOptions = {
   config: EdgeConfig;
@@ -54,9 +31,9 @@ export type EdgeOptions = {
   clock: Clock;
   log: Log;
   random: RandomBytes;
-  /** Across machines `fetch`; in one process the handler of the control plane. */
+  /** Carries requests to the control plane: `fetch`, or in one process the control plane's handler. */
   controlFetch: SendRequest;
-  /** For artifacts at absolute addresses. */
+  /** Carries requests for artifacts at absolute addresses. */
   publicFetch: SendRequest;
   metrics: Metrics;
 };
@@ -65,10 +42,11 @@ export type Edge = {
   /** Ports that are listened on, also where 0 was asked for. */
   readonly port: number;
   readonly metricsPort: number;
+  /** The engine takes work, and every function of the first desired state has come up or failed once. */
   isReady(): boolean;
   /**
-   * Takes no new requests, answers the running ones, drains the pools and says `offline`; bounded by
-   * `drainMs`.
+   * Refuses new requests, answers the running ones, reports `offline` and drains the pools, all within
+   * `drainMs`; then closes what is left.
    */
   close(): Promise<void>;
 };
@@ -90,174 +68,74 @@ export const edgeLimits = {
 } as const;
 
 /**
- * Rejects when a port is taken, a folder cannot be written, or the node has neither joined nor a join
+ * Rejects when a port is taken, a directory cannot be written, or the node has neither joined nor a join
  * token.
  */
 export async function createEdge(options: EdgeOptions): Promise<Edge> {
-  const node = new Node(options);
-  try {
-    await node.open();
-    return node;
-  } catch (failure) {
-    await node.close();
-    throw failure;
-  }
-}
-
-class Node implements Edge {
-  readonly #options: EdgeOptions;
-  readonly #log: Log;
-  readonly #routing: Routing;
-  readonly #figures: EdgeFigures;
-  #cache: ArtifactCache | null = null;
-  #puller: Puller | null = null;
-  #reconciler: Reconciler | null = null;
-  #agent: Agent | null = null;
-  #heartbeats: Heartbeats | null = null;
-  #server: FunctionServer | null = null;
-  #metrics: MetricsListener | null = null;
-  #isEngineReady = false;
-  #isClosing = false;
-
-  constructor(options: EdgeOptions) {
-    const { config, clock, engine } = options;
-    this.#options = options;
-    this.#log = options.log.with({ node_id: config.nodeId });
-    this.#routing = createRouting();
-    this.#figures = createEdgeFigures({ metrics: options.metrics, clock });
-    this.#figures.collectFrom({
-      engine: () => engine.stats(),
-      pools: () => this.#reconciler?.pools() ?? [],
-      cache: () => this.#cache?.totals() ?? { entries: 0, bytes: 0 },
-      revision: () => this.#agent?.accepted()?.revision ?? 0,
-    });
-  }
-
-  get port(): number {
-    return this.#server?.port ?? 0;
-  }
-
-  get metricsPort(): number {
-    return this.#metrics?.port ?? 0;
-  }
-
-  isReady(): boolean {
-    return !this.#isClosing && this.#isEngineReady && this.#reconciler?.isSettled() === true;
-  }
-
-  async open(): Promise<void> {
-    const { config, clock, random, engine, metrics, controlFetch, publicFetch } = this.#options;
-    const log = this.#log;
-    const { dataDir, cpUrl, joinToken } = config;
-    const holdMs = Math.min(config.heartbeatIntervalMs, SYNC_BOUNDS.heartbeatHoldMs);
-    const onHeartbeat = this.#figures.heartbeat;
-    const agent = await openAgent({
-      identity: config,
-      dataDir,
-      cpUrl,
-      joinToken,
-      holdMs,
-      controlFetch,
-      clock,
-      random,
-      log,
-      onHeartbeat,
-    });
-    this.#agent = agent;
-    const accepted = agent.accepted();
-    this.#cache = this.#openCache();
-    this.#puller = createPuller({
-      controlFetch,
-      publicFetch,
-      cpUrl: config.cpUrl,
-      nodeToken: () => agent.nodeToken(),
-      clock,
-      onPulled: this.#figures.pulled,
-    });
-    const steps = createSteps({
-      engine,
-      cache: this.#cache,
-      puller: this.#puller,
-      figures: this.#figures,
-      log,
-    });
-    const reconciler = createReconciler({
-      steps,
-      cache: this.#cache,
-      routing: this.#routing,
-      figures: this.#figures,
-      clock,
-      random,
-      log,
-      quota: { concurrentMax: config.concurrentPerProject, perMinuteMax: config.invocationsPerMinute },
-      engineReady: this.#awaitEngine(),
-      onChange: () => agent.notify(),
-    });
-    this.#reconciler = reconciler;
-    if (accepted !== null) reconciler.apply(accepted.desired);
-    const { metricsListen } = config;
-    const [routing, figures] = [this.#routing, this.#figures];
-    this.#server = openFunctionServer({ config, routing, figures, clock, random, log });
-    this.#metrics = openMetricsListener({ listen: metricsListen, metrics, isReady: () => this.isReady() });
-    this.#heartbeats = agent.start({
-      report: () => this.#report(reconciler),
-      onAccepted: ({ desired }) => reconciler.apply(desired),
-    });
-  }
-
-  async close(): Promise<void> {
-    if (this.#isClosing) return;
-    this.#isClosing = true;
-    const { config, clock } = this.#options;
-    this.#server?.refuseNew();
-    const endMs = clock.monotonicMs() + config.drainMs;
-    const finished = new AbortController();
-    const late = clock.sleep(config.drainMs, finished.signal);
-    if (this.#server !== null) await Promise.race([this.#server.drain(), late]);
-    await this.#heartbeats?.close({ graceMs: Math.min(config.drainMs, SYNC_TUNING.reconnectMsMin) });
-    this.#puller?.close();
-    await this.#reconciler?.close({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
-    await this.#server?.close();
-    await this.#metrics?.close();
-    this.#cache?.close();
-    finished.abort();
-    this.#log.info('closed');
-  }
-
-  /** A second node on this machine keeps its artifacts in its data directory. */
-  #openCache(): ArtifactCache {
-    const { config, clock, random } = this.#options;
-    const { cacheDir, cacheBytesMax: bytesMax, cacheEntriesMax: entriesMax } = config;
-    const log = this.#log;
-    const own = { bytesMax, entriesMax, clock, random, log, onRead: this.#figures.cacheRead };
-    try {
-      return openCache({ ...own, dir: cacheDir });
-    } catch (failure) {
-      if (!(failure instanceof CacheInUse)) throw failure;
-      log.warn('the cache directory is in use; this node keeps its artifacts in its data directory');
-      return openCache({ ...own, dir: join(config.dataDir, 'artifacts') });
-    }
-  }
-
-  /** An engine that never comes up leaves the node not ready, and its functions loading. */
-  async #awaitEngine(): Promise<void> {
-    try {
-      await this.#options.engine.ready();
-      this.#isEngineReady = true;
-      this.#agent?.notify();
-    } catch {
-      // It was closed first, which is no failure; why a start fails is in the engine's own log lines.
-      await new Promise(() => {});
-    }
-  }
-
-  #report(reconciler: Reconciler): NodeReport {
-    const { cpuPercent, memBytes } = this.#figures.machine();
-    return {
-      status: this.#isEngineReady ? 'online' : 'degraded',
-      cpu_percent: cpuPercent,
-      mem_bytes: memBytes,
-      functions: reconciler.observed(),
-    };
-  }
+  const { config, engine, clock, random, metrics, controlFetch, publicFetch } = options;
+  const log = options.log.with({ node_id: config.nodeId });
+  await using opened = new AsyncDisposableStack();
+  opened.defer(() => log.info('closed'));
+  const figures = createEdgeFigures({ metrics, clock });
+  const onHeartbeat = figures.heartbeat;
+  const agent = await openAgent({ config, controlFetch, clock, random, log, onHeartbeat });
+  const reconciler = openReconciler({
+    config,
+    engine,
+    controlFetch,
+    publicFetch,
+    nodeToken: () => agent.nodeToken(),
+    figures,
+    clock,
+    random,
+    log,
+    onChange: () => agent.notify(),
+  });
+  opened.defer(() => reconciler.close());
+  figures.collectFrom({
+    engine: () => engine.stats(),
+    pools: () => reconciler.pools(),
+    cache: () => reconciler.cacheTotals(),
+    revision: () => agent.accepted()?.revision ?? 0,
+  });
+  let isEngineReady = false;
+  let isClosing = false;
+  const isReady = (): boolean => !isClosing && isEngineReady && reconciler.isSettled();
+  const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, isReady });
+  opened.defer(() => metricsListener.close());
+  const server = openFunctionServer({ config, routing: reconciler.routing, figures, clock, random, log });
+  opened.defer(() => server.close());
+  // Nothing is awaited from here on, so the first request finds the routes of the last desired state.
+  const accepted = agent.accepted();
+  if (accepted !== null) reconciler.apply(accepted.desired);
+  const heartbeats = agent.start({
+    report: () => {
+      const { cpuPercent, memBytes } = figures.machine();
+      const status = isEngineReady ? 'online' : 'degraded';
+      return { status, cpu_percent: cpuPercent, mem_bytes: memBytes, functions: reconciler.observed() };
+    },
+    onAccepted: ({ desired }) => reconciler.apply(desired),
+  });
+  // Running requests, the last heartbeat and the pools share `drainMs`.
+  opened.defer(async () => {
+    isClosing = true;
+    server.refuseNew();
+    const { drainMs } = config;
+    const endMs = clock.monotonicMs() + drainMs;
+    await within(clock, drainMs, server.drain());
+    await heartbeats.close({ graceMs: Math.min(drainMs, SYNC_TUNING.reconnectMsMin) });
+    await reconciler.drain({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
+  });
+  engine.ready().then(
+    () => {
+      isEngineReady = true;
+      reconciler.start();
+      agent.notify();
+    },
+    // The engine was closed before it was ready: the node stays `degraded`, and the engine's log says why.
+    () => undefined,
+  );
+  const closing = opened.move();
+  const { port } = server;
+  return { port, metricsPort: metricsListener.port, isReady, close: () => closing.disposeAsync() };
 }

@@ -1,12 +1,18 @@
-// One function on this node: what runs, what is on its way, what failed last, and who waits for it.
+// The state of one function on this node: what is wanted, what serves, what is on its way, what failed last.
 import type { Code, Pool } from '../../engine/engine.ts';
-import type { ActualFunction, Stage } from '../../model/rules/plan.ts';
-import { routesKey, versionKey } from '../../model/rules/plan.ts';
 import type { DesiredFunction, ObservedFunction } from '../../model/protocol.ts';
-import type { Quota } from '../../model/rules/quota.ts';
-import type { RouteRule } from '../../model/route.ts';
+import { type ActualFunction, routesKey, type Stage } from '../../model/rules/plan.ts';
 import type { VersionFigures } from '../figures/figures.ts';
-import type { PendingVersion, Readiness, ReadyVersion, RoutedFunction } from '../serve/routing.ts';
+import type { FunctionFailure } from './failure.ts';
+
+/** Where the versions of a function are counted. */
+export type FunctionFigures = {
+  openVersion(functionId: string): VersionFigures;
+  forgetFunction(functionId: string): void;
+};
+
+/** The version that the desired state names; its figures stay with it while it serves. */
+export type Wanted = { key: string; desired: DesiredFunction; figures: VersionFigures };
 
 /** A version whose pool is open; `code` is closed after the pool. */
 export type Running = {
@@ -17,7 +23,7 @@ export type Running = {
   figures: VersionFigures;
 };
 
-/** A version that does not serve yet; it owns what its stage has brought. */
+/** A version that does not serve yet; it owns what its steps have opened so far. */
 export type Candidate = {
   key: string;
   desired: DesiredFunction;
@@ -28,57 +34,33 @@ export type Candidate = {
   pool: Pool | null;
 };
 
-/**
- * The last failure of what is wanted; `attempt` counts from 1. `isFinal`: worth a report, no longer
- * `loading`.
- */
-export type UnitFailure = {
-  key: string;
-  code: string;
-  message: string;
-  attempt: number;
-  retryAtMs: number;
-  isFinal: boolean;
-};
-
-type Waiting = { promise: Promise<Readiness>; resolve: (readiness: Readiness) => void; count: number };
-
-export type Unit = {
+export type FunctionState = {
   readonly functionId: string;
-  wanted: DesiredFunction | null;
-  /** Of the version that is wanted; its candidate and what serves after it go on with them. */
-  figures: VersionFigures | null;
+  /** Null: not assigned to this node. */
+  wanted: Wanted | null;
   serving: Running | null;
   candidate: Candidate | null;
+  /** Versions that were replaced, until their pools drain. */
   retired: Running[];
-  failure: UnitFailure | null;
-  /** A run of steps is under way, or in the line for one. */
-  busy: boolean;
-  waiting: Waiting | null;
-  /** What the route table points at; null while the function has no routes here. */
-  slot: RoutedFunction | null;
-  /** The routes that the table has for this function. */
-  routed: readonly RouteRule[];
+  failure: FunctionFailure | null;
+  /** Its steps run, or wait in the queue to run. */
+  isBusy: boolean;
 };
 
-export function createUnit(functionId: string): Unit {
+export function createFunctionState(functionId: string): FunctionState {
   return {
     functionId,
     wanted: null,
-    figures: null,
     serving: null,
     candidate: null,
     retired: [],
     failure: null,
-    busy: false,
-    waiting: null,
-    slot: null,
-    routed: [],
+    isBusy: false,
   };
 }
 
-export function actualOf(unit: Unit, options: { isStored: boolean }): ActualFunction {
-  const { serving, candidate, retired } = unit;
+export function actualOf(state: FunctionState, options: { isStored: boolean }): ActualFunction {
+  const { serving, candidate, retired } = state;
   return {
     serving: serving === null ? null : { key: serving.key, routesKey: routesKey(serving.desired) },
     candidate: candidate === null ? null : { key: candidate.key, stage: candidate.stage },
@@ -87,76 +69,43 @@ export function actualOf(unit: Unit, options: { isStored: boolean }): ActualFunc
   };
 }
 
-export function createCandidate(desired: DesiredFunction, figures: VersionFigures): Candidate {
-  const key = versionKey(desired);
+export function createCandidate({ key, desired, figures }: Wanted): Candidate {
   return { key, desired, stage: 'chosen', figures, bytes: null, code: null, pool: null };
 }
 
-export function readyVersion(running: Running, quota: Quota): ReadyVersion {
-  const { desired, figures, pool } = running;
-  const { function_id: functionId, version } = desired;
-  return { functionId, version, maxExecutionMs: desired.settings.max_execution_ms, quota, figures, pool };
-}
-
-export function pendingVersion(
+function observedOf(
   desired: DesiredFunction,
-  options: { quota: Quota; figures: VersionFigures; whenReady: () => Promise<Readiness> },
-): PendingVersion {
-  const { function_id: functionId, version } = desired;
-  return { functionId, version, maxExecutionMs: desired.settings.max_execution_ms, pool: null, ...options };
-}
-
-/** Joins those who wait for the next success or failure of `unit`; null when `waitersMax` wait already. */
-export function joinWaiting(unit: Unit, waitersMax: number): Promise<Readiness> | null {
-  if (unit.waiting === null) {
-    const { promise, resolve } = Promise.withResolvers<Readiness>();
-    unit.waiting = { promise, resolve, count: 0 };
-  }
-  if (unit.waiting.count >= waitersMax) return null;
-  unit.waiting.count += 1;
-  return unit.waiting.promise;
-}
-
-export function settleWaiting(unit: Unit, readiness: Readiness): void {
-  unit.waiting?.resolve(readiness);
-  unit.waiting = null;
-}
-
-function observed(
-  desired: DesiredFunction,
-  figures: VersionFigures | null,
-  state: Pick<ObservedFunction, 'state' | 'error' | 'execution'>,
+  figures: VersionFigures,
+  outcome: Pick<ObservedFunction, 'state' | 'error' | 'execution'>,
 ): ObservedFunction {
-  const totals = figures?.totals();
+  const totals = figures.totals();
   return {
     id: desired.function_id,
     version: desired.version,
-    ...state,
-    invocation_count: totals?.invocations ?? 0,
-    error_count: totals?.errors ?? 0,
-    avg_latency_ms: totals?.meanMs ?? 0,
-    p99_ms: totals?.p99Ms ?? 0,
+    state: outcome.state,
+    error: outcome.error,
+    execution: outcome.execution,
+    invocation_count: totals.invocations,
+    error_count: totals.errors,
+    avg_latency_ms: totals.meanMs,
+    p99_ms: totals.p99Ms,
   };
 }
 
 const ERROR_LENGTH_MAX = 1_000;
 
-/**
- * What the heartbeat says of a function: the version that serves, and the wanted one when that is another.
- */
-export function observe(unit: Unit): ObservedFunction[] {
-  const { wanted, serving, figures, failure } = unit;
+/** What the heartbeat reports: the wanted version where it does not serve, and the version that serves. */
+export function observe({ wanted, serving, failure }: FunctionState): ObservedFunction[] {
   const reports: ObservedFunction[] = [];
-  const wantedKey = wanted === null ? null : versionKey(wanted);
-  if (wanted !== null && serving?.key !== wantedKey) {
-    const failed = failure !== null && failure.key === wantedKey && failure.isFinal ? failure : null;
-    const error = failed === null ? null : `${failed.code}: ${failed.message}`.slice(0, ERROR_LENGTH_MAX);
-    const state = failed === null ? 'loading' : 'error';
-    reports.push(observed(wanted, figures, { state, error, execution: null }));
+  if (wanted !== null && serving?.key !== wanted.key) {
+    const final = failure !== null && failure.key === wanted.key && failure.isFinal ? failure : null;
+    const error = final === null ? null : `${final.code}: ${final.message}`.slice(0, ERROR_LENGTH_MAX);
+    const state = final === null ? 'loading' : 'error';
+    reports.push(observedOf(wanted.desired, wanted.figures, { state, error, execution: null }));
   }
-  if (serving !== null && (serving.desired.version !== wanted?.version || reports.length === 0)) {
+  if (serving !== null && (serving.desired.version !== wanted?.desired.version || reports.length === 0)) {
     const { execution } = serving.code;
-    reports.push(observed(serving.desired, serving.figures, { state: 'cached', error: null, execution }));
+    reports.push(observedOf(serving.desired, serving.figures, { state: 'cached', error: null, execution }));
   }
   return reports;
 }

@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import { type RandomBytes, randomFraction } from '../../base/id.ts';
-import { SYNC_TUNING } from '../../base/limits/sync.ts';
+import { SYNC_BOUNDS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { startLoop } from '../../base/loop.ts';
 import { backoffMs } from '../../base/retry.ts';
@@ -14,7 +14,19 @@ import { type Accepted, judgeAnswer, readControlKey } from './accept.ts';
 import { type ControlClient, createControlClient, type HeartbeatReply } from './control_client.ts';
 import { type Credentials, type NodeFiles, openNodeFiles } from './node_files.ts';
 
-export type NodeIdentity = { nodeId: string; popId: string; labels: Labels; edgeVersion: string };
+export type SyncConfig = {
+  nodeId: string;
+  popId: string;
+  labels: Labels;
+  edgeVersion: string;
+  /** Holds the credentials of the node and its last desired state. */
+  dataDir: string;
+  cpUrl: string;
+  /** Needed until the node has joined. */
+  joinToken: string | null;
+  /** The longest time between two heartbeats; one is held for `SYNC_BOUNDS.heartbeatHoldMs` at most. */
+  heartbeatIntervalMs: number;
+};
 
 /** What the node says of itself; the agent adds which desired state it has. */
 export type NodeReport = Pick<HeartbeatRequest, 'status' | 'cpu_percent' | 'mem_bytes' | 'functions'>;
@@ -23,14 +35,8 @@ export type NodeReport = Pick<HeartbeatRequest, 'status' | 'cpu_percent' | 'mem_
 export type ReportingNode = { report: () => NodeReport; onAccepted: (accepted: Accepted) => void };
 
 export type AgentOptions = {
-  identity: NodeIdentity;
-  /** Holds the node's credentials and its last desired state. */
-  dataDir: string;
-  cpUrl: string;
-  /** Needed until the node has joined. */
-  joinToken: string | null;
-  /** How long the control plane may hold a heartbeat. */
-  holdMs: number;
+  config: SyncConfig;
+  /** Carries requests to the control plane. */
   controlFetch: SendRequest;
   clock: Clock;
   random: RandomBytes;
@@ -53,7 +59,8 @@ const UNHELD_WAIT_MS = 1_000;
  * stored credentials are damaged, or when there are none and no join token.
  */
 export async function openAgent(options: AgentOptions): Promise<Agent> {
-  const { dataDir, cpUrl, joinToken, controlFetch, clock, random, log } = options;
+  const { config, controlFetch, clock, random, log } = options;
+  const { dataDir, cpUrl, joinToken } = config;
   const files = openNodeFiles({ dataDir, random, log });
   const credentials = await files.loadCredentials();
   if (credentials === null && joinToken === null) {
@@ -157,12 +164,13 @@ export class Agent {
   }
 
   async #exchange(node: ReportingNode, signal: AbortSignal): Promise<number> {
-    const { clock, log, holdMs, onHeartbeat } = this.#options;
+    const { config, clock, log, onHeartbeat } = this.#options;
     const credentials = this.#credentials ?? (await this.#join(signal));
     const changed = this.#changed.signal;
     await clock.sleep(Math.max(0, this.#sentMs + SYNC_TUNING.heartbeatGapMs - clock.monotonicMs()), signal);
     this.#sentMs = clock.monotonicMs();
     const wake = AbortSignal.any([signal, changed]);
+    const holdMs = Math.min(config.heartbeatIntervalMs, SYNC_BOUNDS.heartbeatHoldMs);
     const reply = await this.#send({ ...node.report(), hold_ms: holdMs }, credentials, wake);
     if (reply.kind === 'aborted') return 0;
     if (reply.kind === 'rejected') {
@@ -184,11 +192,11 @@ export class Agent {
     credentials: Credentials,
     wake: AbortSignal,
   ): Promise<number> {
-    const { clock, log, onHeartbeat, identity } = this.#options;
+    const { config, clock, log, onHeartbeat } = this.#options;
     this.#key ??= readControlKey(credentials.control_public_key);
     if (this.#key === null) throw new Error('the stored key of the control plane is damaged');
     const current = this.#accepted;
-    const judged = judgeAnswer({ bytes, signature, key: this.#key, nodeId: identity.nodeId, current });
+    const judged = judgeAnswer({ bytes, signature, key: this.#key, nodeId: config.nodeId, current });
     if (judged.kind === 'refused') {
       onHeartbeat('refused');
       const waitMs = this.#backoffMs();
@@ -221,9 +229,9 @@ export class Agent {
   }
 
   async #join(signal: AbortSignal): Promise<Credentials> {
-    const { identity, joinToken, log } = this.#options;
+    const { config, log } = this.#options;
+    const { nodeId, popId, labels, edgeVersion, joinToken } = config;
     if (joinToken === null) throw new Error('this node has not joined and has no join token');
-    const { nodeId, popId, labels, edgeVersion } = identity;
     const request = { node_id: nodeId, pop_id: popId, labels, edge_version: edgeVersion };
     const credentials = await this.#client.join(request, joinToken, signal);
     if (credentials.node_id !== nodeId) throw new Error('the control plane joined another node');
@@ -241,7 +249,7 @@ export class Agent {
     credentials: Credentials,
     signal: AbortSignal,
   ): Promise<HeartbeatReply> {
-    const { nodeId, labels, edgeVersion } = this.#options.identity;
+    const { nodeId, labels, edgeVersion } = this.#options.config;
     const request: HeartbeatRequest = {
       ...report,
       edge_version: edgeVersion,

@@ -10,10 +10,9 @@ import { createMetrics } from '../../../src/base/metrics.ts';
 import { type ArtifactCache, openCache } from '../../../src/edge/reconcile/cache.ts';
 import { createEdgeFigures } from '../../../src/edge/figures/figures.ts';
 import type { Puller, PullOutcome } from '../../../src/edge/reconcile/pull.ts';
-import { createReconciler, type Reconciler } from '../../../src/edge/reconcile/reconcile.ts';
-import { createRouting, type Routing } from '../../../src/edge/serve/routing.ts';
+import { Reconciler } from '../../../src/edge/reconcile/reconciler.ts';
+import { createFunctionRoutes } from '../../../src/edge/reconcile/routes.ts';
 import { createSteps } from '../../../src/edge/reconcile/steps.ts';
-import { createUnit, joinWaiting, settleWaiting } from '../../../src/edge/reconcile/function_state.ts';
 import { desiredFunction } from '../fake_control.ts';
 import { createFakeEngine, type FakeEngine } from '../fake_engine.ts';
 import { createTestClock, functionId, until } from '../harness.ts';
@@ -22,7 +21,6 @@ let dir = '';
 let clock: ReturnType<typeof createTestClock>;
 let engine: FakeEngine;
 let cache: ArtifactCache;
-let routing: Routing;
 let reconciler: Reconciler;
 /** What a pull of an artifact answers, by its URL; it counts as pulled when it is asked for. */
 let pull: (url: string) => Promise<PullOutcome>;
@@ -32,7 +30,6 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'edge-reconcile-'));
   clock = createTestClock();
   engine = createFakeEngine();
-  routing = createRouting();
   pulled = [];
   pull = async (url) => ({
     ok: true,
@@ -56,24 +53,24 @@ beforeEach(() => {
     close: () => {},
   };
   const figures = createEdgeFigures({ metrics: createMetrics(), clock });
-  reconciler = createReconciler({
-    steps: createSteps({ engine, cache, puller, figures, log }),
+  reconciler = new Reconciler({
+    steps: createSteps({ engine, cache, puller, log, onPrepared: () => {} }),
     cache,
-    routing,
+    puller,
     figures,
     clock,
     random: systemRandom,
     log,
     quota: { concurrentMax: 10, perMinuteMax: 10 },
-    engineReady: Promise.resolve(),
     onChange: () => {},
   });
+  reconciler.start();
 });
 afterEach(async () => {
-  const closed = reconciler.close({ graceMs: 0 });
+  const drained = reconciler.drain({ graceMs: 0 });
   await clock.advance(0);
-  await closed;
-  cache.close();
+  await drained;
+  reconciler.close();
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -145,7 +142,7 @@ describe('Many functions at once', () => {
     const numbers = Array.from({ length: 12 }, (_, i) => i + 1);
     reconciler.apply({ functions: numbers.map((n) => desiredFunction(n, '1.0.0')) });
     await until('as many as may are pulled', () => gates.length === 8);
-    const match = routing.match('http://x/12', 'GET');
+    const match = reconciler.routing.match('http://x/12', 'GET');
     if (match.kind !== 'match' || match.target.current.pool !== null) throw new Error('12 is not on its way');
     const waiting = match.target.current.whenReady();
     gates.shift()?.();
@@ -190,22 +187,22 @@ test('What serves stays on disk when the cache is full; a version that was repla
 });
 
 test('Only a bounded number of requests waits for one function', async () => {
-  const unit = createUnit(functionId(1));
-  const first = joinWaiting(unit, 2);
-  expect(joinWaiting(unit, 2)).toBe(first);
-  expect(joinWaiting(unit, 2)).toBeNull();
-  settleWaiting(unit, { ready: false, code: 'not_ready', retryAfterMs: 1 });
+  const routes = createFunctionRoutes({ waitersMax: 2 });
+  const first = routes.wait('f1');
+  expect(routes.wait('f1')).toBe(first);
+  expect(routes.wait('f1')).toBeNull();
+  routes.settle('f1', { ready: false, code: 'not_ready', retryAfterMs: 1 });
   expect(await first).toMatchObject({ code: 'not_ready' });
-  expect(joinWaiting(unit, 2)).not.toBeNull();
+  expect(routes.wait('f1')).not.toBeNull();
 });
 
-describe('A reconciler that is closed', () => {
+describe('A reconciler that drains', () => {
   test('does not wait for a function that is still starting', async () => {
     engine.stuck.add('f1 1.0.0');
     reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
     await until('it is being warmed', () => engine.events.includes('warm f1 1.0.0'));
     const startMs = clock.monotonicMs();
-    await reconciler.close({ graceMs: 60_000 });
+    await reconciler.drain({ graceMs: 60_000 });
     expect([clock.monotonicMs() - startMs, engine.openPools(), engine.openCodes()]).toEqual([0, 0, 0]);
   });
 
@@ -213,10 +210,10 @@ describe('A reconciler that is closed', () => {
     engine.gates.set('f1 1.0.0', new Promise(() => {}));
     reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
     await until('it is being compiled', () => engine.events.includes('prepare f1 1.0.0'));
-    let isClosed = false;
-    const closed = reconciler.close({ graceMs: 60_000 }).then(() => (isClosed = true));
-    const took = await seconds('it is closed', () => isClosed, ENGINE_BOUNDS.closeMs);
+    let isDrained = false;
+    const drained = reconciler.drain({ graceMs: 60_000 }).then(() => (isDrained = true));
+    const took = await seconds('it is drained', () => isDrained, ENGINE_BOUNDS.closeMs);
     expect(took * 1_000).toBeLessThanOrEqual(ENGINE_BOUNDS.closeMs * 2);
-    await closed;
+    await drained;
   });
 });

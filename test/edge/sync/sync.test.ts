@@ -64,11 +64,16 @@ async function turnUntil(what: string, condition: () => boolean, stepMs = 20): P
 async function start(options: { joinToken?: string | null } = {}): Promise<RunningAgent> {
   const { joinToken = 'join-1' } = options;
   const agent = await openAgent({
-    identity: { nodeId: 'n1', popId: 'p1', labels: { region: 'tokyo' }, edgeVersion: '0.0.0' },
-    dataDir,
-    cpUrl: 'http://control.test',
-    joinToken,
-    holdMs: 25_000,
+    config: {
+      nodeId: 'n1',
+      popId: 'p1',
+      labels: { region: 'tokyo' },
+      edgeVersion: '0.0.0',
+      dataDir,
+      cpUrl: 'http://control.test',
+      joinToken,
+      heartbeatIntervalMs: 25_000,
+    },
     controlFetch: (request) => control.fetch(request),
     clock,
     random: systemRandom,

@@ -1,0 +1,53 @@
+// A queue of which a bounded number of items runs at the same time, each until it is done.
+
+export type RunQueue<T> = {
+  add(item: T): void;
+  /** Makes `item` the next to run, where it still waits. */
+  moveToFront(item: T): void;
+  /** Nothing runs before. */
+  start(): void;
+  /** Forgets what waits; resolves when what runs has ended. */
+  close(): Promise<void>;
+};
+
+/** `run` never rejects. The caller adds an item again only after its run has ended. */
+export function createRunQueue<T>(options: {
+  parallelMax: number;
+  run: (item: T) => Promise<void>;
+}): RunQueue<T> {
+  const { parallelMax, run } = options;
+  const runs = new Set<Promise<void>>();
+  let waiting: T[] = [];
+  let isStarted = false;
+
+  const runNext = (): void => {
+    while (isStarted && runs.size < parallelMax) {
+      const item = waiting.shift();
+      if (item === undefined) return;
+      const ended = run(item).finally(() => {
+        runs.delete(ended);
+        runNext();
+      });
+      runs.add(ended);
+    }
+  };
+
+  return {
+    add(item) {
+      waiting.push(item);
+      runNext();
+    },
+    moveToFront(item) {
+      const at = waiting.indexOf(item);
+      if (at > 0) waiting.unshift(...waiting.splice(at, 1));
+    },
+    start() {
+      isStarted = true;
+      runNext();
+    },
+    async close() {
+      waiting = [];
+      await Promise.all(runs);
+    },
+  };
+}
