@@ -1,5 +1,6 @@
 // One module behind a listener of its own, without a control plane: what `edge run` starts.
 import type { Clock } from '../base/clock.ts';
+import { within } from '../base/deadline.ts';
 import { CodedError } from '../base/errors.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
 import { POOL_DEFAULTS } from '../base/limits/pool.ts';
@@ -7,17 +8,11 @@ import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Engine, Pool } from '../engine/engine.ts';
 import type { VersionSettings } from '../model/function.ts';
-import { createQuota } from '../model/rules/quota.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
-import { digestOf } from './reconcile/cache.ts';
+import { createQuota } from '../model/rules/quota.ts';
 import { createEdgeFigures } from './figures/figures.ts';
-import {
-  openFunctionServer,
-  type FunctionServer,
-  type ServeConfig,
-  type ServeLimits,
-} from './serve/serve.ts';
 import { createRouting } from './serve/routing.ts';
+import { openFunctionServer, type ServeConfig, type ServeLimits } from './serve/serve.ts';
 
 export type SingleRunnerOptions = {
   bytes: Uint8Array;
@@ -35,66 +30,63 @@ export type SingleRunnerOptions = {
 };
 
 export type SingleRunner = {
+  /** The port that is listened on, also where 0 was asked for. */
   readonly port: number;
+  /** Digest of the module. */
   readonly sha256: string;
+  /** Answers the running requests for at most `drainMs`, then ends the pool, again for at most that time. */
   close(): Promise<void>;
 };
 
 const VERSION = '0.0.0';
+const RULE = { host: '*', path: '/*', methods: [], priority: 0 };
+const NO_QUOTA = { concurrentMax: Number.MAX_SAFE_INTEGER, perMinuteMax: Number.MAX_SAFE_INTEGER };
 
 /**
- * Every host, path and method leads to the module. Rejects with the code of the refusal when it cannot run.
+ * Every host, path and method leads to the module. Rejects with a `CodedError` when the module is refused or
+ * does not start, and where the address cannot be used.
  */
 export async function createSingleRunner(options: SingleRunnerOptions): Promise<SingleRunner> {
-  const { bytes, settings, engine, clock, random, log, metrics, limits, accessLog } = options;
-  const sha256 = digestOf(bytes);
+  const { bytes, settings, engine, clock, random, log, metrics, limits, drainMs } = options;
   await engine.ready();
+  const sha256 = new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
+  await using opened = new AsyncDisposableStack();
   const prepared = await engine.prepare({ artifact: bytes, sha256, settings });
   if (!prepared.ok) throw new CodedError(prepared.code, { message: prepared.message });
   const { code } = prepared;
+  opened.defer(() => code.close());
   const functionId = createId('fn', clock.nowMs(), random);
-  const pool: Pool = engine.openPool({
-    ref: { functionId, projectId: 'local', version: VERSION },
-    code,
-    settings,
-  });
-  const listeners: FunctionServer[] = [];
-  const close = async (): Promise<void> => {
-    const finished = new AbortController();
-    const late = clock.sleep(options.drainMs, finished.signal);
-    await Promise.race([Promise.all(listeners.map((listener) => listener.drain())), late]);
-    finished.abort();
-    await pool.close({ graceMs: options.drainMs });
-    code.close();
-    await Promise.all(listeners.map((listener) => listener.close()));
+  const ref = { functionId, projectId: 'local', version: VERSION };
+  const pool = engine.openPool({ ref, code, settings });
+  opened.defer(() => pool.close({ graceMs: drainMs }));
+  await warm(pool, POOL_DEFAULTS.workersMin);
+  const figures = createEdgeFigures({ metrics, clock });
+  const routing = createRouting();
+  const version = {
+    functionId,
+    version: VERSION,
+    maxExecutionMs: settings.max_execution_ms,
+    quota: createQuota(NO_QUOTA),
+    figures: figures.openVersion(functionId),
+    pool,
   };
-  try {
-    const warmed = await pool.warm(POOL_DEFAULTS.workersMin);
-    if (!warmed.ok)
-      throw new CodedError(warmed.code, warmed.detail === null ? {} : { message: warmed.detail });
-    const figures = createEdgeFigures({ metrics, clock });
-    const routing = createRouting();
-    const quota = createQuota({
-      concurrentMax: Number.MAX_SAFE_INTEGER,
-      perMinuteMax: Number.MAX_SAFE_INTEGER,
-    });
-    const { max_execution_ms: maxExecutionMs } = settings;
-    const version = {
-      functionId,
-      version: VERSION,
-      maxExecutionMs,
-      quota,
-      figures: figures.openVersion(functionId),
-      pool,
-    };
-    const rule = { host: '*', path: '/*', methods: [], priority: 0 };
-    routing.replace([{ rule, target: { current: version } }]);
-    const config = { ...limits, listen: options.listen, accessLog };
-    const main = openFunctionServer({ config, routing, figures, clock, random, log });
-    listeners.push(main);
-    return { port: main.port, sha256, close };
-  } catch (failure) {
-    await close();
-    throw failure;
-  }
+  routing.replace([{ rule: RULE, target: { current: version } }]);
+  const config = { ...limits, listen: options.listen, accessLog: options.accessLog };
+  const server = openFunctionServer({ config, routing, figures, clock, random, log });
+  const closing = opened.move();
+  return {
+    port: server.port,
+    sha256,
+    async close() {
+      await within(clock, drainMs, server.drain());
+      await closing.disposeAsync();
+      await server.close();
+    },
+  };
+}
+
+async function warm(pool: Pool, workers: number): Promise<void> {
+  const warmed = await pool.warm(workers);
+  if (warmed.ok) return;
+  throw new CodedError(warmed.code, warmed.detail === null ? {} : { message: warmed.detail });
 }
