@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { within } from '../base/deadline.ts';
 import type { RandomBytes } from '../base/id.ts';
 import { EDGE_DEFAULTS } from '../base/limits/edge.ts';
+import { POOL_DEFAULTS } from '../base/limits/pool.ts';
 import { REQUEST_BOUNDS, REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import { SYNC_DEFAULTS, SYNC_TUNING } from '../base/limits/sync.ts';
 import type { Log } from '../base/log.ts';
@@ -63,6 +64,7 @@ export const edgeLimits = {
   cacheEntriesMax: EDGE_DEFAULTS.cacheEntriesMax,
   concurrentPerProject: REQUEST_DEFAULTS.concurrentPerProject,
   invocationsPerMinute: REQUEST_DEFAULTS.invocationsPerMinute,
+  poolWorkersMin: POOL_DEFAULTS.workersMin,
   heartbeatIntervalMs: SYNC_DEFAULTS.heartbeatIntervalMs,
   drainMs: REQUEST_DEFAULTS.drainMs,
 } as const;

@@ -3,7 +3,6 @@ import type { Clock } from '../base/clock.ts';
 import { within } from '../base/deadline.ts';
 import { CodedError } from '../base/errors.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
-import { POOL_DEFAULTS } from '../base/limits/pool.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Engine, Pool } from '../engine/engine.ts';
@@ -22,6 +21,8 @@ export type SingleRunnerOptions = {
   listen: ListenAddress;
   limits: ServeLimits;
   accessLog: ServeConfig['accessLog'];
+  /** Workers to warm before the runner listens; 0 warms one all the same, to prove that the module starts. */
+  poolWorkersMin: number;
   drainMs: number;
   clock: Clock;
   random: RandomBytes;
@@ -59,7 +60,7 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
   const ref = { functionId, projectId: 'local', version: VERSION };
   const pool = engine.openPool({ ref, code, settings });
   opened.defer(() => pool.close({ graceMs: drainMs }));
-  await warm(pool, POOL_DEFAULTS.workersMin);
+  await warm(pool, Math.max(1, options.poolWorkersMin));
   const figures = createEdgeFigures({ metrics, clock });
   const routing = createRouting();
   const version = {

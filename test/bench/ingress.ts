@@ -48,6 +48,7 @@ const runner = await createSingleRunner({
   listen: { host: '127.0.0.1', port: 0 },
   limits: edgeLimits,
   accessLog: 'errors',
+  poolWorkersMin: 1,
   drainMs: 1_000,
   clock,
   random: systemRandom,

@@ -17,6 +17,12 @@ export type FakeEngine = Engine & {
   readonly unstartable: Map<string, { code: GuestErrorCode; detail: string }>;
   /** Texts of artifacts whose pools are not warm before they are closed. */
   readonly stuck: Set<string>;
+  /** How many workers `warm` was asked for, by text of the artifact. */
+  readonly warmed: Map<string, number>;
+  /** The `graceMs` of every pool that was closed, in order. */
+  readonly graces: number[];
+  /** Workers that the node has room for in each pool. */
+  poolWorkersMax: number;
   /** Held calls of `prepare`, by text of the artifact. */
   readonly gates: Map<string, Promise<void>>;
   openPools(): number;
@@ -33,20 +39,25 @@ export const answer = (text: string, headers: [string, string][] = []): Invocati
 
 function openFakePool(engine: FakeEngine, ref: VersionRef, text: string, onClose: () => void): Pool {
   engine.events.push(`open ${text}`);
+  let workers = 0;
   let running = 0;
   let isClosed = false;
   let idle: (() => void) | null = null;
   const closing = Promise.withResolvers<void>();
   return {
     ref,
-    async warm() {
+    async warm(count) {
       engine.events.push(`warm ${text}`);
+      engine.warmed.set(text, count);
       if (engine.stuck.has(text)) {
         await closing.promise;
         return { ok: false, code: 'worker_lost', detail: null };
       }
       const failure = engine.unstartable.get(text);
-      return failure === undefined ? { ok: true } : { ok: false, ...failure };
+      if (failure !== undefined) return { ok: false, ...failure };
+      workers = Math.min(count, engine.poolWorkersMax);
+      if (workers === count) return { ok: true };
+      return { ok: false, code: 'worker_lost', detail: 'no worker became ready in time' };
     },
     async invoke(request, deadlineMs) {
       if (isClosed) return { kind: 'unavailable', code: 'shutting_down' };
@@ -56,8 +67,9 @@ function openFakePool(engine: FakeEngine, ref: VersionRef, text: string, onClose
       if (running === 0) idle?.();
       return outcome;
     },
-    stats: () => ({ workers: 1, idle: 1, busy: running, starting: 0, queued: 0 }),
-    async close() {
+    stats: () => ({ workers, idle: workers, busy: running, starting: 0, queued: 0 }),
+    async close({ graceMs }) {
+      engine.graces.push(graceMs);
       isClosed = true;
       closing.resolve();
       if (running > 0) await new Promise<void>((resolve) => (idle = resolve));
@@ -80,6 +92,9 @@ export function createFakeEngine(
     refusals: new Map(),
     unstartable: new Map(),
     stuck: new Set(),
+    warmed: new Map(),
+    graces: [],
+    poolWorkersMax: Number.MAX_SAFE_INTEGER,
     gates: new Map(),
     openPools: () => pools,
     openCodes: () => codes,

@@ -1,4 +1,4 @@
-// One module behind a listener of its own.
+// One module behind a listener of its own, without a control plane.
 import { describe, expect, test } from 'bun:test';
 import { createSystemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/id.ts';
@@ -12,7 +12,10 @@ import { createFakeEngine, type FakeEngine } from './fake_engine.ts';
 
 const listen = { host: '127.0.0.1', port: 0 };
 
-function run(engine: FakeEngine, port = 0): Promise<SingleRunner> {
+function run(
+  engine: FakeEngine,
+  { port = 0, poolWorkersMin = 1 }: { port?: number; poolWorkersMin?: number } = {},
+): Promise<SingleRunner> {
   const clock = createSystemClock();
   return createSingleRunner({
     bytes: new TextEncoder().encode('module'),
@@ -21,6 +24,7 @@ function run(engine: FakeEngine, port = 0): Promise<SingleRunner> {
     listen: { ...listen, port },
     limits: edgeLimits,
     accessLog: 'errors',
+    poolWorkersMin,
     drainMs: 1_000,
     clock,
     random: systemRandom,
@@ -48,7 +52,17 @@ describe('A single module', () => {
     await expect(fetch(url)).rejects.toThrow();
   });
 
-  test('that is refused or does not start is an exception with its code', async () => {
+  test.each([
+    [3, 3],
+    [0, 1],
+  ])('with poolWorkersMin %i starts with %i warm', async (poolWorkersMin, warmed) => {
+    const engine = createFakeEngine();
+    const runner = await run(engine, { poolWorkersMin });
+    expect(engine.warmed.get('module')).toBe(warmed);
+    await runner.close();
+  });
+
+  test('that is refused or does not start rejects with its code', async () => {
     const refused = createFakeEngine();
     refused.refusals.set('module', { code: 'bad_magic', message: 'no module' });
     await expect(run(refused)).rejects.toMatchObject({ code: 'bad_magic', message: 'no module' });
@@ -58,10 +72,10 @@ describe('A single module', () => {
     expect([dead.openPools(), dead.openCodes()]).toEqual([0, 0]);
   });
 
-  test('on a port in use is an exception, and leaves nothing open', async () => {
+  test('on a port in use rejects, and leaves nothing open', async () => {
     const first = await run(createFakeEngine());
     const engine = createFakeEngine();
-    await expect(run(engine, first.port)).rejects.toThrow();
+    await expect(run(engine, { port: first.port })).rejects.toThrow();
     expect([engine.openPools(), engine.openCodes()]).toEqual([0, 0]);
     await first.close();
   });

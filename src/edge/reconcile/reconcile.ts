@@ -21,6 +21,8 @@ export type ReconcileConfig = {
   cacheEntriesMax: number;
   concurrentPerProject: number;
   invocationsPerMinute: number;
+  /** Workers to warm before a version serves; 0 warms one all the same, to prove that the version starts. */
+  poolWorkersMin: number;
 };
 
 /** Throws where the cache cannot be opened. The caller starts the reconciler, drains it and closes it. */
@@ -40,11 +42,12 @@ export function openReconciler(options: {
 }): Reconciler {
   const { config, engine, figures, clock, random, log, onChange } = options;
   const { controlFetch, publicFetch, nodeToken } = options;
-  const { cpUrl, concurrentPerProject, invocationsPerMinute } = config;
+  const { cpUrl, concurrentPerProject, invocationsPerMinute, poolWorkersMin } = config;
   const cache = openNodeCache(config, { clock, random, log, onRead: figures.cacheRead });
   const onPulled = figures.pulled;
   const puller = createPuller({ controlFetch, publicFetch, cpUrl, nodeToken, clock, onPulled });
-  const steps = createSteps({ engine, cache, puller, log, onPrepared: figures.prepared });
+  const onPrepared = figures.prepared;
+  const steps = createSteps({ engine, cache, puller, poolWorkersMin, log, onPrepared });
   const quota = { concurrentMax: concurrentPerProject, perMinuteMax: invocationsPerMinute };
   const parts = { steps, cache, puller, figures, clock, random, log, quota, onChange };
   return new Reconciler(parts);

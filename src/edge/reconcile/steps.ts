@@ -1,5 +1,4 @@
 // Carries out the steps of a plan on one function, except the switch of its routes.
-import { POOL_DEFAULTS } from '../../base/limits/pool.ts';
 import type { Log } from '../../base/log.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { Step } from '../../model/rules/plan.ts';
@@ -53,6 +52,7 @@ export type StepsOptions = {
   engine: Engine;
   cache: ArtifactCache;
   puller: Puller;
+  poolWorkersMin: number;
   log: Log;
   onPrepared: (result: 'aot' | 'interpreter' | 'refused', seconds: number) => void;
 };
@@ -142,17 +142,30 @@ async function prepare(candidate: Candidate, { engine, onPrepared }: StepsOption
   candidate.stage = 'prepared';
 }
 
-/** Opens the pool and warms it, which proves that the version starts. */
-async function open(candidate: Candidate, { engine }: StepsOptions): Promise<void> {
+/**
+ * Opens the pool and warms it, which proves that the version starts. Where some workers are ready and the
+ * others are not in time, as on a node without room for them, the version serves with those that are.
+ */
+async function open(candidate: Candidate, { engine, poolWorkersMin, log }: StepsOptions): Promise<void> {
   const { code, desired } = candidate;
   if (code === null) throw new Error('open comes after prepare');
   const { function_id: functionId, project_id: projectId, version, settings } = desired;
   const pool = engine.openPool({ ref: { functionId, projectId, version }, code, settings });
   candidate.pool = pool;
-  const warmed = await pool.warm(POOL_DEFAULTS.workersMin);
-  if (!warmed.ok) {
+  const warmed = await pool.warm(Math.max(1, poolWorkersMin));
+  const { idle, busy } = pool.stats();
+  const ready = idle + busy;
+  if (!warmed.ok && ready === 0) {
     const message = warmed.detail ?? 'the function could not be started';
     throw new StepFailure(warmed.code, { message, isFinal: true });
+  }
+  if (!warmed.ok) {
+    log.warn('a version serves with fewer workers than pool_workers_min', {
+      function_id: functionId,
+      version,
+      workers: ready,
+      reason: warmed.detail,
+    });
   }
   candidate.stage = 'open';
 }

@@ -116,6 +116,7 @@ export async function openEdge(options: {
         requestBytesMax: settings.requestBytesMax,
         concurrentPerProject: settings.concurrentPerProject,
         invocationsPerMinute: settings.invocationsPerMinute,
+        poolWorkersMin: Math.min(settings.poolWorkersMin, settings.maxHotInstances),
         heartbeatIntervalMs: settings.heartbeatIntervalSecs * 1_000,
         drainMs: settings.drainSecs * 1_000,
       },

@@ -37,6 +37,7 @@ export async function runModule(
         listen,
         limits: { ...edgeLimits, requestBytesMax: settings.requestBytesMax },
         accessLog,
+        poolWorkersMin: Math.min(settings.poolWorkersMin, settings.maxHotInstances),
         drainMs: settings.drainSecs * 1_000,
         clock,
         random,

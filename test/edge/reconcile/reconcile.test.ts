@@ -54,7 +54,7 @@ beforeEach(() => {
   };
   const figures = createEdgeFigures({ metrics: createMetrics(), clock });
   reconciler = new Reconciler({
-    steps: createSteps({ engine, cache, puller, log, onPrepared: () => {} }),
+    steps: createSteps({ engine, cache, puller, poolWorkersMin: 1, log, onPrepared: () => {} }),
     cache,
     puller,
     figures,
