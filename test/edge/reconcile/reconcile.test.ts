@@ -11,7 +11,6 @@ import { type ArtifactCache, openCache } from '../../../src/edge/reconcile/cache
 import { createEdgeFigures } from '../../../src/edge/figures/figures.ts';
 import type { Puller, PullOutcome } from '../../../src/edge/reconcile/pull.ts';
 import { Reconciler } from '../../../src/edge/reconcile/reconciler.ts';
-import { createFunctionRoutes } from '../../../src/edge/reconcile/routes.ts';
 import { createSteps } from '../../../src/edge/reconcile/steps.ts';
 import { desiredFunction } from '../fake_control.ts';
 import { createFakeEngine, type FakeEngine } from '../fake_engine.ts';
@@ -184,16 +183,6 @@ test('What serves stays on disk when the cache is full; a version that was repla
     expect(await cache.get({ functionId: function_id, version, sha256 })).not.toBeNull();
   }
   expect(cache.totals().entries).toBe(12);
-});
-
-test('Only a bounded number of requests waits for one function', async () => {
-  const routes = createFunctionRoutes({ waitersMax: 2 });
-  const first = routes.wait('f1');
-  expect(routes.wait('f1')).toBe(first);
-  expect(routes.wait('f1')).toBeNull();
-  routes.settle('f1', { ready: false, code: 'not_ready', retryAfterMs: 1 });
-  expect(await first).toMatchObject({ code: 'not_ready' });
-  expect(routes.wait('f1')).not.toBeNull();
 });
 
 describe('A reconciler that drains', () => {
