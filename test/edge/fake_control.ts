@@ -1,5 +1,4 @@
-// A control plane inside the test: signs answers, holds heartbeats, serves artifacts, and can be told to
-// misbehave.
+// A control plane inside the test: signs answers, holds heartbeats, serves artifacts, misbehaves on demand.
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { desiredDigest } from '../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
@@ -38,16 +37,16 @@ export type FakeControl = {
   readonly joins: string[];
   mode: Mode;
   artifactMode: 'up' | 'gone' | 'tampered' | 'longer';
-  /** What the next answers look like instead of the truth; taken one by one. */
+  /** Replace the next answers to heartbeats, one by one. */
   readonly scripted: ((body: string, signature: string) => Response)[];
   revision: number;
-  /** Raises the revision and answers whoever is held. */
+  /** Raises the revision and answers the heartbeats that are held. */
   deploy(functions: DesiredFunction[]): void;
-  /** Answers whoever is held with what there is. */
+  /** Answers the heartbeats that are held with the current state. */
   release(): void;
   held(): number;
   fetch(request: Request): Promise<Response>;
-  /** A signed answer for the state of now, as body and signature. */
+  /** Signs any answer; returns its body and the signature. */
   sign(answer: object): { body: string; signature: string };
 };
 

@@ -1,4 +1,4 @@
-// An engine that answers from a table instead of running code; it records what it was asked, in order.
+// An engine that answers with a handler instead of running code, and records what it was asked, in order.
 import type { GuestErrorCode, ModuleErrorCode } from '../../src/base/errors.ts';
 import type { Code, Engine, Pool, VersionRef } from '../../src/engine/engine.ts';
 import type { InvocationOutcome, InvocationRequest } from '../../src/model/invocation.ts';
@@ -12,18 +12,18 @@ export type Handler = (
 export type FakeEngine = Engine & {
   readonly events: string[];
   handler: Handler;
-  /** By text of the artifact: what `prepare` or `warm` answers instead of success. */
+  /** By text of the artifact: the failure of `prepare`, and that of `warm`. */
   readonly refusals: Map<string, { code: ModuleErrorCode; message: string }>;
   readonly unstartable: Map<string, { code: GuestErrorCode; detail: string }>;
-  /** Texts of artifacts whose pools are not warm before they are closed. */
+  /** Texts of artifacts whose pools never get warm: `warm` fails when they are closed. */
   readonly stuck: Set<string>;
   /** How many workers `warm` was asked for, by text of the artifact. */
   readonly warmed: Map<string, number>;
   /** The `graceMs` of every pool that was closed, in order. */
   readonly graces: number[];
-  /** Workers that the node has room for in each pool. */
+  /** The workers of one pool that the node has room for. */
   poolWorkersMax: number;
-  /** Held calls of `prepare`, by text of the artifact. */
+  /** By text of the artifact: `prepare` waits for it. */
   readonly gates: Map<string, Promise<void>>;
   openPools(): number;
   openCodes(): number;

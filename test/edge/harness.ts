@@ -1,6 +1,6 @@
-// What the tests of the edge share: conditions to wait for, raw connections, a listener before a fake engine.
+// What the tests of the edge share: conditions, a manual clock, raw connections, a server of one function.
 import { connect } from 'node:net';
-import { createManualClock, createSystemClock, type Clock } from '../../src/base/clock.ts';
+import { type Clock, createManualClock, createSystemClock, type ManualClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
@@ -20,19 +20,19 @@ import { createFakeEngine, type FakeEngine, type Handler } from './fake_engine.t
 
 const CONDITION_MS_MAX = 5_000;
 
-/** Lets the process turn until `condition` holds; fails by name when it never does. */
+/** Waits until `condition` holds; rejects with `what` when it does not within 5 s. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + CONDITION_MS_MAX;
   while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`it never came true that ${what}`);
+    if (performance.now() > end) throw new Error(`not within 5 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
 
-/** A manual clock that also knows how many are asleep on it. */
-export function createTestClock(
-  startMs = 1_000_000,
-): ReturnType<typeof createManualClock> & { sleepers(): number } {
+/** A manual clock that counts who sleeps on it. */
+export type TestClock = ManualClock & { sleepers(): number };
+
+export function createTestClock(startMs = 1_000_000): TestClock {
   const clock = createManualClock(startMs);
   let sleepers = 0;
   return {
@@ -46,7 +46,7 @@ export function createTestClock(
   };
 }
 
-/** One connection that writes exactly these bytes; `text` is what has come back so far. */
+/** One connection on which a test writes bytes as they are; `text` is what has come back so far. */
 export function openRaw(port: number): {
   write(bytes: string): void;
   text(): string;

@@ -1,4 +1,4 @@
-// The artifact cache: atomic, verified, bounded, and never in the way of a start.
+// The artifact cache: atomic, verified, bounded, and able to open after any crash.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import {
   existsSync,
@@ -75,7 +75,7 @@ const get = async (
 const fileOf = (n: number, version = '1.0.0'): string => join(dir, functionId(n), `${version}.wasm`);
 
 describe('An artifact in the cache', () => {
-  test('comes back as it was, also in a later process', async () => {
+  test('is read back as it was stored, also by a later process', async () => {
     expect(await get(open(), 1, 'one')).toBeNull();
     expect(await put(opened[0] ?? open(), 1, 'one')).toBe('stored');
     expect(await get(reopen(), 1, 'one')).toBe('one');
@@ -84,7 +84,7 @@ describe('An artifact in the cache', () => {
     expect(readdirSync(join(dir, functionId(1)))).toEqual(['1.0.0.wasm']);
   });
 
-  test('stands beside other versions of its function, and is evicted with them', async () => {
+  test('is stored beside other versions of its function, and evicted with them', async () => {
     const cache = open();
     await put(cache, 1, 'one', '1.0.0');
     await put(cache, 1, 'two', '2.0.0-rc.1');
@@ -98,7 +98,7 @@ describe('An artifact in the cache', () => {
 });
 
 describe('A file that was tampered with', () => {
-  test('is never returned, goes to quarantine, and can be stored anew', async () => {
+  test('is never returned, goes to quarantine, and can be stored again', async () => {
     const cache = open();
     await put(cache, 1, 'one');
     writeFileSync(fileOf(1), 'evil');
@@ -111,7 +111,7 @@ describe('A file that was tampered with', () => {
     expect(reads).toEqual(['quarantined', 'hit']);
   });
 
-  test('is never returned when it became a link', async () => {
+  test('is never returned where it is a symbolic link', async () => {
     const cache = open();
     const elsewhere = join(dir, 'elsewhere');
     writeFileSync(elsewhere, 'one');
@@ -121,7 +121,7 @@ describe('A file that was tampered with', () => {
     expect(reads).toEqual(['quarantined']);
   });
 
-  test('leaves only a bounded number in quarantine', async () => {
+  test('is one of a bounded number in quarantine', async () => {
     const cache = open();
     for (let i = 0; i < 20; i += 1) {
       await put(cache, 1, 'one');
@@ -149,7 +149,7 @@ describe('A full cache', () => {
     expect(cache.totals()).toMatchObject({ entries: 3, bytes: 30 });
   });
 
-  test('is bounded in entries as well', async () => {
+  test('is full by its number of entries as well', async () => {
     const cache = open({ entriesMax: 2 });
     for (const n of [1, 2, 3]) {
       await put(cache, n, `f${n}`);
@@ -158,7 +158,7 @@ describe('A full cache', () => {
     expect([1, 2, 3].map((n) => existsSync(fileOf(n)))).toEqual([false, true, true]);
   });
 
-  test('says so when everything in it is pinned', async () => {
+  test('has no room when everything in it is pinned', async () => {
     const cache = open({ bytesMax: 10 });
     await put(cache, 1, 'a'.repeat(10));
     cache.pin(functionId(1), '1.0.0');
@@ -181,14 +181,14 @@ describe('A full cache', () => {
 });
 
 describe('After a crash', () => {
-  test('half-written files are gone', async () => {
+  test('half-written files are removed', async () => {
     await put(open(), 1, 'one');
     writeFileSync(join(dir, functionId(1), '.tmp-0011'), 'half');
     reopen();
     expect(readdirSync(join(dir, functionId(1)))).toEqual(['1.0.0.wasm']);
   });
 
-  test('a file without metadata is adopted, and still verified when it is read', async () => {
+  test('a file without an index entry gets one, and is still verified when it is read', async () => {
     await put(open(), 1, 'one');
     mkdirSync(join(dir, functionId(2)));
     writeFileSync(fileOf(2), 'two');
@@ -198,7 +198,7 @@ describe('After a crash', () => {
     expect(await get(cache, 2, 'other')).toBeNull();
   });
 
-  test('metadata without a file is forgotten', async () => {
+  test('an index entry without a file is dropped', async () => {
     await put(open(), 1, 'one');
     rmSync(fileOf(1));
     const cache = reopen();
@@ -206,7 +206,7 @@ describe('After a crash', () => {
     expect(await get(cache, 1, 'one')).toBeNull();
   });
 
-  test('a broken index is set aside and made anew', async () => {
+  test('a broken index is renamed and made again', async () => {
     await put(open(), 1, 'one');
     for (const cache of opened.splice(0)) cache.close();
     writeFileSync(join(dir, 'index.sqlite'), 'not a database, and long enough to be read as one'.repeat(100));
@@ -216,7 +216,7 @@ describe('After a crash', () => {
     expect(readFileSync(join(dir, 'index.sqlite.broken'), 'utf8')).toStartWith('not a database');
   });
 
-  test('an index of another shape is set aside', async () => {
+  test('an index with other columns is replaced', async () => {
     const { Database } = await import('bun:sqlite');
     const database = new Database(join(dir, 'index.sqlite'));
     database.run('create table artifacts (x integer)');
@@ -225,7 +225,7 @@ describe('After a crash', () => {
   });
 });
 
-test('A cache belongs to one process at a time, and its index is not taken for a broken one', async () => {
+test('A second process cannot open the cache, and does not take its index for a broken one', async () => {
   const cache = open();
   await put(cache, 1, 'one');
   expect(() => open()).toThrow('another process');
@@ -242,7 +242,7 @@ describe('A name from the network', () => {
     [functionId(1), '1.0.0/x'],
     ['quarantine', '1.0.0'],
   ] as const) {
-    test(`cannot leave the folder: ${id} ${version}`, async () => {
+    test(`cannot leave the cache directory: ${id} ${version}`, async () => {
       const cache = open();
       const bad = { functionId: id, version, sha256: digest('x') };
       await expect(cache.get(bad)).rejects.toThrow();
@@ -250,7 +250,7 @@ describe('A name from the network', () => {
     });
   }
 
-  test('cannot evict another folder', async () => {
+  test('cannot evict another directory', async () => {
     await expect(open().evict('../x')).rejects.toThrow();
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import type { SendRequest } from '../../../src/base/send.ts';
 import { createPuller, type Puller, type WantedArtifact } from '../../../src/edge/reconcile/pull.ts';
 import { digest } from '../fake_control.ts';
-import { createTestClock, until } from '../harness.ts';
+import { createTestClock, type TestClock, until } from '../harness.ts';
 
 const TEXT = 'the artifact';
 const wanted = (artifactUrl = '/a/1'): WantedArtifact => ({
@@ -16,7 +16,7 @@ function setUp(answer: SendRequest): {
   puller: Puller;
   seen: Request[];
   results: string[];
-  clock: ReturnType<typeof createTestClock>;
+  clock: TestClock;
 } {
   const seen: Request[] = [];
   const results: string[] = [];

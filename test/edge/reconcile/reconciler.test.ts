@@ -1,4 +1,4 @@
-// Failures and their waits in the reconciler, on a clock that the test turns.
+// The reconciler: failures and their waits, many functions at once, draining; on a manual clock.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,14 +14,14 @@ import { Reconciler } from '../../../src/edge/reconcile/reconciler.ts';
 import { createSteps } from '../../../src/edge/reconcile/steps.ts';
 import { desiredFunction } from '../fake_control.ts';
 import { createFakeEngine, type FakeEngine } from '../fake_engine.ts';
-import { createTestClock, functionId, until } from '../harness.ts';
+import { createTestClock, functionId, type TestClock, until } from '../harness.ts';
 
 let dir = '';
-let clock: ReturnType<typeof createTestClock>;
+let clock: TestClock;
 let engine: FakeEngine;
 let cache: ArtifactCache;
 let reconciler: Reconciler;
-/** What a pull of an artifact answers, by its URL; it counts as pulled when it is asked for. */
+/** The outcome of a pull, by the URL of the artifact; `pulled` lists the URLs that were asked for. */
 let pull: (url: string) => Promise<PullOutcome>;
 let pulled: string[] = [];
 
@@ -79,7 +79,7 @@ const unreachable: PullOutcome = { ok: false, reason: 'unreachable', message: 'n
 const stateOf = (n: number): string | undefined =>
   reconciler.observed().find(({ id }) => id === functionId(n))?.state;
 
-/** Turns the clock by `stepMs` until `condition` holds; says how many seconds it took. */
+/** Turns the clock by `stepMs` at a time until `condition` holds; returns the seconds that it took. */
 async function seconds(what: string, condition: () => boolean, stepMs = 1_000): Promise<number> {
   const startMs = clock.monotonicMs();
   await until(what, async () => {
@@ -91,7 +91,7 @@ async function seconds(what: string, condition: () => boolean, stepMs = 1_000): 
 }
 
 describe('An artifact that cannot be fetched', () => {
-  test('is tried five times before it is an error, and comes back by itself', async () => {
+  test('is an error after five attempts, and comes up by itself later', async () => {
     pull = async () => unreachable;
     reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
     for (let attempt = 1; attempt <= 4; attempt += 1) {
@@ -110,7 +110,7 @@ describe('An artifact that cannot be fetched', () => {
     await seconds('it is cached', () => stateOf(1) === 'cached');
   });
 
-  test('is not asked for by every apply of the same state', async () => {
+  test('is not asked for again by each apply of the same state', async () => {
     pull = async () => unreachable;
     for (let i = 0; i < 5; i += 1) {
       reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
@@ -131,7 +131,7 @@ describe('An artifact that cannot be fetched', () => {
 });
 
 describe('Many functions at once', () => {
-  test('come up a bounded number at a time, and one that a request waits for goes first', async () => {
+  test('come up 8 at a time, and one for which a request waits is next', async () => {
     const gates: (() => void)[] = [];
     pull = (url) =>
       new Promise((resolve) => {
@@ -140,7 +140,7 @@ describe('Many functions at once', () => {
       });
     const numbers = Array.from({ length: 12 }, (_, i) => i + 1);
     reconciler.apply({ functions: numbers.map((n) => desiredFunction(n, '1.0.0')) });
-    await until('as many as may are pulled', () => gates.length === 8);
+    await until('8 are being pulled', () => gates.length === 8);
     const match = reconciler.routing.match('http://x/12', 'GET');
     if (match.kind !== 'match' || match.target.current.pool !== null) throw new Error('12 is not on its way');
     const waiting = match.target.current.whenReady();
@@ -168,7 +168,7 @@ test('A version that is refused is compiled again only after a wait', async () =
   expect(pulled.length).toBe(1);
 });
 
-test('What serves stays on disk when the cache is full; a version that was replaced goes first', async () => {
+test('A full cache evicts replaced versions before those that serve', async () => {
   const numbers = Array.from({ length: 11 }, (_, i) => i + 1);
   reconciler.apply({ functions: numbers.map((n) => desiredFunction(n, '1.0.0')) });
   await until('all are there', () => numbers.every((n) => stateOf(n) === 'cached'));
@@ -195,7 +195,7 @@ describe('A reconciler that drains', () => {
     expect([clock.monotonicMs() - startMs, engine.openPools(), engine.openCodes()]).toEqual([0, 0, 0]);
   });
 
-  test('leaves a compile behind that does not end in time', async () => {
+  test('stops waiting for a compile that does not end in time', async () => {
     engine.gates.set('f1 1.0.0', new Promise(() => {}));
     reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
     await until('it is being compiled', () => engine.events.includes('prepare f1 1.0.0'));

@@ -1,11 +1,11 @@
-// The way of a request that a function answers: what reaches the guest, and what the client gets.
+// Requests that a function answers: what reaches the guest, and what the client gets.
 import { describe, expect, test } from 'bun:test';
 import type { InvocationRequest } from '../../../src/model/invocation.ts';
 import { answer } from '../fake_engine.ts';
 import { createTestClock, exchangeRaw, functionId, openTestServer } from '../harness.ts';
 
 describe('A request that a function answers', () => {
-  test('brings method, target, headers and body to the guest as they were', async () => {
+  test('reaches the guest with its method, target, headers and body', async () => {
     const got: InvocationRequest[] = [];
     await using server = openTestServer({
       handler: (request) => {
@@ -24,7 +24,7 @@ describe('A request that a function answers', () => {
     expect(request?.headers).not.toContain('connection');
   });
 
-  test('gets status, headers and bytes of the guest, and who answered', async () => {
+  test('gets the status, headers and bytes of the guest, and the names of function and version', async () => {
     await using server = openTestServer({
       handler: () => ({
         kind: 'answer',
@@ -48,32 +48,32 @@ describe('A request that a function answers', () => {
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(new Uint8Array([0, 255]));
   });
 
-  test("has an id: the client's where it is sane, else one that no other request has", async () => {
+  test("has an id: the client's where it is well formed, else a unique one", async () => {
     await using server = openTestServer();
     const idOf = async (given?: string): Promise<string | null> => {
       const headers = given === undefined ? {} : { 'x-request-id': given };
       return (await fetch(server.url, { headers })).headers.get('x-request-id');
     };
     expect(await idOf('mine-1')).toBe('mine-1');
-    expect(await idOf('not sane')).not.toBe('not sane');
+    expect(await idOf('not well formed')).not.toBe('not well formed');
     expect(await idOf('x'.repeat(65))).toMatch(/^[A-Za-z0-9._-]{1,64}$/);
     expect(await idOf()).not.toBe(await idOf());
   });
 
-  test('says where the time went when it is asked', async () => {
+  test('gets the times in server-timing when it asks for them', async () => {
     await using server = openTestServer();
     const response = await fetch(server.url, { headers: { 'x-edge-timing': '1' } });
     expect(response.headers.get('server-timing')).toMatch(/^edge;dur=[\d.]+, function;dur=[\d.]+$/);
   });
 
-  test('to HEAD has no body and the length that GET would have', async () => {
+  test('with HEAD gets no body and the length that GET would get', async () => {
     await using server = openTestServer({ handler: () => answer('four') });
     const text = await exchangeRaw(server.port, 'HEAD / HTTP/1.1\r\nHost: x\r\n\r\n');
     expect(text.toLowerCase()).toContain('content-length: 4\r\n');
     expect(text.endsWith('\r\n\r\n')).toBe(true);
   });
 
-  test('with status 204 has no body, whatever the guest gave', async () => {
+  test('gets no body with status 204, whatever the guest gave', async () => {
     await using server = openTestServer({
       handler: () => ({ kind: 'answer', status: 204, headers: [], body: new Uint8Array(3), logs: null }),
     });
@@ -97,7 +97,7 @@ describe('A request that a function answers', () => {
     expect(deadlines).toEqual([5_250]);
   });
 
-  test('leads by host without its port, and by the request target alone', async () => {
+  test('is routed by its host without port, and by its path', async () => {
     await using server = openTestServer({ rules: [{ host: 'api.example.com', path: '/a' }] });
     const get = (target: string, host: string): Promise<string> =>
       exchangeRaw(server.port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
@@ -128,7 +128,7 @@ describe('A request that a function answers', () => {
     expect(paths).toEqual(['/a/c?q=../x']);
   });
 
-  test('never has the headers of another answer, nor its id', async () => {
+  test('never gets the headers or the id of another answer', async () => {
     const kinds: [string, string][][] = [
       [['a', '1']],
       [['a', '1']],
@@ -154,7 +154,7 @@ describe('A request that a function answers', () => {
     }
   });
 
-  test('keeps its id when many are answered at once', async () => {
+  test('keeps its id among many that are answered at once', async () => {
     await using server = openTestServer();
     const ids = Array.from({ length: 50 }, (_, i) => `id-${i}`);
     const got = await Promise.all(

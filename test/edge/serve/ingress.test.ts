@@ -1,4 +1,4 @@
-// Requests that end in an error of this product: each code of the edge and of a guest, seen from outside.
+// Requests that end in an error: every code of the edge and of a guest, as a client sees it.
 import { describe, expect, test } from 'bun:test';
 import type { GuestErrorCode } from '../../../src/base/errors.ts';
 import { EDGE_ERRORS, GUEST_ERRORS } from '../../../src/base/errors.ts';
@@ -7,7 +7,7 @@ import type { InvocationOutcome } from '../../../src/model/invocation.ts';
 import { answer } from '../fake_engine.ts';
 import { createTestClock, exchangeRaw, functionId, openTestServer, openRaw, until } from '../harness.ts';
 
-/** The codes that some test below has seen in an answer. */
+/** The codes that the tests of this file have seen in an answer. */
 const seen = new Set<string>();
 
 async function codeOf(response: Response): Promise<string> {
@@ -24,7 +24,7 @@ const seenRaw = (text: string): string => {
   return code;
 };
 
-describe('A request that no function sees', () => {
+describe('A request that reaches no function', () => {
   test('is 404 where no route matches', async () => {
     await using server = openTestServer({ rules: [{ path: '/a' }] });
     const response = await fetch(`${server.url}/b`);
@@ -49,7 +49,7 @@ describe('A request that no function sees', () => {
     expect(await codeOf(response)).toBe('uri_too_long');
   });
 
-  test('is 431 with too many bytes or fields of headers', async () => {
+  test('is 431 with too many bytes or too many fields of headers', async () => {
     await using server = openTestServer({ limits: { headersBytesMax: 2_000, headersCountMax: 20 } });
     const large = await fetch(server.url, { headers: { a: 'x'.repeat(2_000) } });
     expect(large.status).toBe(431);
@@ -104,7 +104,7 @@ describe('A body above the limit', () => {
     expect(seenRaw(raw.text())).toBe('request_too_large');
   });
 
-  test('is 503 when all bodies together hold too much, and room comes back', async () => {
+  test('is 503 while the bodies of all requests are too large together', async () => {
     const gate = Promise.withResolvers<InvocationOutcome>();
     await using server = openTestServer({
       limits: { requestBodiesBytesMax: 1_500 },
@@ -114,7 +114,7 @@ describe('A body above the limit', () => {
       fetch(`${server.url}${path}`, { method: 'POST', body: 'x'.repeat(1_000) });
     const first = post('/wait');
     let full = await post('/');
-    await until('the first body is held', async () => {
+    await until('the first body is read', async () => {
       if (full.status === 503) return true;
       full = await post('/');
       return false;
@@ -132,7 +132,7 @@ describe('A body whose client goes away', () => {
     ['in the middle of its length', 'Content-Length: 10\r\n\r\nabc'],
     ['between two chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n'],
   ]) {
-    test(`${name} never reaches the guest, and holds nothing`, async () => {
+    test(`${name} never reaches the guest, and its bytes are released`, async () => {
       let invocations = 0;
       await using server = openTestServer({
         limits: { requestBodiesBytesMax: 3 },
@@ -144,7 +144,7 @@ describe('A body whose client goes away', () => {
       const post = (): Promise<Response> => fetch(server.url, { method: 'POST', body: 'xyz' });
       const raw = openRaw(server.port);
       raw.write(`POST / HTTP/1.1\r\nHost: x\r\n${start}`);
-      await until('its bytes are held', async () => (await post()).status === 503);
+      await until('its bytes are counted', async () => (await post()).status === 503);
       const before = invocations;
       raw.end();
       await until('there is room again', async () => (await post()).status === 200);
@@ -154,7 +154,7 @@ describe('A body whose client goes away', () => {
 });
 
 describe('A body that trickles in', () => {
-  test('is 408 at an absolute deadline, however steadily it comes', async () => {
+  test('is 408 at an absolute deadline, however steadily its bytes come', async () => {
     const clock = createTestClock();
     await using server = openTestServer({ clock, limits: { requestBodyMs: 1_000 } });
     const raw = openRaw(server.port);
@@ -169,7 +169,7 @@ describe('A body that trickles in', () => {
     expect(seenRaw(raw.text())).toBe('request_timeout');
   });
 
-  test('gives the guest its whole time once it is there', async () => {
+  test('leaves the guest its whole time limit once it is complete', async () => {
     const clock = createTestClock(0);
     const deadlines: number[] = [];
     await using server = openTestServer({
@@ -189,10 +189,10 @@ describe('A body that trickles in', () => {
     expect(deadlines).toEqual([2_500]);
   });
 
-  test('goes where the routes lead when it is complete', async () => {
+  test('is routed again when it is complete', async () => {
     await using server = openTestServer();
     const raw = openRaw(server.port);
-    const clockless = server.engine.events.length;
+    const eventCount = server.engine.events.length;
     raw.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na');
     await until('the request has arrived', async () => (await fetch(server.url)).status === 200);
     server.routing.replace([]);
@@ -200,7 +200,7 @@ describe('A body that trickles in', () => {
     await until('there is an answer', () => raw.text().includes('}}'));
     raw.end();
     expect(seenRaw(raw.text())).toBe('route_not_found');
-    expect(server.engine.events.length).toBe(clockless);
+    expect(server.engine.events.length).toBe(eventCount);
   });
 });
 
@@ -219,7 +219,7 @@ describe('A project over its quota', () => {
     expect((await fetch(server.url)).status).toBe(200);
   });
 
-  test('is refused while as many run as may', async () => {
+  test('is refused while its executions are at the limit', async () => {
     const gate = Promise.withResolvers<InvocationOutcome>();
     let running = 0;
     await using server = openTestServer({
@@ -243,7 +243,7 @@ describe('A project over its quota', () => {
 
 describe('A guest that fails', () => {
   for (const code of Object.keys(GUEST_ERRORS) as GuestErrorCode[]) {
-    test(`is ${GUEST_ERRORS[code].status} with ${code}, and nothing of its inside`, async () => {
+    test(`is ${GUEST_ERRORS[code].status} with ${code}, and shows the client no detail`, async () => {
       await using server = openTestServer({
         handler: () => ({ kind: 'fault', code, detail: 'at /work/secret/path', logs: null }),
       });
@@ -263,7 +263,7 @@ describe('A guest that fails', () => {
     });
   }
 
-  test('cannot put a header of its own making onto the wire', async () => {
+  test('cannot inject a header into the response', async () => {
     const injections: [string, string][] = [
       ['x-a', 'b\r\nset-cookie: stolen=1'],
       ['x-a\r\nset-cookie', 'stolen=1'],
@@ -293,7 +293,7 @@ describe('A request that the engine refuses', () => {
   }
 });
 
-describe('A pool without room', () => {
+describe('A pool that takes no request', () => {
   test('is 503 with the time to wait', async () => {
     await using server = openTestServer({ handler: () => ({ kind: 'busy', retryAfterMs: 2_100 }) });
     const response = await fetch(server.url);
@@ -313,7 +313,7 @@ describe('A pool without room', () => {
   }
 });
 
-describe('A function that is on its way', () => {
+describe('A function whose version is not ready', () => {
   const pending = (ready: ReadyVersion, whenReady: () => Promise<Readiness>): AssignedVersion => ({
     ...ready,
     pool: null,
@@ -331,7 +331,7 @@ describe('A function that is on its way', () => {
     expect(await (await fetch(server.url)).text()).toBe('1.2.3');
   });
 
-  test('is 503 not_ready when it does not come within max_execution_ms', async () => {
+  test('is 503 not_ready when it is not ready within max_execution_ms', async () => {
     const clock = createTestClock();
     await using server = openTestServer({
       clock,
@@ -345,7 +345,7 @@ describe('A function that is on its way', () => {
     expect(await codeOf(await response)).toBe('not_ready');
   });
 
-  test('is 503 artifact_unavailable when its artifact cannot be had', async () => {
+  test('is 503 artifact_unavailable when its artifact cannot be fetched', async () => {
     const failed: Readiness = { ready: false, code: 'artifact_unavailable', retryAfterMs: 4_000 };
     await using server = openTestServer({ assign: (ready) => pending(ready, async () => failed) });
     const response = await fetch(server.url);
@@ -354,8 +354,8 @@ describe('A function that is on its way', () => {
   });
 });
 
-describe('A node that drains', () => {
-  test('refuses new requests and closes their connection', async () => {
+describe('A server that refuses new requests', () => {
+  test('answers 503 and closes the connection', async () => {
     await using server = openTestServer();
     server.refuseNew();
     const response = await fetch(server.url);
@@ -365,6 +365,6 @@ describe('A node that drains', () => {
   });
 });
 
-test('Every code of the edge has been seen in an answer', () => {
+test('Every code of the edge is seen in an answer by one of these tests', () => {
   expect(Object.keys(EDGE_ERRORS).filter((code) => !seen.has(code))).toEqual([]);
 });

@@ -1,4 +1,4 @@
-// The public listener on its own: what it waits for when it takes no more requests.
+// The public listener alone: what it waits for when it drains.
 import { describe, expect, test } from 'bun:test';
 import { createSystemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';

@@ -1,9 +1,9 @@
-// What of requests reaches the log, and that nobody can flood it.
+// Which lines of requests and guests reach the log, and how many.
 import { describe, expect, test } from 'bun:test';
 import { createTestClock, functionId, openTestServer } from '../harness.ts';
 
-describe('The log', () => {
-  test('has the lines of the guest with request, function and version, at their level', async () => {
+describe('The log of requests', () => {
+  test('has the lines of a guest with request, function and version, at their level', async () => {
     const logs = {
       lines: [
         { level: 3, text: 'careful' },
@@ -23,7 +23,7 @@ describe('The log', () => {
     ]);
   });
 
-  test('has a line for each answer only when asked', async () => {
+  test('has a line for each answer only with accessLog all', async () => {
     for (const [accessLog, count] of [
       ['all', 1],
       ['errors', 0],
@@ -34,7 +34,7 @@ describe('The log', () => {
     }
   });
 
-  test('is not flooded by a guest', async () => {
+  test('takes a bounded number of lines of guests per second', async () => {
     const clock = createTestClock();
     const logs = { lines: Array.from({ length: 100 }, () => ({ level: 2, text: 'x' })), dropped: 0 };
     await using server = openTestServer({

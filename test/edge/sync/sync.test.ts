@@ -9,13 +9,13 @@ import type { Accepted } from '../../../src/edge/sync/accept.ts';
 import { type Agent, type Heartbeats, type NodeReport, openAgent } from '../../../src/edge/sync/sync.ts';
 import { desiredDigest } from '../../../src/model/rules/desired.ts';
 import { createFakeControl, desiredFunction, type FakeControl } from '../fake_control.ts';
-import { createTestClock, until } from '../harness.ts';
+import { createTestClock, type TestClock, until } from '../harness.ts';
 
 type RunningAgent = { agent: Agent; heartbeats: Heartbeats };
 
 let dataDir = '';
 let control: FakeControl;
-let clock: ReturnType<typeof createTestClock>;
+let clock: TestClock;
 let applied: Accepted[] = [];
 let storedWhenApplied: string[] = [];
 let results: string[] = [];
