@@ -46,8 +46,8 @@ export type Edge = {
   /** The engine takes work, and every function of the first desired state has come up or failed once. */
   isReady(): boolean;
   /**
-   * Refuses new requests, answers the running ones, reports `offline` and drains the pools, all within
-   * `drainMs`; then closes what is left.
+   * Refuses new requests, gives the running ones `drainMs`, reports `offline`, gives the pools what is left
+   * of `drainMs`, then closes everything. A second call resolves at once.
    */
   close(): Promise<void>;
 };
@@ -118,7 +118,7 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
     },
     onAccepted: ({ desired }) => reconciler.apply(desired),
   });
-  // Running requests, the last heartbeat and the pools share `drainMs`.
+  // Requests and pools share `drainMs`; the last heartbeat, in between, may take `reconnectMsMin` of its own.
   opened.defer(async () => {
     isClosing = true;
     server.refuseNew();

@@ -194,7 +194,7 @@ export class ArtifactCache {
     return false;
   }
 
-  /** Moves a bad file aside and keeps only the newest of them, for somebody who looks for the reason. */
+  /** Moves a damaged file aside; the newest few stay for an operator who searches for the reason. */
   async #quarantine(ref: ArtifactRef, reason: string): Promise<null> {
     const { dir, clock, log, onRead } = this.#options;
     const { functionId, version } = ref;

@@ -15,7 +15,7 @@ import { createSteps } from './steps.ts';
 export type ReconcileConfig = {
   cpUrl: string;
   cacheDir: string;
-  /** Has the artifacts where another process has `cacheDir`. */
+  /** Holds the artifacts when another process uses `cacheDir`. */
   dataDir: string;
   cacheBytesMax: number;
   cacheEntriesMax: number;

@@ -29,7 +29,7 @@ import { createFunctionRoutes, type FunctionRoutes, pendingVersion, readyVersion
 import { createRunQueue, type RunQueue } from './run_queue.ts';
 import type { Steps } from './steps.ts';
 
-/** The cache is the reconciler's, which closes it. */
+/** The reconciler owns the cache and closes it. */
 export type ReconcilerParts = {
   steps: Steps;
   cache: ArtifactCache;
@@ -71,12 +71,12 @@ export class Reconciler {
     this.#queue.start();
   }
 
-  /** The routes of this node, as far as it is reconciled. */
+  /** The routes of all functions that this node has. */
   get routing(): Routing {
     return this.#routes.routing;
   }
 
-  /** Takes the whole desired state; the same or another one may come at any time. */
+  /** Takes the whole desired state of this node; may be called at any time, also with the same state. */
   apply(desired: DesiredState): void {
     const wanted = new Map(desired.functions.map((one) => [one.function_id, one]));
     this.#quotas.keepOnly(new Set(desired.functions.map(({ project_id }) => project_id)));
@@ -114,8 +114,8 @@ export class Reconciler {
   }
 
   /**
-   * Ends the steps that run, within `graceMs` and `engineCloseMs`, then every pool, within `graceMs`. Nothing
-   * is applied after it.
+   * Ends the steps that run, within `graceMs` and `ENGINE_BOUNDS.closeMs`, then every pool, within `graceMs`.
+   * Nothing is applied after it.
    */
   async drain({ graceMs }: { graceMs: number }): Promise<void> {
     const { steps, puller, clock } = this.#parts;
@@ -153,7 +153,7 @@ export class Reconciler {
     }
   }
 
-  /** A function that is wanted has its routes at once, one that is not loses them at once. */
+  /** A wanted function has its routes at once, also while no version serves; any other has none. */
   #assignRoutes(state: FunctionState): void {
     const { functionId, wanted, serving } = state;
     if (wanted === null) {

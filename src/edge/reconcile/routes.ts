@@ -17,14 +17,15 @@ export type FunctionRoutes = {
   /** The table in which `publish` puts the routes. */
   readonly routing: Routing;
   has(functionId: string): boolean;
-  /** Leads the routes of a function to `version` at once; other rules take effect with `publish`. */
+  /** Leads the routes of a function to `version` at once; changed `rules` take effect with `publish`. */
   lead(functionId: string, version: AssignedVersion, rules: readonly RouteRule[]): void;
-  /** Takes the routes of a function away, with `publish`. */
+  /** The routes of a function lead nowhere after the next `publish`. */
   remove(functionId: string): void;
+  /** Puts all routes into the table, if any have changed. */
   publish(): void;
-  /** Settles with `settle`; null when `waitersMax` requests wait for this function already. */
+  /** Resolves with the next `settle`; null when `waitersMax` requests wait for this function already. */
   wait(functionId: string): Promise<Readiness> | null;
-  /** Answers all that wait for a function. */
+  /** Resolves every `wait` for a function. */
   settle(functionId: string, readiness: Readiness): void;
 };
 

@@ -1,10 +1,10 @@
-// A queue of which a bounded number of items runs at the same time, each until it is done.
+// A queue whose items run, a bounded number of them at the same time.
 
 export type RunQueue<T> = {
   add(item: T): void;
-  /** Makes `item` the next to run, where it still waits. */
+  /** Makes `item` the next to run, if it waits. */
   moveToFront(item: T): void;
-  /** Nothing runs before. */
+  /** Lets items run; before, they only wait. */
   start(): void;
   /** Forgets what waits; resolves when what runs has ended. */
   close(): Promise<void>;

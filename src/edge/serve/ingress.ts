@@ -36,7 +36,7 @@ type Options = {
 
 const DRAINING_RETRY_MS = 1_000;
 
-/** Where a request has no host, Bun leaves the path as it came: gives it the form of other paths. */
+/** Normalizes the path of a request without a host, which Bun leaves as it came. */
 function normalUrl(url: string): string {
   if (!url.startsWith('/')) return url;
   const normal = URL.parse(`http://host${url}`);

@@ -42,7 +42,7 @@ export type Responder = {
 const NULL_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
 const UNAVAILABLE_RETRY_MS = 1_000;
 
-/** Whole seconds (RFC 9110, 10.2.3), at least one. */
+/** `ms` in whole seconds (RFC 9110, 10.2.3), at least one. */
 export function retryAfter(ms: number): { 'retry-after': string } {
   return { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
 }

@@ -12,7 +12,7 @@ import {
 import type { Quota } from '../../model/rules/quota.ts';
 import type { VersionFigures } from '../figures/figures.ts';
 
-/** What a request learns that waits for a version. */
+/** What a request gets that waited for a version. */
 export type Readiness =
   | { ready: true; version: ReadyVersion }
   | { ready: false; code: 'not_ready' | 'artifact_unavailable'; retryAfterMs: number };

@@ -45,12 +45,12 @@ export type AgentOptions = {
 };
 
 export type Heartbeats = {
-  /** Sends no more of them and reports `offline`, if that succeeds within `graceMs`. */
+  /** Sends no further heartbeat, then reports `offline` if that succeeds within `graceMs`. */
   close(options: { graceMs: number }): Promise<void>;
 };
 
 const RECONNECT = { delayMsMin: SYNC_TUNING.reconnectMsMin, delayMsMax: SYNC_TUNING.reconnectMsMax };
-/** An answer without news that comes sooner was not held: the next heartbeat waits for `UNHELD_WAIT_MS`. */
+/** An answer without news within `UNHELD_MS` was not held; the next heartbeat waits for `UNHELD_WAIT_MS`. */
 const UNHELD_MS = 100;
 const UNHELD_WAIT_MS = 1_000;
 
@@ -141,7 +141,7 @@ export class Agent {
         this.#send({ ...node.report(), ...offline }, this.#credentials, ended.signal),
       );
     } catch (failure) {
-      log.info('the control plane could not be told that this node is offline', { error: String(failure) });
+      log.info('the report that this node is offline failed', { error: String(failure) });
     }
     ended.abort();
   }

@@ -2,7 +2,7 @@
 import type { DesiredFunction } from '../protocol.ts';
 import { canonicalJson } from '../protocol.ts';
 
-/** The last step that a version has behind it which does not serve yet; `chosen` is before the first. */
+/** How far a version has come that does not serve yet; `chosen` is before its first step. */
 export type Stage = 'chosen' | 'pulled' | 'prepared' | 'open';
 
 /** What a node has of one function. The keys come from `versionKey` and `routesKey`. */

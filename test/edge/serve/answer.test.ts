@@ -146,7 +146,7 @@ describe('A request that a function answers', () => {
         expect(headers.get('x-request-id')).toBe(id);
         expect(headers.get('server-timing')).toBeNull();
         for (const name of ['a', 'b']) {
-          expect(headers.get(name)).toBe(kind.find(([held]) => held === name)?.[1] ?? null);
+          expect(headers.get(name)).toBe(kind.find(([given]) => given === name)?.[1] ?? null);
         }
         if (index === 3)
           await fetch(server.url, { headers: { 'x-edge-timing': '1' } }).then(() => (next -= 1));

@@ -262,7 +262,7 @@ describe('A control plane that cannot be reached', () => {
     agent.notify();
     await turnUntil(
       'it was refused twice',
-      () => results.filter((held) => held === 'unauthenticated').length === 2,
+      () => results.filter((result) => result === 'unauthenticated').length === 2,
     );
     expect(agent.accepted()).toEqual(applied[0] ?? null);
     control.mode = 'up';
