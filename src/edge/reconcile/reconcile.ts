@@ -59,11 +59,14 @@ function openNodeCache(
   parts: { clock: Clock; random: RandomBytes; log: Log; onRead: EdgeFigures['cacheRead'] },
 ): ArtifactCache {
   const { cacheDir, dataDir, cacheBytesMax: bytesMax, cacheEntriesMax: entriesMax } = config;
+  const { clock, random, log, onRead } = parts;
+  const open = (dir: string): ArtifactCache =>
+    openCache({ dir, bytesMax, entriesMax, clock, random, log, onRead });
   try {
-    return openCache({ ...parts, dir: cacheDir, bytesMax, entriesMax });
+    return open(cacheDir);
   } catch (failure) {
     if (!(failure instanceof CacheInUse)) throw failure;
-    parts.log.warn('another process has the cache directory; artifacts are kept in the data directory');
-    return openCache({ ...parts, dir: join(dataDir, 'artifacts'), bytesMax, entriesMax });
+    log.warn('another process has the cache directory; artifacts are kept in the data directory');
+    return open(join(dataDir, 'artifacts'));
   }
 }
