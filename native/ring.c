@@ -89,7 +89,7 @@ refuse:
 
 void edge_ring_close(struct edge_ring *ring) {
   if (ring == NULL) return;
-  edge_ring_command_close(ring);
+  if (ring->command_fd >= 0) close(ring->command_fd);
   munmap(ring->map, edge_geometry_total(&ring->geometry));
   close(ring->memfd);
   free(ring);

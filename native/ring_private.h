@@ -1,7 +1,8 @@
 /*
- * What the two halves of the edge's ring share: slots (ring.c) and commands (ring_command.c).
+ * The edge's own state of a ring, for the two sources that work on it.
  *
- * One thread of the edge owns all of it.
+ * ring_command.c (packets to the zygote) calls ring.c (slots), never the other way round. One thread of the
+ * edge owns all of it.
  */
 #ifndef EDGE_RING_PRIVATE_H
 #define EDGE_RING_PRIVATE_H
