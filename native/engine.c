@@ -44,16 +44,17 @@ static uint32_t threads_now(void) {
   return count;
 }
 
-/* A connection to the edge's socket that opens with `greeting`; -errno on failure. */
-static int connect_edge(const char *path, char greeting) {
+/* A connection to the edge's socket that opens with `preface`; -errno on failure. */
+static int connect_edge(const char *path, enum edge_preface preface) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const uint8_t first = (uint8_t)preface;
   const size_t length = strlen(path);
   if (length >= sizeof address.sun_path) return -ENAMETOOLONG;
   memcpy(address.sun_path, path, length + 1);
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
   if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
-      send(fd, &greeting, 1, MSG_NOSIGNAL) != 1) {
+      send(fd, &first, 1, MSG_NOSIGNAL) != 1) {
     const int error = errno;
     close(fd);
     return -error;
@@ -85,13 +86,13 @@ static bool report_end(const struct zygote *zygote, const struct edge_child_end 
       .slot = end->child.slot,
       .generation = end->child.generation,
       .pid = (uint32_t)end->child.pid,
-      .how = killed ? 1 : 0,
+      .how = killed ? EDGE_HOW_SIGNALLED : EDGE_HOW_EXITED,
       .value = (uint32_t)(killed ? WTERMSIG(end->status) : WEXITSTATUS(end->status)),
       .max_rss_kb = (uint32_t)end->usage.ru_maxrss,
       .cpu_ms = milliseconds(end->usage.ru_utime) + milliseconds(end->usage.ru_stime),
   };
   if (is_compile) {
-    const bool complete = event.how == 0 && event.value == EDGE_COMPILE_DONE;
+    const bool complete = event.how == EDGE_HOW_EXITED && event.value == EDGE_COMPILE_DONE;
     if (!edge_compile_collect(end->child.path, complete) && complete) event.value = EDGE_COMPILE_IO;
   }
   return report(zygote, &event);
@@ -102,7 +103,7 @@ static bool report_fork_failed(const struct zygote *zygote, enum edge_event_kind
   const struct edge_event event = {.kind = (uint32_t)kind,
                                    .slot = command->slot,
                                    .generation = command->generation,
-                                   .how = 2,
+                                   .how = EDGE_HOW_NOT_FORKED,
                                    .value = (uint32_t)error};
   return report(zygote, &event);
 }
@@ -241,9 +242,9 @@ static int open_zygote(struct zygote *zygote, const char *socket_path) {
   if (sigprocmask(SIG_SETMASK, &all, NULL) != 0) return -errno;
   zygote->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
   if (zygote->signal_fd < 0) return -errno;
-  zygote->event_fd = connect_edge(socket_path, 'E');
+  zygote->event_fd = connect_edge(socket_path, EDGE_PREFACE_EVENTS);
   if (zygote->event_fd < 0) return zygote->event_fd;
-  zygote->wake_fd = connect_edge(socket_path, 'W');
+  zygote->wake_fd = connect_edge(socket_path, EDGE_PREFACE_WAKES);
   if (zygote->wake_fd < 0) return zygote->wake_fd;
   (void)setsid(); /* a terminal's interrupt is for the edge, which then ends its children in order */
   (void)prctl(PR_SET_NAME, "edge-zygote", 0, 0, 0);

@@ -10,16 +10,6 @@
 #include <stdint.h>
 #include "ring.h"
 
-/* Parts of a slot behind its control page, in the order of their addresses. */
-enum edge_part {
-  EDGE_PART_LOG = 0,
-  EDGE_PART_RESPONSE_HEAD = 1,
-  EDGE_PART_REQUEST_HEAD = 2,
-  EDGE_PART_REQUEST_BODY = 3,
-  EDGE_PART_RESPONSE_BODY = 4,
-  EDGE_PARTS = 5
-};
-
 struct edge_geometry {
   uint32_t slots;
   uint32_t slot_bytes;

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#define LEVEL_MAX 4u
 #define ABORT_TEXT_BYTES 1024u
 
 static bool is_negative(uint64_t argument) { return (int32_t)(uint32_t)argument < 0; }
@@ -39,7 +38,7 @@ static int32_t host_log(struct edge_call *call) {
   struct edge_bytes text;
   int32_t result;
   if (!take_bytes(call, 1, &text, &result)) return result;
-  if (call->argument[0] > LEVEL_MAX) return EDGE_HOST_BAD_ARGUMENT;
+  if (call->argument[0] > EDGE_LOG_ERROR) return EDGE_HOST_BAD_ARGUMENT;
   edge_request_log(call->request, (uint32_t)call->argument[0], text.at, text.len);
   return 0;
 }
@@ -173,7 +172,7 @@ static int32_t host_abort(struct edge_call *call) {
   const uint32_t prefix = 7;
   const uint32_t len =
       prefix + assemblyscript_text(call, call->argument[0], text + prefix, sizeof text - prefix);
-  edge_request_log(call->request, LEVEL_MAX, text, len);
+  edge_request_log(call->request, EDGE_LOG_ERROR, text, len);
   call->request->fault = EDGE_RESULT_TRAP_UNREACHABLE;
   return 0;
 }

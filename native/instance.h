@@ -13,15 +13,6 @@
 #include "module.h"
 #include "request.h"
 
-/* Values of edge_start.allocator. */
-enum edge_allocator {
-  EDGE_ALLOCATOR_NONE = 0,
-  EDGE_ALLOCATOR_ALLOC = 1,
-  EDGE_ALLOCATOR_MALLOC = 2,
-  EDGE_ALLOCATOR_CABI_REALLOC = 3,
-  EDGE_ALLOCATOR_NEW = 4
-};
-
 struct edge_region {
   uint32_t at, bytes;
 };

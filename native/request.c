@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Levels of a log record are 0 trace, 1 debug, 2 info, 3 warn, 4 error. */
-static const uint32_t STREAM_LEVEL[2] = {2, 3};
+/* The level of each line that a guest writes to stdout and to stderr. */
+static const uint32_t STREAM_LEVEL[2] = {EDGE_LOG_INFO, EDGE_LOG_WARN};
 
 static uint32_t load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 

@@ -203,6 +203,14 @@ int32_t edge_ring_withdraw(struct edge_ring *ring, uint32_t slot, uint32_t gener
   return 0;
 }
 
+/* Whether the result of a record exists and its lengths fit the slot. */
+static bool fits(const struct edge_geometry *geometry, const uint32_t *record) {
+  return record[EDGE_TAKEN_RESULT] <= RESULT_LAST &&
+         record[EDGE_TAKEN_RESPONSE_HEAD_BYTES] <= geometry->bytes[EDGE_PART_RESPONSE_HEAD] &&
+         record[EDGE_TAKEN_RESPONSE_BODY_BYTES] <= geometry->bytes[EDGE_PART_RESPONSE_BODY] &&
+         record[EDGE_TAKEN_LOG_BYTES] <= geometry->bytes[EDGE_PART_LOG];
+}
+
 /*
  * Writes one record when the slot shows what the edge waits for; each start and each request is taken once.
  */
@@ -216,24 +224,24 @@ static bool take(struct edge_ring *ring, uint32_t slot, uint32_t *out) {
       note->awaited == EDGE_AWAIT_START && (state == EDGE_SLOT_READY || state == EDGE_SLOT_FAILED);
   const bool answered = note->awaited == EDGE_AWAIT_ANSWER && state == EDGE_SLOT_DONE;
   if (word >> 8 != note->generation || !(started || answered)) return false;
-  out[0] = slot;
-  out[1] = note->generation;
-  out[2] = state;
-  out[3] = load(&control->result);
-  out[4] = (uint32_t)__atomic_load_n(&control->detail, __ATOMIC_RELAXED);
-  out[5] = load(&control->status);
-  out[6] = load(&control->response_head_len);
-  out[7] = load(&control->response_body_len);
-  out[8] = load(&control->log_len);
-  out[9] = load(&control->log_dropped);
-  out[10] = load(&control->cpu_us);
-  out[11] = out[3] <= RESULT_LAST && out[6] <= ring->geometry.bytes[EDGE_PART_RESPONSE_HEAD] &&
-            out[7] <= ring->geometry.bytes[EDGE_PART_RESPONSE_BODY] &&
-            out[8] <= ring->geometry.bytes[EDGE_PART_LOG];
+  out[EDGE_TAKEN_SLOT] = slot;
+  out[EDGE_TAKEN_GENERATION] = note->generation;
+  out[EDGE_TAKEN_STATE] = state;
+  out[EDGE_TAKEN_RESULT] = load(&control->result);
+  out[EDGE_TAKEN_DETAIL] = (uint32_t)__atomic_load_n(&control->detail, __ATOMIC_RELAXED);
+  out[EDGE_TAKEN_STATUS] = load(&control->status);
+  out[EDGE_TAKEN_RESPONSE_HEAD_BYTES] = load(&control->response_head_len);
+  out[EDGE_TAKEN_RESPONSE_BODY_BYTES] = load(&control->response_body_len);
+  out[EDGE_TAKEN_LOG_BYTES] = load(&control->log_len);
+  out[EDGE_TAKEN_LOG_DROPPED] = load(&control->log_dropped);
+  out[EDGE_TAKEN_CPU_US] = load(&control->cpu_us);
+  const bool is_valid = fits(&ring->geometry, out);
+  out[EDGE_TAKEN_IS_VALID] = is_valid;
   note->awaited = answered ? EDGE_AWAIT_RELEASE : EDGE_AWAIT_NOTHING;
   /* Only an answer says how far its body reaches; anything else may have touched the whole area. */
-  note->response_body_bytes =
-      out[11] != 0 && out[3] == EDGE_RESULT_ANSWER ? out[7] : ring->geometry.bytes[EDGE_PART_RESPONSE_BODY];
+  note->response_body_bytes = is_valid && out[EDGE_TAKEN_RESULT] == EDGE_RESULT_ANSWER
+                                  ? out[EDGE_TAKEN_RESPONSE_BODY_BYTES]
+                                  : ring->geometry.bytes[EDGE_PART_RESPONSE_BODY];
   return true;
 }
 
@@ -295,6 +303,6 @@ void edge_ring_free(struct edge_ring *ring, uint32_t slot) {
 uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot) {
   if (slot >= ring->geometry.slots) return 0;
   const struct edge_board *board = board_of(ring, slot);
-  const uint32_t lags = load(&board->served) != load(&board->recycled) ? 0x100u : 0;
-  return (load(&board->phase) & 0xffu) | lags;
+  const uint32_t phase = load(&board->phase) & EDGE_HINT_PHASE_MASK;
+  return load(&board->served) != load(&board->recycled) ? phase | EDGE_HINT_RECYCLING : phase;
 }

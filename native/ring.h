@@ -28,7 +28,18 @@
 #define EDGE_SLOTS_MAX (EDGE_WORKERS_MAX * EDGE_WORKER_SLOTS)
 #define EDGE_PAGE 4096u
 
-/* The state of a slot is a word: (generation << 8) | one of these; generations are 24 bits and start at 1. */
+/* Parts of a slot behind its control page, in the order of their addresses. */
+enum edge_part {
+  EDGE_PART_LOG = 0,
+  EDGE_PART_RESPONSE_HEAD = 1,
+  EDGE_PART_REQUEST_HEAD = 2,
+  EDGE_PART_REQUEST_BODY = 3,
+  EDGE_PART_RESPONSE_BODY = 4,
+  EDGE_PARTS = 5
+};
+
+/* The state of a slot is a word: (generation << 8) | one of these; generations start at 1. */
+#define EDGE_GENERATION_MAX 0xffffffu
 enum edge_slot_state {
   EDGE_SLOT_FREE = 0,     /* no worker */
   EDGE_SLOT_STARTING = 1, /* edge: start block written, fork asked for */
@@ -101,15 +112,36 @@ struct edge_slot {
   uint32_t cpu_us;      /* CPU time of this request, and of making the instance pristine before it */
 };
 
+/* Levels of a log record. */
+enum edge_log_level {
+  EDGE_LOG_TRACE = 0,
+  EDGE_LOG_DEBUG = 1,
+  EDGE_LOG_INFO = 2,
+  EDGE_LOG_WARN = 3,
+  EDGE_LOG_ERROR = 4
+};
+
+/* Whether each request gets a pristine instance, or an instance serves up to `max_reuse` requests. */
+enum edge_isolation { EDGE_ISOLATION_CLEAN = 0, EDGE_ISOLATION_REUSE = 1 };
+
+/* The export of the guest that gives it memory for requests and responses; none: the memory is grown. */
+enum edge_allocator {
+  EDGE_ALLOCATOR_NONE = 0,
+  EDGE_ALLOCATOR_ALLOC = 1,
+  EDGE_ALLOCATOR_MALLOC = 2,
+  EDGE_ALLOCATOR_CABI_REALLOC = 3,
+  EDGE_ALLOCATOR_NEW = 4
+};
+
 /*
  * The start block, in the request head of the first slot while that is STARTING: this, then entrypoint, then
  * env (NAME=VALUE\0...).
  */
 struct edge_start {
   uint32_t memory_pages;
-  uint32_t isolation;        /* 0 clean, 1 reuse */
+  uint32_t isolation;        /* enum edge_isolation */
   uint32_t max_reuse;        /* requests per instance in reuse */
-  uint32_t allocator;        /* 0 none, 1 alloc, 2 malloc, 3 cabi_realloc, 4 __new */
+  uint32_t allocator;        /* enum edge_allocator */
   uint32_t memory_pages_min; /* declared initial pages, compared after instantiation */
   uint32_t response_cap;     /* bytes of the guest's response buffer */
   uint32_t host_calls_max;
@@ -143,7 +175,10 @@ struct edge_command {
   char path[EDGE_PATH_MAX];
 };
 
-/* Events from zygote to edge: 32 bytes each on a stream that starts with the byte 'E'. */
+/* The first byte of each stream that the zygote opens to the edge. */
+enum edge_preface { EDGE_PREFACE_EVENTS = 0x45, EDGE_PREFACE_WAKES = 0x57 };
+
+/* Events from zygote to edge: 32 bytes each, after the preface. */
 enum edge_event_kind {
   EDGE_EVENT_OPEN = 1,    /* pid: the zygote; value: its threads at entry (must be 1) */
   EDGE_EVENT_STARTED = 2, /* slot, generation, pid */
@@ -151,9 +186,12 @@ enum edge_event_kind {
   EDGE_EVENT_COMPILED = 4 /* slot: job; how, value; how 0 and value 0: the file at `path` is complete */
 };
 
+/* How a child ended, and what `value` is: an exit code, a signal, or the errno of the fork that failed. */
+enum edge_how { EDGE_HOW_EXITED = 0, EDGE_HOW_SIGNALLED = 1, EDGE_HOW_NOT_FORKED = 2 };
+
 struct edge_event {
   uint32_t kind, slot, generation, pid;
-  uint32_t how; /* 0: exit code in value; 1: signal in value; 2: fork failed, errno in value */
+  uint32_t how; /* enum edge_how */
   uint32_t value;
   uint32_t max_rss_kb;
   uint32_t cpu_ms;
@@ -174,10 +212,7 @@ enum edge_compile_exit {
   EDGE_COMPILE_SANDBOX = 52
 };
 
-/*
- * The wake stream starts with the byte 'W'; every later byte means "look at the done bitmap". Its bytes carry
- * nothing.
- */
+/* On the wake stream every byte after the preface means "look at the done bitmap"; its value means nothing. */
 
 /* ---- The edge's side (libedge_ring.so), called through bun:ffi from one thread. ---- */
 
@@ -203,7 +238,7 @@ EDGE_API void edge_ring_command_close(struct edge_ring *ring);
 /* Start of a slot in this process, and its size; valid until close. */
 EDGE_API void *edge_ring_slot(struct edge_ring *ring, uint32_t slot);
 EDGE_API uint32_t edge_ring_slot_bytes(struct edge_ring *ring);
-/* Offsets in a slot: 0 log, 1 response head, 2 request head, 3 request body, 4 response body. */
+/* Where a part (enum edge_part) starts in a slot. */
 EDGE_API uint32_t edge_ring_offset(struct edge_ring *ring, uint32_t part);
 
 /*
@@ -238,14 +273,29 @@ EDGE_API int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t 
  */
 EDGE_API int32_t edge_ring_withdraw(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 
-#define EDGE_TAKEN_WORDS 12u
 #define EDGE_TAKEN_MAX 1024u
+#define EDGE_TAKEN_WORDS 12u
+
+/* Words of a record in the memory of edge_ring_taken. */
+enum edge_taken {
+  EDGE_TAKEN_SLOT = 0,
+  EDGE_TAKEN_GENERATION = 1,
+  EDGE_TAKEN_STATE = 2, /* READY, DONE or FAILED */
+  EDGE_TAKEN_RESULT = 3,
+  EDGE_TAKEN_DETAIL = 4,
+  EDGE_TAKEN_STATUS = 5,
+  EDGE_TAKEN_RESPONSE_HEAD_BYTES = 6,
+  EDGE_TAKEN_RESPONSE_BODY_BYTES = 7,
+  EDGE_TAKEN_LOG_BYTES = 8,
+  EDGE_TAKEN_LOG_DROPPED = 9,
+  EDGE_TAKEN_CPU_US = 10,
+  EDGE_TAKEN_IS_VALID = 11 /* 0: the worker gave a length or a result that cannot be */
+};
+
 /*
  * Takes up to `max`, at most EDGE_TAKEN_MAX, finished slots: clears their done bits, copies each result
- * block once, checks its lengths against the geometry, and writes 12 words per slot to the memory of
- * edge_ring_taken: slot, generation, state (READY, DONE or FAILED), result, detail, status,
- * response_head_len, response_body_len, log_len, log_dropped, cpu_us, valid (0: the worker lied about a
- * length). A DONE slot is set READY by edge_ring_release, not here. Each start and each answer is taken
+ * block once, checks its lengths against the geometry, and writes one record per slot to the memory of
+ * edge_ring_taken. A DONE slot is set READY by edge_ring_release, not here. Each start and each answer is taken
  * once, whatever the done bits say. When nothing is left it marks the edge as sleeping and looks once
  * more; when `max` is reached it does not, and must be called again. Returns the number of slots written.
  */
@@ -262,7 +312,10 @@ EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t
 EDGE_API int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 /* After EXITED: gives back all pages of a worker's slots and sets them FREE. */
 EDGE_API void edge_ring_free(struct edge_ring *ring, uint32_t slot);
-/* Hints of a worker: bits 0..7 phase, and whether recycling lags (bit 8). */
+
+/* Bits of edge_ring_hints: the phase of the worker, and whether it is making its instance pristine. */
+enum edge_hint { EDGE_HINT_PHASE_MASK = 0xff, EDGE_HINT_RECYCLING = 0x100 };
+
 EDGE_API uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot);
 
 #endif

@@ -48,7 +48,7 @@ static int32_t command_send(struct edge_ring *ring, const struct edge_command *c
 int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd) {
   const struct edge_command command = {.kind = EDGE_COMMAND_FORK, .slot = slot, .generation = generation};
   if (slot >= ring->geometry.slots || slot % EDGE_WORKER_SLOTS != 0 || generation == 0 ||
-      generation >> 24 != 0 || code_fd < 0) {
+      generation > EDGE_GENERATION_MAX || code_fd < 0) {
     return edge_ring_fail(EINVAL), -1;
   }
   edge_ring_open_worker(ring, slot, generation, EDGE_SLOT_STARTING, EDGE_AWAIT_START);

@@ -204,7 +204,7 @@ static void start(struct life *life, const struct edge_worker *worker) {
 
 /* Makes the instance pristine when the isolation or a fault asks for it. */
 static void recycle(struct life *life, enum edge_result result) {
-  const bool clean = life->settings.isolation == 0 || result != EDGE_RESULT_ANSWER;
+  const bool clean = life->settings.isolation == EDGE_ISOLATION_CLEAN || result != EDGE_RESULT_ANSWER;
   int32_t detail = 0;
   life->reused++;
   if (!clean && life->reused < life->settings.max_reuse) return;
