@@ -34,9 +34,9 @@ enum edge_part {
   EDGE_PART_RESPONSE_HEAD = 1,
   EDGE_PART_REQUEST_HEAD = 2,
   EDGE_PART_REQUEST_BODY = 3,
-  EDGE_PART_RESPONSE_BODY = 4,
-  EDGE_PARTS = 5
+  EDGE_PART_RESPONSE_BODY = 4
 };
+#define EDGE_PARTS 5u
 
 /* The state of a slot is a word: (generation << 8) | one of these; generations start at 1. */
 #define EDGE_GENERATION_MAX 0xffffffu
@@ -212,7 +212,7 @@ enum edge_compile_exit {
   EDGE_COMPILE_SANDBOX = 52
 };
 
-/* On the wake stream every byte after the preface means "look at the done bitmap"; its value means nothing. */
+/* On the wake stream every byte after the preface asks the edge to drain; its value means nothing. */
 
 /* ---- The edge's side (libedge_ring.so), called through bun:ffi from one thread. ---- */
 
@@ -293,11 +293,13 @@ enum edge_taken {
 };
 
 /*
- * Takes up to `max`, at most EDGE_TAKEN_MAX, finished slots: clears their done bits, copies each result
- * block once, checks its lengths against the geometry, and writes one record per slot to the memory of
- * edge_ring_taken. A DONE slot is set READY by edge_ring_release, not here. Each start and each answer is taken
- * once, whatever the done bits say. When nothing is left it marks the edge as sleeping and looks once
- * more; when `max` is reached it does not, and must be called again. Returns the number of slots written.
+ * Takes finished slots, up to `max` and at most EDGE_TAKEN_MAX, and returns how many. For each it clears the
+ * done bit, copies the result block once, checks it against the geometry, and writes one record to the memory
+ * of edge_ring_taken. Each start and each answer is taken once, whatever the done bits say. A DONE slot stays
+ * DONE until edge_ring_release.
+ *
+ * When no finished slot is left, it marks the edge as sleeping and sweeps once more; when it returns `max` it
+ * has not done so, and the edge must call again.
  */
 EDGE_API uint32_t edge_ring_drain(struct edge_ring *ring, uint32_t max);
 /* EDGE_TAKEN_MAX * EDGE_TAKEN_WORDS words, owned by the ring. */

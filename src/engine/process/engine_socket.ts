@@ -6,8 +6,8 @@ export type Door = { close(): void };
 
 type Peer = { kind: 'unknown' | 'events' | 'wakes'; frames: FrameReader };
 
-/** First byte of each stream. */
-const PREFACE = { events: 0x45, wakes: 0x57 } as const;
+/** First byte of each stream (`enum edge_preface`). */
+export const PREFACE = { events: 0x45, wakes: 0x57 } as const;
 
 /** `closed`: one of the two streams has ended. Once both are there nobody else is let in. */
 export function openDoor(options: {

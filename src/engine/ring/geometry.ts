@@ -1,9 +1,21 @@
-// How large the parts of a slot are; both sides of the ring are opened with the same figures.
+// The shape of the ring: the numbers of native/ring.h on this side, and how large the parts of a slot are.
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 
 /** Requests that a worker may have at once, of which it serves one (`EDGE_WORKER_SLOTS`). */
 export const WORKER_SLOTS = 8;
+
+/** Generations of a slot count from 1 to this and then from 1 again (`EDGE_GENERATION_MAX`). */
+export const GENERATION_MAX = 0xff_ffff;
+
+/** Parts of a slot as `edge_ring_offset` numbers them (`enum edge_part`). */
+export const PART = { log: 0, responseHead: 1, requestHead: 2, requestBody: 3, responseBody: 4 } as const;
+
+/** Bits of `edge_ring_hints` (`enum edge_hint`). */
+export const HINT = { phaseMask: 0xff, recycling: 0x100 } as const;
+
+/** The parts of a slot start and end at multiples of this (`EDGE_PAGE`). */
+export const PAGE_BYTES = 4_096;
 
 /** Bytes of each part of a slot, in whole pages. */
 export type RingGeometry = {
@@ -27,7 +39,6 @@ export const GEOMETRY_NAMES = [
 /** A log record is two words, its bytes, and up to three bytes of padding. */
 const LOG_RECORD_BYTES = 12;
 const METHOD_AND_ID_BYTES = 4_096;
-const PAGE_BYTES = 4_096;
 
 const pages = (bytes: number): number => Math.max(1, Math.ceil(bytes / PAGE_BYTES)) * PAGE_BYTES;
 

@@ -1,7 +1,7 @@
 // The memory of the slots as JavaScript sees it: views that last for small things, copies of everything that
 // is read.
 import { type Pointer, toArrayBuffer } from 'bun:ffi';
-import type { RingGeometry } from './geometry.ts';
+import { PART, type RingGeometry } from './geometry.ts';
 import type { RingSymbols } from './library.ts';
 
 /** What is read is a copy; lengths beyond the geometry are cut. After `close` nothing may be called. */
@@ -16,8 +16,6 @@ export type SlotViews = {
 
 /** Bodies up to this size go through a lasting view; a larger one gets a view of its own for the moment. */
 const NEAR_BODY_BYTES = 65_536;
-/** Parts as `edge_ring_offset` numbers them. */
-const PART = { log: 0, responseHead: 1, requestHead: 2, requestBody: 3, responseBody: 4 } as const;
 
 type Views = { near: Buffer; requestHead: Uint8Array; requestBody: Uint8Array; responseBody: Uint8Array };
 
