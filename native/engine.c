@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -251,17 +252,32 @@ static int open_zygote(struct zygote *zygote, const char *socket_path) {
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : -errno;
 }
 
-int32_t edge_engine_serve(int32_t memfd, int32_t command_fd, const void *socket_path, uint32_t slots,
-                          uint32_t request_head_bytes, uint32_t request_body_bytes,
+/* Says in one line on stderr, which the edge logs, why this process does not serve; gives the status. */
+static int32_t refuse(const char *reason, int error) {
+  dprintf(STDERR_FILENO, "the engine cannot serve: %s: %s\n", reason, strerror(error));
+  return -error;
+}
+
+static int32_t refuse_layout(uint32_t edge_version) {
+  dprintf(STDERR_FILENO,
+          "the engine cannot serve: the edge has ring layout %u, libedge_engine.so has %u; "
+          "rebuild both with `bun build.ts`\n",
+          edge_version, EDGE_LAYOUT_VERSION);
+  return -EPROTO;
+}
+
+int32_t edge_engine_serve(uint32_t layout_version, int32_t memfd, int32_t command_fd, const void *socket_path,
+                          uint32_t slots, uint32_t request_head_bytes, uint32_t request_body_bytes,
                           uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes) {
   const uint32_t bytes[EDGE_PARTS] = {log_bytes, response_head_bytes, request_head_bytes, request_body_bytes,
                                       response_body_bytes};
   static struct zygote zygote; /* too large for a stack */
+  if (layout_version != EDGE_LAYOUT_VERSION) return refuse_layout(layout_version);
   zygote.memfd = memfd;
   zygote.command_fd = command_fd;
-  if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return -EINVAL;
+  if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return refuse("the sizes of the ring", EINVAL);
   const int error = open_zygote(&zygote, socket_path);
-  if (error < 0) return error;
+  if (error < 0) return refuse("its descriptors and sockets", -error);
   edge_sandbox_namespaces();
   edge_warm();
   edge_sandbox_signals();

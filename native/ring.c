@@ -31,6 +31,8 @@ void edge_ring_fail(int error) { last_error = error; }
 
 int32_t edge_ring_errno(void) { return last_error; }
 
+uint32_t edge_ring_layout_version(void) { return EDGE_LAYOUT_VERSION; }
+
 static struct edge_ring_header *header_of(struct edge_ring *ring) {
   return (struct edge_ring_header *)(void *)ring->map;
 }

@@ -23,6 +23,9 @@
 
 #define EDGE_API __attribute__((visibility("default")))
 
+/* Of everything in this header up to the functions. */
+#define EDGE_LAYOUT_VERSION 1u
+
 #define EDGE_WORKERS_MAX 1024u
 #define EDGE_WORKER_SLOTS 8u
 #define EDGE_SLOTS_MAX (EDGE_WORKERS_MAX * EDGE_WORKER_SLOTS)
@@ -215,6 +218,9 @@ enum edge_compile_exit {
 /* On the wake stream every byte after the preface asks the edge to drain; its value means nothing. */
 
 /* ---- The edge's side (libedge_ring.so), called through bun:ffi from one thread. ---- */
+
+/* EDGE_LAYOUT_VERSION as this library was built with it; the edge compares it before it opens a ring. */
+EDGE_API uint32_t edge_ring_layout_version(void);
 
 struct edge_ring; /* owned by the edge from open to close */
 

@@ -9,8 +9,15 @@ import { REQUEST_BOUNDS } from '../src/base/limits/request.ts';
 import { encodeStartBlock } from '../src/engine/pool/start_block.ts';
 import { PREFACE } from '../src/engine/process/engine_socket.ts';
 import { createFrameReader, EVENT, HOW } from '../src/engine/process/frames.ts';
-import { GENERATION_MAX, HINT, PAGE_BYTES, PART, WORKER_SLOTS } from '../src/engine/ring/geometry.ts';
-import { openRingLibrary } from '../src/engine/ring/library.ts';
+import {
+  GENERATION_MAX,
+  HINT,
+  LAYOUT_VERSION,
+  PAGE_BYTES,
+  PART,
+  WORKER_SLOTS,
+} from '../src/engine/ring/geometry.ts';
+import { openRingLibrary, type RingLibrary } from '../src/engine/ring/library.ts';
 import { decodeLogRecords } from '../src/engine/ring/log_records.ts';
 import { EXIT, RESULT_ANSWER, SLOT } from '../src/engine/ring/results.ts';
 import { openRing, TAKEN } from '../src/engine/ring/ring.ts';
@@ -89,6 +96,7 @@ describe('The numbers of ring.h', () => {
   });
 
   test.each([
+    ['EDGE_LAYOUT_VERSION', LAYOUT_VERSION],
     ['EDGE_WORKERS_MAX', POOL_BOUNDS.nodeWorkersMax],
     ['EDGE_WORKER_SLOTS', WORKER_SLOTS],
     ['EDGE_GENERATION_MAX', GENERATION_MAX],
@@ -108,7 +116,7 @@ describe('The numbers of ring.h', () => {
   });
 });
 
-describe('The records of finished slots', () => {
+describe('A ring', () => {
   const part = PAGE_BYTES;
   const geometry = {
     slots: WORKER_SLOTS,
@@ -119,11 +127,27 @@ describe('The records of finished slots', () => {
     logBytes: part,
   };
 
-  test('are asked for as many at a time as the ring holds', () => {
+  /** The real library, with functions that a test may replace. */
+  const openLibrary = (): RingLibrary => {
     const library = openRingLibrary(LIBRARY_DIR);
-    const symbols = { ...library.symbols };
-    const drain = spyOn(symbols, 'edge_ring_drain');
-    const opened = openRing({ library: { ...library, symbols }, geometry });
+    return { ...library, symbols: { ...library.symbols } };
+  };
+
+  test('is refused by a library of another layout version', () => {
+    const library = openLibrary();
+    expect(library.symbols.edge_ring_layout_version()).toBe(ring.number('EDGE_LAYOUT_VERSION'));
+    spyOn(library.symbols, 'edge_ring_layout_version').mockReturnValue(LAYOUT_VERSION + 1);
+    const open = spyOn(library.symbols, 'edge_ring_open');
+    expect(() => openRing({ library, geometry })).toThrow(
+      `libedge_ring.so has ring layout ${LAYOUT_VERSION + 1}, this program has ${LAYOUT_VERSION}`,
+    );
+    expect(open).not.toHaveBeenCalled();
+  });
+
+  test('is drained of as many slots at a time as it has records', () => {
+    const library = openLibrary();
+    const drain = spyOn(library.symbols, 'edge_ring_drain');
+    const opened = openRing({ library, geometry });
     opened.drain();
     opened.close();
     expect(drain.mock.calls.map(([, max]) => max)).toEqual([ring.number('EDGE_TAKEN_MAX')]);

@@ -7,7 +7,7 @@ import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
 import { openDoor } from './engine_socket.ts';
 import { EVENT, type EngineEvent } from './frames.ts';
-import type { RingGeometry } from '../ring/geometry.ts';
+import { LAYOUT_VERSION, type RingGeometry } from '../ring/geometry.ts';
 import { firstLine, logLines } from './output.ts';
 import { openRing, type Ring } from '../ring/ring.ts';
 import type { RingLibrary } from '../ring/library.ts';
@@ -114,7 +114,14 @@ function spawnEngine(
   try {
     return Bun.spawn([...command], {
       cwd: '/',
-      env: encodeRoleInput({ libraryDir, socketPath, geometry, memfd: MEMFD, commandFd: COMMAND_FD }),
+      env: encodeRoleInput({
+        layoutVersion: LAYOUT_VERSION,
+        libraryDir,
+        socketPath,
+        geometry,
+        memfd: MEMFD,
+        commandFd: COMMAND_FD,
+      }),
       stdio: ['ignore', 'pipe', 'pipe', ring.memfd, commandFd],
       onExit,
     });

@@ -1,8 +1,12 @@
-// What the edge tells the engine process at its start, as environment variables and back; pure.
+// What the edge hands to the engine process at its start, as environment variables and back; pure.
 import { GEOMETRY_NAMES, type RingGeometry } from '../ring/geometry.ts';
 
-/** `memfd` and `commandFd` are inherited descriptors; `socketPath` is the edge's private unix socket. */
+/**
+ * `layoutVersion` is the edge's: the engine process refuses another than its own. `memfd` and `commandFd` are
+ * inherited descriptors; `socketPath` is the edge's private unix socket.
+ */
 export type EngineRoleInput = {
+  layoutVersion: number;
   libraryDir: string;
   socketPath: string;
   geometry: RingGeometry;
@@ -33,10 +37,14 @@ export function encodeRoleInput(input: EngineRoleInput): { [name: string]: strin
 /** Reads the value of EDGE_ENGINE; throws a sentence when it is not what `encodeRoleInput` wrote. */
 export function decodeRoleInput(text: string): EngineRoleInput {
   const value: unknown = JSON.parse(text);
-  const { libraryDir, socketPath, geometry, memfd, commandFd } = record(value, 'the engine input');
+  const { layoutVersion, libraryDir, socketPath, geometry, memfd, commandFd } = record(
+    value,
+    'the engine input',
+  );
   const sizes = record(geometry, 'the geometry');
   for (const name of GEOMETRY_NAMES) natural(sizes[name], name);
   return {
+    layoutVersion: natural(layoutVersion, 'layoutVersion'),
     libraryDir: path(libraryDir, 'libraryDir'),
     socketPath: path(socketPath, 'socketPath'),
     geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, sizes[name]])) as RingGeometry,

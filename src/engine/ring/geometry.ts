@@ -2,6 +2,9 @@
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 
+/** What both sides of a ring must have in common (`EDGE_LAYOUT_VERSION`). */
+export const LAYOUT_VERSION = 1;
+
 /** Requests that a worker may have at once, of which it serves one (`EDGE_WORKER_SLOTS`). */
 export const WORKER_SLOTS = 8;
 
@@ -39,6 +42,15 @@ export const GEOMETRY_NAMES = [
 /** A log record is two words, its bytes, and up to three bytes of padding. */
 const LOG_RECORD_BYTES = 12;
 const METHOD_AND_ID_BYTES = 4_096;
+
+/** Throws when libedge_ring.so was built with another layout of the ring than this program. */
+export function checkLayout(libraryVersion: number): void {
+  if (libraryVersion === LAYOUT_VERSION) return;
+  throw new Error(
+    `libedge_ring.so has ring layout ${libraryVersion}, this program has ${LAYOUT_VERSION}: ` +
+      'rebuild both with `bun build.ts`',
+  );
+}
 
 const pages = (bytes: number): number => Math.max(1, Math.ceil(bytes / PAGE_BYTES)) * PAGE_BYTES;
 

@@ -1,7 +1,7 @@
 // One ring from open to close: typed access to its slots and to the packets that go to the zygote.
 import { type Pointer, toArrayBuffer } from 'bun:ffi';
 import type { InvocationRequest } from '../../model/invocation.ts';
-import type { RingGeometry } from './geometry.ts';
+import { checkLayout, type RingGeometry } from './geometry.ts';
 import { encodeRequestHead, type HeadLengths } from './request_head.ts';
 import { type RingLibrary, steady } from './library.ts';
 import { createSlotViews } from './slot_views.ts';
@@ -144,6 +144,7 @@ export function openRing(options: { library: RingLibrary; geometry: RingGeometry
 }
 
 function openMemory({ symbols }: RingLibrary, geometry: RingGeometry): Pointer {
+  checkLayout(symbols.edge_ring_layout_version());
   const opened = symbols.edge_ring_open(
     geometry.slots,
     geometry.requestHeadBytes,
