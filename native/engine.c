@@ -21,6 +21,7 @@
 #include "children.h"
 #include "compile.h"
 #include "geometry.h"
+#include "layout.h"
 #include "library.h"
 #include "sandbox.h"
 #include "warm.h"

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "layout.h"
 #include "ring_private.h"
 
 #ifndef MFD_NOEXEC_SEAL

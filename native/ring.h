@@ -23,7 +23,7 @@
 
 #define EDGE_API __attribute__((visibility("default")))
 
-/* Of everything in this header up to the functions. */
+/* Of everything in this header up to the functions: layout.h holds it. */
 #define EDGE_LAYOUT_VERSION 1u
 
 #define EDGE_WORKERS_MAX 1024u
