@@ -33,10 +33,12 @@ struct edge_children {
 /* A place for a child, to be filled with its pid; NULL when all are taken. */
 struct edge_child *edge_children_place(struct edge_children *children);
 
-/* SIGKILL to the child of this kind, slot and generation, if there is one. */
-void edge_children_kill(struct edge_children *children, enum edge_child_kind kind, uint32_t slot,
+/* SIGKILL to the child of this kind, slot and generation, if there is one; false when the kernel refuses. */
+bool edge_children_kill(struct edge_children *children, enum edge_child_kind kind, uint32_t slot,
                         uint32_t generation);
-void edge_children_kill_all(struct edge_children *children);
+
+/* SIGKILL to every child; false when the kernel refuses one. */
+bool edge_children_kill_all(struct edge_children *children);
 
 struct edge_child_end {
   struct edge_child child;

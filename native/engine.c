@@ -191,34 +191,33 @@ static int receive(const struct zygote *zygote, struct edge_command *command, in
   return got == (ssize_t)sizeof *command ? 1 : -1;
 }
 
+/* False when the edge is gone or breaks the protocol, or when the kernel refuses to kill a child. */
 static bool obey(struct zygote *zygote, const struct edge_command *command, int fd) {
   switch (command->kind) {
   case EDGE_COMMAND_FORK:
     return fork_worker(zygote, command, fd);
   case EDGE_COMMAND_KILL:
-    edge_children_kill(&zygote->children, EDGE_CHILD_WORKER, command->slot, command->generation);
-    return true;
+    return edge_children_kill(&zygote->children, EDGE_CHILD_WORKER, command->slot, command->generation);
   case EDGE_COMMAND_COMPILE:
     return fork_compile(zygote, command, fd);
   case EDGE_COMMAND_CANCEL:
-    edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
-    return true;
+    return edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
   default:
     return false;
   }
 }
 
-/* Serves until the edge is gone. */
+/* Serves until the edge is gone, or until something fails that a zygote cannot do without. */
 static void serve(struct zygote *zygote) {
   struct pollfd watched[2] = {{.fd = zygote->command_fd, .events = POLLIN},
                               {.fd = zygote->signal_fd, .events = POLLIN}};
-  struct signalfd_siginfo told;
+  struct signalfd_siginfo info;
   struct edge_child_end end;
   struct edge_command command;
   for (;;) {
     if (poll(watched, 2, -1) < 0 && errno != EINTR) return;
     if ((watched[1].revents & POLLIN) != 0) {
-      (void)!read(zygote->signal_fd, &told, sizeof told);
+      (void)!read(zygote->signal_fd, &info, sizeof info); /* empties it; wait4 names the children */
       while (edge_children_reap(&zygote->children, WNOHANG, &end)) {
         if (!report_end(zygote, &end)) return;
       }
@@ -248,9 +247,24 @@ static int open_zygote(struct zygote *zygote, const char *socket_path) {
   if (zygote->event_fd < 0) return zygote->event_fd;
   zygote->wake_fd = connect_edge(socket_path, EDGE_PREFACE_WAKES);
   if (zygote->wake_fd < 0) return zygote->wake_fd;
-  (void)setsid(); /* a terminal's interrupt is for the edge, which then ends its children in order */
-  (void)prctl(PR_SET_NAME, "edge-zygote", 0, 0, 0);
+  /*
+   * A terminal's interrupt is for the edge, which then ends its children in order. setsid fails only for the
+   * leader of a process group, which a terminal does not interrupt together with the edge.
+   */
+  (void)setsid();
+  (void)prctl(PR_SET_NAME, "edge-zygote", 0, 0, 0); /* only the process list shows it */
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : -errno;
+}
+
+/* Enters the zygote's part of the sandbox and writes to stderr, which the edge logs, what is missing. */
+static int open_sandbox(void) {
+  struct edge_weaknesses found;
+  const int error = edge_sandbox_open(&found);
+  for (uint32_t i = 0; i < found.count; i++) {
+    dprintf(STDERR_FILENO, "workers run without %s: %s\n", found.list[i].missing,
+            strerror(found.list[i].error));
+  }
+  return error;
 }
 
 /* Says in one line on stderr, which the edge logs, why this process does not serve; gives the status. */
@@ -279,13 +293,14 @@ int32_t edge_engine_serve(uint32_t layout_version, int32_t memfd, int32_t comman
   if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return refuse("the sizes of the ring", EINVAL);
   const int error = open_zygote(&zygote, socket_path);
   if (error < 0) return refuse("its descriptors and sockets", -error);
-  edge_sandbox_namespaces();
+  const int trial = open_sandbox();
+  if (trial != 0) return refuse("a child that gave up root could not be killed (CAP_KILL)", trial);
   edge_warm();
-  edge_sandbox_signals();
+  if (!edge_sandbox_signals()) return refuse("the signal handlers of its children", errno);
   const struct edge_event event = {
       .kind = EDGE_EVENT_OPEN, .pid = (uint32_t)zygote.pid, .value = threads_now()};
   if (report(&zygote, &event)) serve(&zygote);
-  edge_children_kill_all(&zygote.children);
+  if (!edge_children_kill_all(&zygote.children)) return refuse("a child that could not be killed", EPERM);
   for (struct edge_child_end end; edge_children_reap(&zygote.children, 0, &end);) {
     if (end.child.kind == EDGE_CHILD_COMPILE) (void)edge_compile_collect(end.child.path, false);
   }

@@ -28,12 +28,32 @@ struct edge_sandbox {
   const char *directory;
 };
 
-/* In the zygote, for all its children: every signal has its default action again. */
-void edge_sandbox_signals(void);
+/* A part of the wall around workers that this machine does not have, and the errno that says why. */
+struct edge_weakness {
+  const char *missing;
+  int error;
+};
+
+#define EDGE_WEAKNESSES_MAX 5u
+struct edge_weaknesses {
+  uint32_t count;
+  struct edge_weakness list[EDGE_WEAKNESSES_MAX];
+};
 
 /*
- * Also empties the signal mask. False when something that the wall needs is refused; identity and out-of-
- * memory score are given up where allowed, and paths where the kernel has Landlock (5.13).
+ * In the zygote, for itself and all its children: as root, enters network, IPC and mount namespaces of its
+ * own. Lists in `found` what the kernel does not allow. Returns 0, or the errno for which no worker may start
+ * because a child that gave up root could not be killed.
+ */
+int edge_sandbox_open(struct edge_weaknesses *found);
+
+/* In the zygote, for all its children: gives every signal its default action. False when one is refused. */
+bool edge_sandbox_signals(void);
+
+/*
+ * In the child: gives up everything that `sandbox` names and empties the signal mask. False when the kernel
+ * refuses a part; the child must then exit. The parts that a machine may lack (struct edge_weakness) and the
+ * out-of-memory score are given up where the kernel allows.
  */
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox);
 
@@ -42,11 +62,5 @@ bool edge_sandbox_enter(const struct edge_sandbox *sandbox);
  * False when a descriptor is bad.
  */
 bool edge_sandbox_descriptors(int null_fd, const int *keep, unsigned count);
-
-/*
- * As root: empty network, IPC and mount namespaces for this process and its children, where the kernel
- * allows.
- */
-void edge_sandbox_namespaces(void);
 
 #endif
