@@ -1,4 +1,4 @@
-/* The table of the zygote's children. */
+/* The table of the zygote's children: finds a place, kills, reaps. */
 #define _GNU_SOURCE
 #include "children.h"
 

@@ -1,4 +1,4 @@
-/* The zygote: one loop that forks workers and compiles, kills them on command, and reports their ends. */
+/* The zygote: one loop that forks workers and compiles, kills them on command, and reports how they end. */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -46,7 +46,7 @@ static uint32_t threads_now(void) {
   return count;
 }
 
-/* A connection to the edge's socket that opens with `preface`; -errno on failure. */
+/* Connects to the edge's socket and sends the preface; the descriptor, or -errno. */
 static int connect_edge(const char *path, enum edge_preface preface) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   const uint8_t first = (uint8_t)preface;
@@ -172,7 +172,7 @@ static bool fork_compile(struct zygote *zygote, const struct edge_command *comma
   return true;
 }
 
-/* One packet: 1 taken, 0 none there, -1 the edge has closed or breaks the protocol. */
+/* Receives one command: 1, or 0 when none is there, or -1 when the edge has closed or broken the protocol. */
 static int receive(const struct zygote *zygote, struct edge_command *command, int *fd) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -191,7 +191,7 @@ static int receive(const struct zygote *zygote, struct edge_command *command, in
   return got == (ssize_t)sizeof *command ? 1 : -1;
 }
 
-/* False when the edge is gone or breaks the protocol, or when the kernel refuses to kill a child. */
+/* False when the zygote must stop: the edge is gone or broke the protocol, or a child cannot be killed. */
 static bool obey(struct zygote *zygote, const struct edge_command *command, int fd) {
   switch (command->kind) {
   case EDGE_COMMAND_FORK:
@@ -207,7 +207,7 @@ static bool obey(struct zygote *zygote, const struct edge_command *command, int 
   }
 }
 
-/* Serves until the edge is gone, or until something fails that a zygote cannot do without. */
+/* Serves until the edge is gone, or until the zygote must stop. */
 static void serve(struct zygote *zygote) {
   struct pollfd watched[2] = {{.fd = zygote->command_fd, .events = POLLIN},
                               {.fd = zygote->signal_fd, .events = POLLIN}};
@@ -231,7 +231,7 @@ static void serve(struct zygote *zygote) {
   }
 }
 
-/* Descriptors, signals and identity of the zygote; 0 or -errno. */
+/* Opens the descriptors of the zygote and blocks its signals; 0 or -errno. */
 static int open_zygote(struct zygote *zygote, const char *socket_path) {
   sigset_t all, child;
   zygote->pid = getpid();
@@ -286,7 +286,7 @@ int32_t edge_engine_serve(uint32_t layout_version, int32_t memfd, int32_t comman
                           uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes) {
   const uint32_t bytes[EDGE_PARTS] = {log_bytes, response_head_bytes, request_head_bytes, request_body_bytes,
                                       response_body_bytes};
-  static struct zygote zygote; /* too large for a stack */
+  static struct zygote zygote; /* the table of children is too large for a stack */
   if (layout_version != EDGE_LAYOUT_VERSION) return refuse_layout(layout_version);
   zygote.memfd = memfd;
   zygote.command_fd = command_fd;

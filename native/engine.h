@@ -1,9 +1,8 @@
 /*
- * The engine process: the zygote loop, and what its children do. Loaded (with libwasmedge) only in the engine
- * role.
+ * The functions of libedge_engine.so, the engine process: the zygote and its children.
  *
- * Threads: one, always; after fork only C runs. Ownership: the descriptors belong to the caller's process,
- * which ends with this call. Source of the design: README "How it works".
+ * Only the engine role loads it, together with libwasmedge. The process has one thread, always, and after a
+ * fork only C runs. The process exits after edge_engine_serve, which leaves its descriptors open.
  */
 #ifndef EDGE_ENGINE_H
 #define EDGE_ENGINE_H
@@ -11,7 +10,7 @@
 #include <stdint.h>
 #include "ring.h"
 
-/* The version of libwasmedge that is loaded, e.g. "0.14.1"; static. */
+/* The version of the loaded libwasmedge, such as "0.14.1"; a static string. */
 EDGE_API const char *edge_engine_wasmedge_version(void);
 
 /*

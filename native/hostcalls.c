@@ -1,4 +1,4 @@
-/* The host functions of module `env`. */
+/* The host functions of the module `env`. */
 #include "hostcalls.h"
 
 #include <string.h>
@@ -8,8 +8,8 @@
 static bool is_negative(uint64_t argument) { return (int32_t)(uint32_t)argument < 0; }
 
 /*
- * Copies `from` to the guest's buffer (address in `buffer`, capacity in `buffer + 1`) when it fits; gives its
- * length.
+ * Returns the length of `from`, and copies it when it fits the guest's buffer, whose address is argument
+ * `buffer` and whose capacity is the argument after it.
  */
 static int32_t answer(struct edge_call *call, unsigned buffer, struct edge_bytes from) {
   const uint64_t at = call->argument[buffer], cap = call->argument[buffer + 1];
@@ -21,8 +21,8 @@ static int32_t answer(struct edge_call *call, unsigned buffer, struct edge_bytes
 }
 
 /*
- * The bytes that arguments `first` (address) and `first + 1` (length) name; false when the call must return
- * `*result`.
+ * Finds the guest's bytes whose address is argument `first` and whose length is the argument after it. False
+ * when the call must return `*result`.
  */
 static bool take_bytes(struct edge_call *call, unsigned first, struct edge_bytes *bytes, int32_t *result) {
   const uint64_t at = call->argument[first], len = call->argument[first + 1];
@@ -115,7 +115,7 @@ static int32_t host_response_write(struct edge_call *call) {
   int32_t result;
   if (!in_request(call)) return EDGE_HOST_DENIED;
   if (!take_bytes(call, 0, &bytes, &result)) return result;
-  (void)edge_request_write(call->request, bytes.at, bytes.len);
+  (void)edge_request_write(call->request, bytes.at, bytes.len); /* a response too large ends the request */
   return 0;
 }
 
@@ -146,7 +146,8 @@ static uint32_t put_utf8(uint8_t *to, uint32_t code) {
 static uint32_t unit_at(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
 
 /*
- * AssemblyScript's string object at `at` as UTF-8, cut to `cap`: UTF-16LE with its length in bytes before it.
+ * Writes AssemblyScript's string at `at` as UTF-8, cut to `cap` bytes, and returns its length. In the guest's
+ * memory it is UTF-16LE with its length in bytes in the word before it.
  */
 static uint32_t assemblyscript_text(const struct edge_call *call, uint64_t at, uint8_t *to, uint32_t cap) {
   uint32_t bytes, used = 0;
@@ -166,7 +167,7 @@ static uint32_t assemblyscript_text(const struct edge_call *call, uint64_t at, u
   return used;
 }
 
-/* AssemblyScript calls this for a failed assertion or a throw: message, file, line, column. */
+/* AssemblyScript calls this at a failed assertion or a throw, with message, file, line and column. */
 static int32_t host_abort(struct edge_call *call) {
   uint8_t text[ABORT_TEXT_BYTES] = "abort: ";
   const uint32_t prefix = 7;

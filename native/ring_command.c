@@ -1,4 +1,4 @@
-/* The edge's side of the command socket: packets to the zygote, each with at most one descriptor. */
+/* The edge's side of the command socket: sends packets to the zygote, each with at most one descriptor. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -20,7 +20,7 @@ void edge_ring_command_close(struct edge_ring *ring) {
   ring->command_fd = -1;
 }
 
-/* Never waits: a zygote that does not read its socket is as good as dead. */
+/* Does not wait for room in the socket: a zygote that has stopped reading it must not stop the edge. */
 static int32_t command_send(struct edge_ring *ring, const struct edge_command *command, int fd) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];

@@ -1,4 +1,4 @@
-/* Gives up what a child does not need: signals, limits, identity, privileges. */
+/* Gives up what a child does not need: signals, environment, memory, files, identity, privileges. */
 #define _GNU_SOURCE
 #include "sandbox.h"
 
@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define FIRST_KEPT 3
-#define PARKED 64 /* descriptors wait here while the low numbers are given out */
+#define PARKED 64 /* kept descriptors move above this number while the low ones are assigned */
 #define KEEP_MAX 8u
 
 bool edge_sandbox_signals(void) {
@@ -36,7 +36,7 @@ static bool mask_clear(void) {
   return sigemptyset(&none) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
 }
 
-/* Wipes the strings too, which would stay in memory when only the list is dropped. */
+/* Also wipes the strings: clearenv drops the list of them only. */
 static bool environment_drop(void) {
   for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
     explicit_bzero(*entry, strlen(*entry));
@@ -93,14 +93,14 @@ static long landlock_version(void) {
   return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
-/* Every right on files that a kernel of this Landlock version knows, as a mask; kernel documentation. */
+/* Every right on files that this version of Landlock knows, as a mask. Source: the kernel's documentation. */
 static uint64_t file_rights(long version) {
   const unsigned counts[] = {0, 13, 14, 15, 15, 16};
   const size_t last = sizeof counts / sizeof counts[0] - 1;
   return (1ull << counts[version > (long)last ? last : (size_t)version]) - 1;
 }
 
-/* From here on no path opens but those below the working directory, or none at all. */
+/* From here on a path opens only below the working directory, or nowhere at all. */
 static bool paths_shut(bool keeps_directory) {
   const long version = landlock_version();
   if (version < 1) return true; /* edge_sandbox_open reports it: filters and identity are the wall. */
@@ -145,7 +145,7 @@ bool edge_sandbox_enter(const struct edge_sandbox *sandbox) {
   if (kept != 0 && !may_stay_root(kept)) return false;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return false;
   if (!paths_shut(sandbox->directory != NULL)) return false;
-  /* After the change of identity, which clears it. */
+  /* Set after the change of identity, which resets it. If the parent exited before, getppid names another. */
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == sandbox->parent;
 }
 
@@ -204,7 +204,7 @@ static void note_missing(struct edge_weaknesses *found, const char *missing, int
 int edge_sandbox_open(struct edge_weaknesses *found) {
   found->count = 0;
   note_missing(found, "Landlock", landlock_version() > 0 ? 0 : errno);
-  if (geteuid() != 0) return 0; /* Another user has none of the following to give up. */
+  if (geteuid() != 0) return 0; /* only root has these to give up */
   note_missing(found, "a network namespace", error_of(unshare(CLONE_NEWNET)));
   note_missing(found, "an IPC namespace", error_of(unshare(CLONE_NEWIPC)));
   int mounts = error_of(unshare(CLONE_NEWNS));

@@ -1,4 +1,4 @@
-/* Builds and installs the filters of system calls as classic BPF. */
+/* Builds the filters of system calls as classic BPF programs and installs them. */
 #define _GNU_SOURCE
 #include "seccomp.h"
 
@@ -27,22 +27,22 @@
 #define CHECKS_MAX 4u
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
-/* Instructions in the order of their addresses; a program that passed a bound is never installed. */
+/* A program as it grows. One that passed a bound is broken, and is never installed. */
 struct program {
   struct sock_filter code[PROGRAM_MAX];
   uint16_t length;
   bool is_broken;
 };
 
-/* One side of a conditional jump whose target comes later: see jump_here. */
+/* One side of a conditional jump; jump_here sets its target. */
 struct jump {
   uint16_t at;
   bool when_true;
 };
 
 /*
- * The instructions that judge one system call. They replace the loaded call number, so a block always ends in
- * a verdict.
+ * The instructions that judge one system call by its arguments. They overwrite the loaded call number, so a
+ * block always ends in a verdict.
  */
 struct block {
   struct program *program;
@@ -101,7 +101,7 @@ static void load_word(struct program *program, size_t offset) {
   add(program, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
 }
 
-/* Loads the low half of an argument: those that are judged here are ints, or flags in the low half. */
+/* Loads the low half of an argument: what is judged here are ints, and flags of the low half. */
 static void load_argument(struct program *program, unsigned index) {
   load_word(program, offsetof(struct seccomp_data, args) + index * sizeof(uint64_t));
 }
@@ -110,7 +110,7 @@ static void verdict(struct program *program, uint32_t action) {
   add(program, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
 }
 
-/* Compares the loaded word; `test` is BPF_JEQ or BPF_JSET. Until jump_here both sides go on behind it. */
+/* Compares the loaded word; `test` is BPF_JEQ or BPF_JSET. Both sides go on at the next instruction. */
 static void compare(struct program *program, uint16_t test, uint32_t value) {
   add(program, (struct sock_filter)BPF_JUMP((uint16_t)(BPF_JMP | test | BPF_K), value, 0, 0));
 }
@@ -151,7 +151,7 @@ static void allow_calls(struct program *program, const uint32_t *numbers, size_t
     answer_call(program, numbers[i], SECCOMP_RET_ALLOW);
 }
 
-/* From here to block_close only call `number` is judged, and it must pass every check between. */
+/* Begins a block for call `number`, which must pass every check up to block_close. */
 static struct block block_open(struct program *program, uint32_t number) {
   return (struct block){.program = program, .other_calls = jump_unless(program, BPF_JEQ, number)};
 }
@@ -179,7 +179,7 @@ static void must_lack_bits(struct block *block, unsigned argument, uint32_t bits
   refuse_at(block, jump_when(block->program, BPF_JSET, bits));
 }
 
-/* Allows what passed the checks and ends the process at anything else. */
+/* Allows the call that passed every check, ends the process at one that failed, and goes on for others. */
 static void block_close(const struct block *block) {
   verdict(block->program, SECCOMP_RET_ALLOW);
   for (unsigned i = 0; i < block->checks; i++)
@@ -202,7 +202,7 @@ static void allow_abort(struct program *program) {
   block_close(&block);
 }
 
-/* Memory of no file and without the protections in `forbidden`. */
+/* Allows memory that belongs to no file and has none of the protections in `forbidden`. */
 static void allow_anonymous_memory(struct program *program, uint32_t forbidden) {
   struct block map = block_open(program, SYS_mmap);
   must_have_bit(&map, MMAP_FLAGS, MAP_ANONYMOUS);
@@ -214,8 +214,8 @@ static void allow_anonymous_memory(struct program *program, uint32_t forbidden) 
 }
 
 /*
- * Threads of this process, never another process. clone3 passes its flags in memory, where a filter cannot
- * read them; libc falls back to clone when clone3 does not exist.
+ * Allows threads of this process, never another process. clone3 passes its flags in memory, where a filter
+ * cannot read them; libc falls back to clone when clone3 does not exist.
  */
 static void allow_threads(struct program *program) {
   answer_call(program, SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
