@@ -1,4 +1,4 @@
-// The input of the engine role survives the environment, and nothing else passes for it.
+// The input of the engine role survives the environment, and any other text is refused.
 import { describe, expect, test } from 'bun:test';
 import { geometryOf, WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import {
