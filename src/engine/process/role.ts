@@ -36,7 +36,7 @@ export function runEngineRole(input: EngineRoleInput): number {
   return status === 0 ? 0 : 1;
 }
 
-/** Null, with the reason as one line on stderr, where the library does not load. */
+/** The library, or null, with the reason as one line on stderr, when it does not load. */
 function openLibrary(path: string): Library<typeof ENGINE_SYMBOLS> | null {
   try {
     return dlopen(path, ENGINE_SYMBOLS);

@@ -20,7 +20,7 @@ export const HINT = { phaseMask: 0xff, recycling: 0x100 } as const;
 /** The parts of a slot start and end at multiples of this (`EDGE_PAGE`). */
 export const PAGE_BYTES = 4_096;
 
-/** Bytes of each part of a slot, in whole pages. */
+/** The number of slots, and the bytes of each part of a slot in whole pages. */
 export type RingGeometry = {
   slots: number;
   requestHeadBytes: number;
@@ -39,7 +39,7 @@ export const GEOMETRY_NAMES = [
   'logBytes',
 ] as const satisfies readonly (keyof RingGeometry)[];
 
-/** A log record is two words, its bytes, and up to three bytes of padding. */
+/** A log record is two words, its bytes, and padding to a multiple of four. */
 const LOG_RECORD_BYTES = 12;
 const METHOD_AND_ID_BYTES = 4_096;
 
@@ -55,7 +55,8 @@ export function checkLayout(libraryVersion: number): void {
 const pages = (bytes: number): number => Math.max(1, Math.ceil(bytes / PAGE_BYTES)) * PAGE_BYTES;
 
 /**
- * The request head also holds the start block, whose environment is smaller than the headers and the target.
+ * A ring for `workers` workers whose requests and responses have bodies up to these sizes. The request head
+ * holds the start block of a worker too.
  */
 export function geometryOf(limits: {
   workers: number;
