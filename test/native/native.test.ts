@@ -131,8 +131,22 @@ describe.skipIf(process.getuid?.() !== 0)('The sandbox of an engine that runs as
 
 /** Calls that end the process behind every filter. */
 const ALWAYS = [
-  ...['socket', 'connect', 'exec', 'process', 'kill', 'signal another', 'ptrace', 'read a process', 'prctl'],
-  ...['limit another', 'become', 'ring', 'link', 'send elsewhere', 'signal itself', 'terminal mode'],
+  'socket',
+  'connect',
+  'exec',
+  'process',
+  'kill',
+  'signal another',
+  'ptrace',
+  'read a process',
+  'prctl',
+  'limit another',
+  'become',
+  'ring',
+  'link',
+  'send elsewhere',
+  'signal itself',
+  'terminal mode',
 ];
 const WORKER = [...ALWAYS, 'map file', 'open', 'read', 'write elsewhere', 'thread', 'clone3', 'limits'];
 
