@@ -294,7 +294,7 @@ int32_t edge_engine_serve(uint32_t layout_version, int32_t memfd, int32_t comman
   const int error = open_zygote(&zygote, socket_path);
   if (error < 0) return refuse("its descriptors and sockets", -error);
   const int trial = open_sandbox();
-  if (trial != 0) return refuse("a child that gave up root could not be killed (CAP_KILL)", trial);
+  if (trial != 0) return refuse("no unprivileged child could be forked and killed (CAP_KILL)", trial);
   edge_warm();
   if (!edge_sandbox_signals()) return refuse("the signal handlers of its children", errno);
   const struct edge_event event = {

@@ -174,7 +174,7 @@ static void trial_run(int fd) {
 
 /*
  * Forks a child that gives up its identity as a worker does, and kills it as a deadline does. `kept` is the
- * errno for which the child stayed root, or 0. Returns 0, or the errno for which it could not be killed.
+ * errno for which the child stayed root, or 0. Returns 0, or the errno for which fork or kill failed.
  */
 static int identity_try(int *kept) {
   int pair[2], error = 0;

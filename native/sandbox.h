@@ -42,8 +42,8 @@ struct edge_weaknesses {
 
 /*
  * In the zygote, for itself and all its children: as root, enters network, IPC and mount namespaces of its
- * own. Lists in `found` what the kernel does not allow. Returns 0, or the errno for which no worker may start
- * because a child that gave up root could not be killed.
+ * own. Lists in `found` what the kernel does not allow. Returns 0, or the errno for which no worker may
+ * start, because a child that gave up root could not be forked or killed.
  */
 int edge_sandbox_open(struct edge_weaknesses *found);
 
