@@ -1,4 +1,4 @@
-// Builds dist/edge: libwasmedge, the native libraries, the archive of both, and the executable around them.
+// Builds dist/edge: libwasmedge, the native libraries, the archive of both, and the executable around it.
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,24 +6,21 @@ import { compileLibrary, COMPILE_FLAGS, findCompiler, type Compiler } from './na
 import { glibcAbove, GLIBC_MAX, readElf, rewriteVersions } from './native/build/elf.ts';
 import { prepareLibrary, type Library } from './native/build/library.ts';
 import { joinFrames, packFiles, writeArchive } from './native/build/pack.ts';
-import { BuildError, createSteps, run, stampOf, type Steps } from './native/build/shell.ts';
+import { BuildError, createSteps, run, stampOf, type StampParts, type Steps } from './native/build/shell.ts';
 import { openStage, type Stage } from './native/build/stage.ts';
 
 const ROOT = import.meta.dir;
 const RING = 'libedge_ring.so';
 const ENGINE = 'libedge_engine.so';
 
+/** What every step needs; `recipe` is a digest of the build's own sources, an input of every step. */
 type Build = { stage: Stage; steps: Steps; compiler: Compiler; recipe: string };
 
-/** Compiles native/ring*.c and the other native/*.c into the two libraries beside libwasmedge. */
+/** Compiles native/ring*.c and the other native/*.c into two libraries beside libwasmedge. */
 async function compileNative({ stage, steps, compiler, recipe }: Build, library: Library): Promise<void> {
   await steps.step('compiling native/', async ({ note, skip }) => {
     const names = (await readdir(join(ROOT, 'native'))).filter((name) => /\.[ch]$/.test(name)).toSorted();
-    const inputs: Record<string, Uint8Array | string> = {
-      recipe,
-      library: library.stamp,
-      compiler: compiler.version,
-    };
+    const inputs: StampParts = { recipe, library: library.stamp, compiler: compiler.version };
     for (const name of names) inputs[name] = await readFile(join(ROOT, 'native', name));
     const outputs = [RING, ENGINE].map((name) => join(stage.libraryDir, name));
     if (await stage.isCurrent('native', stampOf(inputs), outputs)) return skip();
@@ -31,7 +28,7 @@ async function compileNative({ stage, steps, compiler, recipe }: Build, library:
     const ring = sources.filter((name) => /^ring(_\w+)?\.c$/.test(name));
     const engine = sources.filter((name) => !ring.includes(name));
     if (ring.length === 0 || engine.length === 0)
-      throw new BuildError('native/ lacks ring.c or the sources of the engine.');
+      throw new BuildError('native/ has no ring.c, or no other C source.');
     const paths = (of: readonly string[]): string[] => of.map((name) => join(ROOT, 'native', name));
     const link = { includeDir: stage.includeDir, libraryDir: stage.libraryDir, soname: library.soname };
     await Promise.all([
@@ -49,7 +46,7 @@ async function compileNative({ stage, steps, compiler, recipe }: Build, library:
   });
 }
 
-/** A library compiled against a newer glibc asks for newer versions of old functions. */
+/** Rewrites a library that was compiled with a newer glibc so that it loads with `GLIBC_MAX`. */
 async function limitVersions(path: string): Promise<void> {
   const { bytes, changed } = rewriteVersions(await readFile(path));
   if (changed.length > 0) await writeFile(path, bytes);
@@ -57,13 +54,14 @@ async function limitVersions(path: string): Promise<void> {
   if (above.length > 0) throw new BuildError(`${path} needs ${above.join(', ')}, above glibc ${GLIBC_MAX}.`);
 }
 
-/** The set as one archive. The part that seldom changes is compressed apart and kept. */
+/** Packs all libraries into one archive and returns its stamp. The frame of libwasmedge is kept for reuse. */
 async function packEngine({ stage, steps, recipe }: Build, library: Library): Promise<string> {
   return steps.step('packing the engine', async ({ note, skip }) => {
-    const inputs: Record<string, Uint8Array | string> = { recipe, library: library.stamp };
+    const inputs: StampParts = { recipe, library: library.stamp };
     for (const name of [RING, ENGINE]) inputs[name] = await readFile(join(stage.libraryDir, name));
     const stamp = stampOf(inputs);
-    const [archivePath, manifestPath] = [stage.asset('engine.tar.zst'), stage.asset('engine.json')];
+    const archivePath = stage.asset('engine.tar.zst');
+    const manifestPath = stage.asset('engine.json');
     if (await stage.isCurrent('pack', stamp, [archivePath, manifestPath])) {
       skip();
       return stamp;
@@ -82,13 +80,13 @@ async function packEngine({ stage, steps, recipe }: Build, library: Library): Pr
   });
 }
 
-/** dist/edge: sources as bytecode, the archive, the migrations and the hello fixture, then a first run. */
+/** Builds dist/edge with the archive, the migrations and the hello fixture in it, and runs it once. */
 async function buildExecutable({ stage, steps, recipe }: Build, packed: string): Promise<void> {
   const executable = join(ROOT, 'dist', 'edge');
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   await steps.step('building dist/edge', async ({ note, skip }) => {
     const hello = await findHello();
-    const inputs: Record<string, Uint8Array | string> = {
+    const inputs: StampParts = {
       recipe,
       packed,
       bun: Bun.version,
@@ -141,33 +139,31 @@ async function findHello(): Promise<string> {
   return join(folder, chosen);
 }
 
-async function readTree(folder: string): Promise<Record<string, Uint8Array>> {
-  const files: Record<string, Uint8Array> = {};
+/** The files below `folder`, by their path from the root. */
+async function readTree(folder: string): Promise<StampParts> {
+  const files: StampParts = {};
   for (const entry of await readdir(join(ROOT, folder), { recursive: true, withFileTypes: true })) {
-    if (entry.isFile())
-      files[join(entry.parentPath, entry.name).slice(ROOT.length)] = await readFile(
-        join(entry.parentPath, entry.name),
-      );
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    files[path.slice(ROOT.length)] = await readFile(path);
   }
   return files;
 }
 
-/** The build's own sources are an input of every step. */
 async function readRecipe(): Promise<string> {
   const folder = join(ROOT, 'native', 'build');
-  const parts: Record<string, Uint8Array> = { 'build.ts': await readFile(import.meta.path) };
+  const parts: StampParts = { 'build.ts': await readFile(import.meta.path) };
   for (const name of await readdir(folder)) parts[name] = await readFile(join(folder, name));
   return stampOf(parts);
 }
 
-/** `${XDG_CACHE_HOME:-$HOME/.cache}/edge-build`, or .tools/ where that cannot be written. */
+/** Opens `${XDG_CACHE_HOME:-$HOME/.cache}/edge-build`, or .tools/edge-build when that cannot be written. */
 async function openCache(): Promise<string> {
   const { XDG_CACHE_HOME: cache = '', HOME: home = '' } = process.env;
-  const candidates = [cache === '' ? join(home, '.cache') : cache].filter((dir) => dir.startsWith('/'));
-  for (const dir of [
-    ...candidates.map((base) => join(base, 'edge-build')),
-    join(ROOT, '.tools', 'edge-build'),
-  ]) {
+  const base = cache === '' ? join(home, '.cache') : cache;
+  const candidates = [join(ROOT, '.tools', 'edge-build')];
+  if (base.startsWith('/')) candidates.unshift(join(base, 'edge-build'));
+  for (const dir of candidates) {
     try {
       await mkdir(dir, { recursive: true, mode: 0o700 });
       await rm(await mkdtemp(join(dir, '.try-')), { recursive: true });
@@ -176,7 +172,7 @@ async function openCache(): Promise<string> {
       continue;
     }
   }
-  throw new BuildError('Neither the cache directory of this user nor .tools/ can be written.');
+  throw new BuildError(`None of these directories can be written: ${candidates.join(', ')}.`);
 }
 
 function megabytes(bytes: number): string {
@@ -186,14 +182,14 @@ function megabytes(bytes: number): string {
 async function printSummary({ stage, steps }: Build, library: Library, startedMs: number): Promise<void> {
   const write = (text: string): void => void process.stdout.write(text);
   if (steps.times().every(({ isSkipped }) => isSkipped)) {
-    write(`  unchanged: nothing was to be done\n\n`);
+    write('  unchanged: every step was done before\n\n');
     return;
   }
   write(`\n${folded(library.origin)}\n\n`);
   for (const { name, ms, note } of steps.times()) {
     write(`  ${name.padEnd(28)} ${(ms / 1_000).toFixed(2).padStart(7)} s  ${note}\n`);
   }
-  write(`  ${'in all'.padEnd(28)} ${((performance.now() - startedMs) / 1_000).toFixed(2).padStart(7)} s\n\n`);
+  write(`  ${'total'.padEnd(28)} ${((performance.now() - startedMs) / 1_000).toFixed(2).padStart(7)} s\n\n`);
   const sizes: [string, string[]][] = [
     ['libwasmedge and what it needs', library.files.map((name) => join(stage.libraryDir, name))],
     [RING, [join(stage.libraryDir, RING)]],
@@ -208,7 +204,7 @@ async function printSummary({ stage, steps }: Build, library: Library, startedMs
   write('\n');
 }
 
-/** The same words in lines of at most 100 columns. */
+/** Breaks `text` into lines of at most 100 columns. */
 function folded(text: string): string {
   return text.replace(/(.{1,100})(?: |$)/g, '$1\n').trimEnd();
 }
@@ -224,7 +220,14 @@ async function main(): Promise<void> {
     compiler,
     recipe: await readRecipe(),
   };
-  const library = await prepareLibrary({ ...build, cacheDir: openCache, env: process.env });
+  const library = await prepareLibrary({
+    stage: build.stage,
+    steps,
+    compiler,
+    recipe: build.recipe,
+    cacheDir: openCache,
+    env: process.env,
+  });
   await compileNative(build, library);
   const packed = await packEngine(build, library);
   await buildExecutable(build, packed);

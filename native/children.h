@@ -1,8 +1,8 @@
 /*
- * The children of the zygote: who they are, and their end.
+ * The table of the zygote's children: workers and compiles, from fork to reaping.
  *
- * A value of the zygote, single-threaded. A process id stays valid until the child is reaped here, so a kill
- * can never hit a stranger.
+ * Single-threaded; the zygote owns the table. A process id belongs to the child until it is reaped here, so a
+ * kill never reaches another process.
  */
 #ifndef EDGE_CHILDREN_H
 #define EDGE_CHILDREN_H
@@ -21,22 +21,24 @@ enum edge_child_kind { EDGE_CHILD_WORKER = 1, EDGE_CHILD_COMPILE = 2 };
 struct edge_child {
   pid_t pid; /* 0: no child */
   enum edge_child_kind kind;
-  uint32_t slot; /* of a compile: the job */
+  uint32_t slot; /* first slot of a worker; job of a compile */
   uint32_t generation;
-  char path[EDGE_PATH_MAX]; /* of a compile: where the result goes */
+  char path[EDGE_PATH_MAX]; /* file of a compile's result */
 };
 
 struct edge_children {
   struct edge_child child[EDGE_CHILDREN_MAX];
 };
 
-/* A place for a child, to be filled with its pid; NULL when all are taken. */
+/* A free place, which the caller fills in after the fork; NULL when there is none. */
 struct edge_child *edge_children_place(struct edge_children *children);
 
-/* SIGKILL to the child of this kind, slot and generation, if there is one. */
-void edge_children_kill(struct edge_children *children, enum edge_child_kind kind, uint32_t slot,
+/* SIGKILL to the child of this kind, slot and generation, if there is one; false when the kernel refuses. */
+bool edge_children_kill(struct edge_children *children, enum edge_child_kind kind, uint32_t slot,
                         uint32_t generation);
-void edge_children_kill_all(struct edge_children *children);
+
+/* SIGKILL to every child; false when the kernel refuses one. */
+bool edge_children_kill_all(struct edge_children *children);
 
 struct edge_child_end {
   struct edge_child child;
@@ -45,8 +47,8 @@ struct edge_child_end {
 };
 
 /*
- * Takes one child that has ended off the table; false when there is none. Waits for one with `options` 0, not
- * with WNOHANG.
+ * Reaps one child that has ended and takes it off the table; false when there is none. `options` are those of
+ * wait4: with 0 it waits until a child ends, with WNOHANG it does not.
  */
 bool edge_children_reap(struct edge_children *children, int options, struct edge_child_end *end);
 

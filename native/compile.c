@@ -1,4 +1,4 @@
-/* One ahead-of-time compile in a limited child, and the private directory around it. */
+/* Runs one ahead-of-time compile in a limited child, and keeps the private directory of that child. */
 #define _GNU_SOURCE
 #include "compile.h"
 
@@ -21,10 +21,10 @@
 #define OUTPUT_BYTES_MAX (512ull << 20)
 #define MODULE_BYTES_MAX (1u << 30)
 #define MEMORY_PAGES_MAX 65536u
-#define STACK_BYTES (8ull << 20) /* also of every thread of the linker, which counts as data */
+#define STACK_BYTES (8ull << 20) /* of every thread of the linker too, which counts against RLIMIT_DATA */
 #define FILES 64u
 #define ENTRIES_MAX 64u
-/* Number of the kept descriptor. */
+/* The one descriptor that the child keeps. */
 enum { MODULE_FD = 3 };
 
 static bool directory_of(const char *path, char out[EDGE_PATH_MAX + 4]) {
@@ -32,7 +32,10 @@ static bool directory_of(const char *path, char out[EDGE_PATH_MAX + 4]) {
   return length > 0 && length < (int)EDGE_PATH_MAX + 4;
 }
 
-/* Empties and removes a directory without subdirectories; one that is not there is no failure. */
+/*
+ * Removes a directory and the files in it. What it cannot remove makes the next compile for this path fail at
+ * its mkdir; a directory that does not exist is removed already.
+ */
 static void directory_remove(const char *directory) {
   const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return;
@@ -55,9 +58,9 @@ int edge_compile_prepare(const char *path) {
   if (!directory_of(path, directory)) return ENAMETOOLONG;
   directory_remove(directory);
   if (mkdir(directory, 0700) != 0) return errno;
-  /* Root without the right to change owners has none to become another either. */
-  return geteuid() == 0 && chown(directory, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) != 0 && errno != EPERM ? errno
-                                                                                                     : 0;
+  if (geteuid() != 0 || chown(directory, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0) return 0;
+  /* Root that may not change owners may not become another user either: its child writes there as root. */
+  return errno == EPERM ? 0 : errno;
 }
 
 bool edge_compile_collect(const char *path, bool complete) {
@@ -66,7 +69,7 @@ bool edge_compile_collect(const char *path, bool complete) {
   bool taken = false;
   if (!directory_of(path, directory)) return false;
   (void)snprintf(output, sizeof output, "%s/%s", directory, OUTPUT);
-  /* The child is gone, so the file that is looked at is the one that is moved. */
+  /* The child is reaped, so nothing replaces the file between the check and the move. */
   if (complete && lstat(output, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_nlink == 1 &&
       facts.st_size > 0) {
     taken =

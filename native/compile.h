@@ -1,8 +1,8 @@
 /*
- * Ahead-of-time compiles: attacker-controlled work in a child of its own, inside a private directory.
+ * Ahead-of-time compiles: work that an attacker chooses, done in a child with a private directory.
  *
- * The child sees only the directory `<path>.d`; what it leaves there is taken or thrown away by the zygote
- * after its end. The caller runs one compile per path at a time.
+ * The child works in the directory `<path>.d`. After its end the zygote takes the result from there or throws
+ * it away. The caller runs one compile per path at a time.
  */
 #ifndef EDGE_COMPILE_H
 #define EDGE_COMPILE_H
@@ -18,14 +18,15 @@ struct edge_compile {
   pid_t parent;
 };
 
-/* In the zygote, before the fork: makes the private directory; 0 or an errno. */
+/* In the zygote, before the fork: makes the private directory; 0, or an errno. */
 int edge_compile_prepare(const char *path);
 
-/* In the child: reads the module, compiles, ends with a code of enum edge_compile_exit. */
+/* In the child: reads the module, compiles it, and exits with a code of enum edge_compile_exit. */
 _Noreturn void edge_compile_run(const struct edge_compile *compile);
 
 /*
- * In the zygote, after the child: moves a complete result to `path`, removes the directory; false: no result.
+ * In the zygote, after the child was reaped: removes the directory, and moves the result to `path` if it is
+ * `complete`. True when it is there.
  */
 bool edge_compile_collect(const char *path, bool complete);
 

@@ -1,4 +1,4 @@
-/* The zygote: one loop that forks workers and compiles, kills them on command, and reports their ends. */
+/* The zygote: one loop that forks workers and compiles, kills them on command, and reports how they end. */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -20,6 +21,7 @@
 #include "children.h"
 #include "compile.h"
 #include "geometry.h"
+#include "layout.h"
 #include "library.h"
 #include "sandbox.h"
 #include "warm.h"
@@ -44,16 +46,17 @@ static uint32_t threads_now(void) {
   return count;
 }
 
-/* A connection to the edge's socket that opens with `greeting`; -errno on failure. */
-static int connect_edge(const char *path, char greeting) {
+/* Connects to the edge's socket and sends the preface; the descriptor, or -errno. */
+static int connect_edge(const char *path, enum edge_preface preface) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const uint8_t first = (uint8_t)preface;
   const size_t length = strlen(path);
   if (length >= sizeof address.sun_path) return -ENAMETOOLONG;
   memcpy(address.sun_path, path, length + 1);
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
   if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
-      send(fd, &greeting, 1, MSG_NOSIGNAL) != 1) {
+      send(fd, &first, 1, MSG_NOSIGNAL) != 1) {
     const int error = errno;
     close(fd);
     return -error;
@@ -85,13 +88,13 @@ static bool report_end(const struct zygote *zygote, const struct edge_child_end 
       .slot = end->child.slot,
       .generation = end->child.generation,
       .pid = (uint32_t)end->child.pid,
-      .how = killed ? 1 : 0,
+      .how = killed ? EDGE_HOW_SIGNALLED : EDGE_HOW_EXITED,
       .value = (uint32_t)(killed ? WTERMSIG(end->status) : WEXITSTATUS(end->status)),
       .max_rss_kb = (uint32_t)end->usage.ru_maxrss,
       .cpu_ms = milliseconds(end->usage.ru_utime) + milliseconds(end->usage.ru_stime),
   };
   if (is_compile) {
-    const bool complete = event.how == 0 && event.value == EDGE_COMPILE_DONE;
+    const bool complete = event.how == EDGE_HOW_EXITED && event.value == EDGE_COMPILE_DONE;
     if (!edge_compile_collect(end->child.path, complete) && complete) event.value = EDGE_COMPILE_IO;
   }
   return report(zygote, &event);
@@ -102,7 +105,7 @@ static bool report_fork_failed(const struct zygote *zygote, enum edge_event_kind
   const struct edge_event event = {.kind = (uint32_t)kind,
                                    .slot = command->slot,
                                    .generation = command->generation,
-                                   .how = 2,
+                                   .how = EDGE_HOW_NOT_FORKED,
                                    .value = (uint32_t)error};
   return report(zygote, &event);
 }
@@ -169,7 +172,7 @@ static bool fork_compile(struct zygote *zygote, const struct edge_command *comma
   return true;
 }
 
-/* One packet: 1 taken, 0 none there, -1 the edge has closed or breaks the protocol. */
+/* Receives one command: 1, or 0 when none is there, or -1 when the edge has closed or broken the protocol. */
 static int receive(const struct zygote *zygote, struct edge_command *command, int *fd) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -188,34 +191,33 @@ static int receive(const struct zygote *zygote, struct edge_command *command, in
   return got == (ssize_t)sizeof *command ? 1 : -1;
 }
 
+/* False when the zygote must stop: the edge is gone or broke the protocol, or a child cannot be killed. */
 static bool obey(struct zygote *zygote, const struct edge_command *command, int fd) {
   switch (command->kind) {
   case EDGE_COMMAND_FORK:
     return fork_worker(zygote, command, fd);
   case EDGE_COMMAND_KILL:
-    edge_children_kill(&zygote->children, EDGE_CHILD_WORKER, command->slot, command->generation);
-    return true;
+    return edge_children_kill(&zygote->children, EDGE_CHILD_WORKER, command->slot, command->generation);
   case EDGE_COMMAND_COMPILE:
     return fork_compile(zygote, command, fd);
   case EDGE_COMMAND_CANCEL:
-    edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
-    return true;
+    return edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
   default:
     return false;
   }
 }
 
-/* Serves until the edge is gone. */
+/* Serves until the edge is gone, or until the zygote must stop. */
 static void serve(struct zygote *zygote) {
   struct pollfd watched[2] = {{.fd = zygote->command_fd, .events = POLLIN},
                               {.fd = zygote->signal_fd, .events = POLLIN}};
-  struct signalfd_siginfo told;
+  struct signalfd_siginfo info;
   struct edge_child_end end;
   struct edge_command command;
   for (;;) {
     if (poll(watched, 2, -1) < 0 && errno != EINTR) return;
     if ((watched[1].revents & POLLIN) != 0) {
-      (void)!read(zygote->signal_fd, &told, sizeof told);
+      (void)!read(zygote->signal_fd, &info, sizeof info); /* empties it; wait4 names the children */
       while (edge_children_reap(&zygote->children, WNOHANG, &end)) {
         if (!report_end(zygote, &end)) return;
       }
@@ -229,7 +231,7 @@ static void serve(struct zygote *zygote) {
   }
 }
 
-/* Descriptors, signals and identity of the zygote; 0 or -errno. */
+/* Opens the descriptors of the zygote and blocks its signals; 0 or -errno. */
 static int open_zygote(struct zygote *zygote, const char *socket_path) {
   sigset_t all, child;
   zygote->pid = getpid();
@@ -241,33 +243,64 @@ static int open_zygote(struct zygote *zygote, const char *socket_path) {
   if (sigprocmask(SIG_SETMASK, &all, NULL) != 0) return -errno;
   zygote->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
   if (zygote->signal_fd < 0) return -errno;
-  zygote->event_fd = connect_edge(socket_path, 'E');
+  zygote->event_fd = connect_edge(socket_path, EDGE_PREFACE_EVENTS);
   if (zygote->event_fd < 0) return zygote->event_fd;
-  zygote->wake_fd = connect_edge(socket_path, 'W');
+  zygote->wake_fd = connect_edge(socket_path, EDGE_PREFACE_WAKES);
   if (zygote->wake_fd < 0) return zygote->wake_fd;
-  (void)setsid(); /* a terminal's interrupt is for the edge, which then ends its children in order */
-  (void)prctl(PR_SET_NAME, "edge-zygote", 0, 0, 0);
+  /*
+   * A terminal's interrupt is for the edge, which then ends its children in order. setsid fails only for the
+   * leader of a process group, which a terminal does not interrupt together with the edge.
+   */
+  (void)setsid();
+  (void)prctl(PR_SET_NAME, "edge-zygote", 0, 0, 0); /* only the process list shows it */
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : -errno;
 }
 
-int32_t edge_engine_serve(int32_t memfd, int32_t command_fd, const void *socket_path, uint32_t slots,
-                          uint32_t request_head_bytes, uint32_t request_body_bytes,
+/* Enters the zygote's part of the sandbox and writes to stderr, which the edge logs, what is missing. */
+static int open_sandbox(void) {
+  struct edge_weaknesses found;
+  const int error = edge_sandbox_open(&found);
+  for (uint32_t i = 0; i < found.count; i++) {
+    dprintf(STDERR_FILENO, "workers run without %s: %s\n", found.list[i].missing,
+            strerror(found.list[i].error));
+  }
+  return error;
+}
+
+/* Says in one line on stderr, which the edge logs, why this process does not serve; gives the status. */
+static int32_t refuse(const char *reason, int error) {
+  dprintf(STDERR_FILENO, "the engine cannot serve: %s: %s\n", reason, strerror(error));
+  return -error;
+}
+
+static int32_t refuse_layout(uint32_t edge_version) {
+  dprintf(STDERR_FILENO,
+          "the engine cannot serve: the edge has ring layout %u, libedge_engine.so has %u; "
+          "rebuild both with `bun build.ts`\n",
+          edge_version, EDGE_LAYOUT_VERSION);
+  return -EPROTO;
+}
+
+int32_t edge_engine_serve(uint32_t layout_version, int32_t memfd, int32_t command_fd, const void *socket_path,
+                          uint32_t slots, uint32_t request_head_bytes, uint32_t request_body_bytes,
                           uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes) {
   const uint32_t bytes[EDGE_PARTS] = {log_bytes, response_head_bytes, request_head_bytes, request_body_bytes,
                                       response_body_bytes};
-  static struct zygote zygote; /* too large for a stack */
+  static struct zygote zygote; /* the table of children is too large for a stack */
+  if (layout_version != EDGE_LAYOUT_VERSION) return refuse_layout(layout_version);
   zygote.memfd = memfd;
   zygote.command_fd = command_fd;
-  if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return -EINVAL;
+  if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return refuse("the sizes of the ring", EINVAL);
   const int error = open_zygote(&zygote, socket_path);
-  if (error < 0) return error;
-  edge_sandbox_namespaces();
+  if (error < 0) return refuse("its descriptors and sockets", -error);
+  const int trial = open_sandbox();
+  if (trial != 0) return refuse("no unprivileged child could be forked and killed (CAP_KILL)", trial);
   edge_warm();
-  edge_sandbox_signals();
+  if (!edge_sandbox_signals()) return refuse("the signal handlers of its children", errno);
   const struct edge_event event = {
       .kind = EDGE_EVENT_OPEN, .pid = (uint32_t)zygote.pid, .value = threads_now()};
   if (report(&zygote, &event)) serve(&zygote);
-  edge_children_kill_all(&zygote.children);
+  if (!edge_children_kill_all(&zygote.children)) return refuse("a child that could not be killed", EPERM);
   for (struct edge_child_end end; edge_children_reap(&zygote.children, 0, &end);) {
     if (end.child.kind == EDGE_CHILD_COMPILE) (void)edge_compile_collect(end.child.path, false);
   }

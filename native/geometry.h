@@ -1,7 +1,7 @@
 /*
- * Where the parts of the ring lie: one calculation for the edge that makes it and the engine that maps it.
+ * Where the parts of the ring lie, calculated alike by the edge that makes it and the engine that maps it.
  *
- * Pure; a geometry is a value that its holder owns.
+ * Pure: a geometry is a plain value.
  */
 #ifndef EDGE_GEOMETRY_H
 #define EDGE_GEOMETRY_H
@@ -9,16 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "ring.h"
-
-/* Parts of a slot behind its control page, in the order of their addresses. */
-enum edge_part {
-  EDGE_PART_LOG = 0,
-  EDGE_PART_RESPONSE_HEAD = 1,
-  EDGE_PART_REQUEST_HEAD = 2,
-  EDGE_PART_REQUEST_BODY = 3,
-  EDGE_PART_RESPONSE_BODY = 4,
-  EDGE_PARTS = 5
-};
 
 struct edge_geometry {
   uint32_t slots;
@@ -28,8 +18,8 @@ struct edge_geometry {
 };
 
 /*
- * False when a part is empty, a slot would pass 2 GiB, or the slots do not make whole workers; `bytes` holds
- * the wanted size of each part.
+ * Fills `geometry` for `slots` slots; each part gets the pages that hold its `bytes`. False when a part is
+ * empty, when a slot would pass 2 GiB, or when `slots` is 0, too large or not a whole number of workers.
  */
 static inline bool edge_geometry_fill(struct edge_geometry *geometry, uint32_t slots,
                                       const uint32_t bytes[EDGE_PARTS]) {
@@ -47,7 +37,7 @@ static inline bool edge_geometry_fill(struct edge_geometry *geometry, uint32_t s
   return true;
 }
 
-/* Distance of a slot from the start of the memfd. */
+/* Where a slot starts in the memfd. */
 static inline uint64_t edge_geometry_slot(const struct edge_geometry *geometry, uint32_t slot) {
   return EDGE_PAGE + (uint64_t)slot * geometry->slot_bytes;
 }

@@ -1,16 +1,15 @@
-/* The host functions of module `env`. */
+/* The host functions of the module `env`. */
 #include "hostcalls.h"
 
 #include <string.h>
 
-#define LEVEL_MAX 4u
 #define ABORT_TEXT_BYTES 1024u
 
 static bool is_negative(uint64_t argument) { return (int32_t)(uint32_t)argument < 0; }
 
 /*
- * Copies `from` to the guest's buffer (address in `buffer`, capacity in `buffer + 1`) when it fits; gives its
- * length.
+ * Returns the length of `from`, and copies it when it fits the guest's buffer, whose address is argument
+ * `buffer` and whose capacity is the argument after it.
  */
 static int32_t answer(struct edge_call *call, unsigned buffer, struct edge_bytes from) {
   const uint64_t at = call->argument[buffer], cap = call->argument[buffer + 1];
@@ -22,8 +21,8 @@ static int32_t answer(struct edge_call *call, unsigned buffer, struct edge_bytes
 }
 
 /*
- * The bytes that arguments `first` (address) and `first + 1` (length) name; false when the call must return
- * `*result`.
+ * Finds the guest's bytes whose address is argument `first` and whose length is the argument after it. False
+ * when the call must return `*result`.
  */
 static bool take_bytes(struct edge_call *call, unsigned first, struct edge_bytes *bytes, int32_t *result) {
   const uint64_t at = call->argument[first], len = call->argument[first + 1];
@@ -39,7 +38,7 @@ static int32_t host_log(struct edge_call *call) {
   struct edge_bytes text;
   int32_t result;
   if (!take_bytes(call, 1, &text, &result)) return result;
-  if (call->argument[0] > LEVEL_MAX) return EDGE_HOST_BAD_ARGUMENT;
+  if (call->argument[0] > EDGE_LOG_ERROR) return EDGE_HOST_BAD_ARGUMENT;
   edge_request_log(call->request, (uint32_t)call->argument[0], text.at, text.len);
   return 0;
 }
@@ -116,7 +115,7 @@ static int32_t host_response_write(struct edge_call *call) {
   int32_t result;
   if (!in_request(call)) return EDGE_HOST_DENIED;
   if (!take_bytes(call, 0, &bytes, &result)) return result;
-  (void)edge_request_write(call->request, bytes.at, bytes.len);
+  (void)edge_request_write(call->request, bytes.at, bytes.len); /* a response too large ends the request */
   return 0;
 }
 
@@ -147,7 +146,8 @@ static uint32_t put_utf8(uint8_t *to, uint32_t code) {
 static uint32_t unit_at(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
 
 /*
- * AssemblyScript's string object at `at` as UTF-8, cut to `cap`: UTF-16LE with its length in bytes before it.
+ * Writes AssemblyScript's string at `at` as UTF-8, cut to `cap` bytes, and returns its length. In the guest's
+ * memory it is UTF-16LE with its length in bytes in the word before it.
  */
 static uint32_t assemblyscript_text(const struct edge_call *call, uint64_t at, uint8_t *to, uint32_t cap) {
   uint32_t bytes, used = 0;
@@ -167,13 +167,13 @@ static uint32_t assemblyscript_text(const struct edge_call *call, uint64_t at, u
   return used;
 }
 
-/* AssemblyScript calls this for a failed assertion or a throw: message, file, line, column. */
+/* AssemblyScript calls this at a failed assertion or a throw, with message, file, line and column. */
 static int32_t host_abort(struct edge_call *call) {
   uint8_t text[ABORT_TEXT_BYTES] = "abort: ";
   const uint32_t prefix = 7;
   const uint32_t len =
       prefix + assemblyscript_text(call, call->argument[0], text + prefix, sizeof text - prefix);
-  edge_request_log(call->request, LEVEL_MAX, text, len);
+  edge_request_log(call->request, EDGE_LOG_ERROR, text, len);
   call->request->fault = EDGE_RESULT_TRAP_UNREACHABLE;
   return 0;
 }

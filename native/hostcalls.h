@@ -1,7 +1,7 @@
 /*
  * The module `env` that guests import: log, the current request, settings, and the response.
  *
- * All of it is served in the worker. Results: >= 0 a length or done, or one of these.
+ * The worker answers every call by itself. A result of 0 or more is a length, or success; others are these.
  */
 #ifndef EDGE_HOSTCALLS_H
 #define EDGE_HOSTCALLS_H

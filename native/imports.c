@@ -1,4 +1,4 @@
-/* Turns tables of host functions into WasmEdge module instances, and bounds every call. */
+/* Turns the tables of host functions into WasmEdge modules, and counts and checks every call. */
 #include "imports.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@ static WasmEdge_Result ended(const struct edge_request *request) {
   return WasmEdge_ResultGen(WasmEdge_ErrCategory_UserLevelError, (uint32_t)request->fault);
 }
 
-/* Every host call passes here: it is counted, its arguments unpacked, and a fault ends the request. */
+/* WasmEdge calls this for every host call: counts it, unpacks its arguments, ends the request at a fault. */
 static WasmEdge_Result pass(void *self, void *data, const WasmEdge_CallingFrameContext *frame,
                             const WasmEdge_Value *params, const uint32_t count, WasmEdge_Value *returns,
                             const uint32_t returned) {

@@ -1,10 +1,9 @@
 /*
- * Host functions as tables: each module that a guest may import is a list of names, signatures and C
- * functions.
+ * The modules that a guest may import, as tables of names, signatures and C functions.
  *
- * A function gets its arguments as integers and the guest's memory as base and size, checked once per call.
- * It returns the guest's result; to end the request it sets `request->fault` instead. Single-threaded; the
- * tables are constant.
+ * A function gets its arguments as integers and the guest's memory as base and size. It returns the guest's
+ * result, or sets `request->fault`, which ends the request whatever it returns. Single-threaded; the tables
+ * are constant.
  */
 #ifndef EDGE_IMPORTS_H
 #define EDGE_IMPORTS_H
@@ -20,12 +19,12 @@ struct edge_call {
   struct edge_request *request;
   uint8_t *memory;
   uint64_t memory_bytes;
-  uint64_t argument[EDGE_ARGUMENTS_MAX]; /* i32 as zero-extended 32 bits */
+  uint64_t argument[EDGE_ARGUMENTS_MAX]; /* an i32 is zero-extended */
 };
 
 typedef int32_t (*edge_import_function)(struct edge_call *call);
 
-/* signature: 'i' i32, 'I' i64; parameters, ':', at most one result. */
+/* `signature` is the parameters, ':', and at most one result; 'i' is an i32, 'I' an i64. */
 struct edge_import {
   const char *name;
   const char *signature;
@@ -42,14 +41,14 @@ struct edge_imports {
 extern const struct edge_imports edge_hostcalls;
 extern const struct edge_imports edge_wasi;
 
-/* An instance whose functions work on `request`; NULL when memory is short. It belongs to the caller. */
+/* An instance of the module whose functions work on `request`; the caller owns it. NULL without memory. */
 WasmEdge_ModuleInstanceContext *edge_imports_open(const struct edge_imports *imports,
                                                   struct edge_request *request);
 
-/* The guest's bytes at `at`; NULL, with the fault BAD_POINTER, when they are not all in its memory. */
+/* The guest's bytes at `at`; NULL, with the fault BAD_POINTER, when its memory does not hold all of them. */
 uint8_t *edge_call_bytes(struct edge_call *call, uint64_t at, uint64_t len);
 
-/* Little-endian stores to checked guest memory; false after a bad pointer. */
+/* Store a little-endian number in the guest's memory; false, with the fault BAD_POINTER, as above. */
 bool edge_call_store32(struct edge_call *call, uint64_t at, uint32_t value);
 bool edge_call_store64(struct edge_call *call, uint64_t at, uint64_t value);
 

@@ -1,4 +1,4 @@
-/* One instance of a guest and the `handle` ABI on it. */
+/* Instantiates a guest and calls it with the `handle` ABI. */
 #include "instance.h"
 
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #define WASM_PAGE 65536u
 #define INPUTS_BYTES_MIN 4096u
 #define REGION_ALIGN 8u
-#define ASSEMBLYSCRIPT_ARRAY_BUFFER 1 /* runtime id of a class without references */
+#define ASSEMBLYSCRIPT_ARRAY_BUFFER 1 /* AssemblyScript's id of a class that holds no references */
 
 static WasmEdge_String text(const char *name) { return WasmEdge_StringWrap(name, (uint32_t)strlen(name)); }
 
@@ -15,7 +15,7 @@ static void phase_set(struct edge_instance *instance, enum edge_phase phase) {
   __atomic_store_n(instance->request->phase, (uint32_t)phase, __ATOMIC_RELAXED);
 }
 
-/* What WasmEdge's code means; `other` for codes that are no trap. */
+/* The result that stands for a WasmEdge error; `other` for an error that is no trap. */
 static enum edge_result trap_of(WasmEdge_Result result, enum edge_result other, int32_t *detail) {
   const uint32_t code = WasmEdge_ResultGetCode(result);
   *detail = (int32_t)code;
@@ -63,7 +63,7 @@ static uint64_t memory_bytes(const struct edge_instance *instance) {
   return (uint64_t)WasmEdge_MemoryInstanceGetPageSize(instance->memory) * WASM_PAGE;
 }
 
-/* Adds pages that the guest's own allocator does not know of. */
+/* Grows the memory by pages that the guest does not use. */
 static enum edge_result region_grow(struct edge_instance *instance, uint64_t bytes,
                                     struct edge_region *region) {
   const uint32_t before = WasmEdge_MemoryInstanceGetPageSize(instance->memory);
@@ -76,13 +76,13 @@ static enum edge_result region_grow(struct edge_instance *instance, uint64_t byt
   return EDGE_RESULT_ANSWER;
 }
 
-/* An allocator that gives nothing has no room, unless its memory could still grow by as much. */
+/* The result when an allocator returns 0: it is out of memory, unless the memory could have grown enough. */
 static enum edge_result null_means(const struct edge_instance *instance, uint64_t bytes) {
   const uint64_t limit = (uint64_t)instance->settings->memory_pages * WASM_PAGE;
   return memory_bytes(instance) + bytes > limit ? EDGE_RESULT_MEMORY_EXHAUSTED : EDGE_RESULT_BAD_POINTER;
 }
 
-/* `bytes` from the guest's allocator, inside its memory. */
+/* Gets `bytes` from the guest's allocator and checks that its memory holds them. */
 static enum edge_result region_allocate(struct edge_instance *instance, uint64_t bytes,
                                         struct edge_region *region, int32_t *detail) {
   const enum edge_allocator allocator = (enum edge_allocator)instance->settings->allocator;
@@ -120,7 +120,7 @@ static bool overlaps(struct edge_region a, struct edge_region b) {
 
 static uint64_t aligned(uint64_t len) { return (len + REGION_ALIGN - 1) / REGION_ALIGN * REGION_ALIGN; }
 
-/* Sizes that few requests outgrow, so that an allocator that never frees is asked seldom. */
+/* Sizes that few requests outgrow: the guest allocates anew for a larger one, and may never free. */
 static uint64_t inputs_size(uint64_t need) {
   uint64_t size = INPUTS_BYTES_MIN;
   while (size < need && size < WASM_PAGE)
@@ -128,7 +128,7 @@ static uint64_t inputs_size(uint64_t need) {
   return size >= need ? size : (need + WASM_PAGE - 1) / WASM_PAGE * WASM_PAGE;
 }
 
-/* Has room for the request and for the response. */
+/* Makes sure that the guest's memory has room for the request and for the response. */
 static enum edge_result regions_ensure(struct edge_instance *instance, uint64_t need, int32_t *detail) {
   const uint32_t cap = instance->settings->response_cap;
   enum edge_result result = EDGE_RESULT_ANSWER;
@@ -143,7 +143,8 @@ static enum edge_result regions_ensure(struct edge_instance *instance, uint64_t 
 }
 
 /*
- * Room for usual requests in one grow; a guest whose memory cannot grow fails at its first request.
+ * Makes room for usual requests by growing the memory once. A guest whose memory cannot grow fails at its
+ * first request.
  */
 static void regions_reserve(struct edge_instance *instance) {
   struct edge_region both;
@@ -195,7 +196,7 @@ static const WasmEdge_FunctionInstanceContext *find(const struct edge_instance *
   return WasmEdge_ModuleInstanceFindFunction(instance->context, text(name));
 }
 
-/* Finds the exports; false when one that the upload promised is missing. */
+/* Finds the exports; false when one is missing that the upload was seen to have. */
 static bool exports_find(struct edge_instance *instance) {
   static const char *const ALLOCATE[] = {NULL, "alloc", "malloc", "cabi_realloc", "__new"};
   const uint32_t allocator = instance->settings->allocator;
@@ -233,7 +234,7 @@ enum edge_result edge_instance_open(struct edge_instance *instance, int32_t *det
     *detail = WasmEdge_ErrCode_FuncNotFound;
     return refuse(instance, EDGE_RESULT_INSTANTIATE_FAILED);
   }
-  /* WasmEdge clamps an initial memory that it cannot have instead of refusing it. */
+  /* WasmEdge does not refuse an initial memory above its limit: it makes a smaller one. */
   if (WasmEdge_MemoryInstanceGetPageSize(instance->memory) < instance->settings->memory_pages_min) {
     return refuse(instance, EDGE_RESULT_MEMORY_EXHAUSTED);
   }

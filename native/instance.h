@@ -1,9 +1,8 @@
 /*
- * One instance of a module, and the `handle` ABI on it: memory from the guest's allocator, the call, the
- * answer.
+ * One instance of a module, and the `handle` ABI: room from the guest's allocator, the call, the answer.
  *
- * Single-threaded; the instance owns its WasmEdge context and two regions of guest memory, which live as long
- * as it. The settings, the module and the request belong to the worker and outlive it.
+ * Single-threaded. The instance owns its WasmEdge context and two regions of the guest's memory. The worker
+ * owns the settings, the module and the request, which outlive the instance.
  */
 #ifndef EDGE_INSTANCE_H
 #define EDGE_INSTANCE_H
@@ -12,15 +11,6 @@
 #include <stdint.h>
 #include "module.h"
 #include "request.h"
-
-/* Values of edge_start.allocator. */
-enum edge_allocator {
-  EDGE_ALLOCATOR_NONE = 0,
-  EDGE_ALLOCATOR_ALLOC = 1,
-  EDGE_ALLOCATOR_MALLOC = 2,
-  EDGE_ALLOCATOR_CABI_REALLOC = 3,
-  EDGE_ALLOCATOR_NEW = 4
-};
 
 struct edge_region {
   uint32_t at, bytes;
@@ -38,16 +28,16 @@ struct edge_instance {
 };
 
 /*
- * Instantiates, runs the start function and `_initialize`, and finds the exports. Guest code runs, so faults
- * of the guest are among the results. After anything but ANSWER the instance is closed.
+ * Instantiates the module, finds its exports, and runs its start function and `_initialize`. Guest code runs,
+ * so any fault of a guest may be the result. After a result other than ANSWER the instance is closed.
  */
 enum edge_result edge_instance_open(struct edge_instance *instance, int32_t *detail);
 void edge_instance_close(struct edge_instance *instance);
 
-/* Serves the open request; its answer lies in the request. */
+/* Serves the open request and writes the answer into it. */
 enum edge_result edge_instance_handle(struct edge_instance *instance, int32_t *detail);
 
-/* Makes the instance as it was after its start. */
+/* Brings the instance back to its state after the start. */
 enum edge_result edge_instance_recycle(struct edge_instance *instance, int32_t *detail);
 
 #endif

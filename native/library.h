@@ -1,4 +1,4 @@
-/* WasmEdge's C API; its header uses 128-bit integers, which ISO C has not. */
+/* Includes WasmEdge's C API, whose header uses 128-bit integers, which ISO C does not have. */
 #ifndef EDGE_LIBRARY_H
 #define EDGE_LIBRARY_H
 

@@ -1,4 +1,4 @@
-/* Loads a module with WasmEdge and links our host functions to it. */
+/* Loads a module with WasmEdge and links it with our host functions. */
 #include "module.h"
 
 #include <stddef.h>

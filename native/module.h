@@ -1,7 +1,7 @@
 /*
- * The code of one version in a worker: loaded once, instantiated as often as wanted.
+ * The code of one version in a worker: loaded once, instantiated any number of times.
  *
- * Single-threaded. The imports work on the request that edge_module_link was given, which must outlive the
+ * Single-threaded. The host functions work on the request that edge_module_link gets, which must outlive the
  * module.
  */
 #ifndef EDGE_MODULE_H
@@ -13,7 +13,7 @@
 
 #define EDGE_MODULE_IMPORTS 2u
 
-/* All NULL before the load. */
+/* Every member is NULL before the load. */
 struct edge_module {
   WasmEdge_ConfigureContext *configure;
   WasmEdge_ASTModuleContext *ast;
@@ -23,19 +23,24 @@ struct edge_module {
 };
 
 /*
- * The proposals that workers and compiles agree on, at most `memory_pages` of memory; NULL when memory is
- * short.
+ * The configuration that workers and compiles share, with at most `memory_pages` pages for a guest. The
+ * caller owns it. NULL without memory.
  */
 WasmEdge_ConfigureContext *edge_module_configure(uint32_t memory_pages);
 
-/* Loads and validates; ANSWER, or LOAD_FAILED with WasmEdge's code in `detail`. `code` may go afterwards. */
+/*
+ * Loads and validates the module. ANSWER, or MEMORY_EXHAUSTED, or LOAD_FAILED with WasmEdge's code in
+ * `detail`. The caller may free `code` afterwards.
+ */
 enum edge_result edge_module_load(struct edge_module *module, struct edge_bytes code, uint32_t memory_pages,
                                   int32_t *detail);
 
-/* Makes the executor and links the imports to `request`; needs nothing that the last filter forbids. */
+/* Makes the executor and links the imports, which work on `request`. The last filter allows all it does. */
 enum edge_result edge_module_link(struct edge_module *module, struct edge_request *request, int32_t *detail);
 
-/* After its instances are closed; also after a load or a link that failed. A worker ends without it. */
+/*
+ * Called after its instances are closed, or after a load or a link that failed. A worker exits without it.
+ */
 void edge_module_close(struct edge_module *module);
 
 #endif

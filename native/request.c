@@ -1,11 +1,11 @@
-/* The request in a slot, the answer that grows beside it, and the log. */
+/* Reads the request in a slot, writes the answer beside it, and writes the log. */
 #include "request.h"
 
 #include <stddef.h>
 #include <string.h>
 
-/* Levels of a log record are 0 trace, 1 debug, 2 info, 3 warn, 4 error. */
-static const uint32_t STREAM_LEVEL[2] = {2, 3};
+/* The level of each line that a guest writes to stdout and to stderr. */
+static const uint32_t STREAM_LEVEL[2] = {EDGE_LOG_INFO, EDGE_LOG_WARN};
 
 static uint32_t load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 
@@ -123,7 +123,7 @@ static bool is_token(struct edge_bytes text) {
   return text.len > 0;
 }
 
-/* RFC 9110 section 5.5: no control bytes but a tab inside, and no blank at either end. */
+/* RFC 9110 section 5.5: no control bytes but the tab, and no blank at either end. */
 static bool is_field_value(struct edge_bytes text) {
   for (uint32_t i = 0; i < text.len; i++) {
     const uint8_t byte = text.at[i];
@@ -142,7 +142,7 @@ static bool name_equals(struct edge_bytes name, const char *lower_name, size_t l
   return true;
 }
 
-/* Headers that frame the connection or that only the edge gives. A name that ends in '*' is a prefix. */
+/* Headers of the connection, and headers that only the edge sets. A name that ends in '*' is a prefix. */
 static bool is_forbidden(struct edge_bytes name) {
   static const char *const FORBIDDEN[] = {
       "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
@@ -179,7 +179,7 @@ bool edge_request_header_add(struct edge_request *request, struct edge_bytes nam
   return true;
 }
 
-/* Takes one `name: value\r\n` line off `rest`; false at the end. */
+/* Takes the next `name: value\r\n` line off `rest`; false at the end. */
 static bool next_header(struct edge_bytes *rest, struct edge_bytes *name, struct edge_bytes *value) {
   while (rest->len > 0) {
     const uint8_t *newline = memchr(rest->at, '\n', rest->len);
@@ -210,7 +210,7 @@ static bool same_name(struct edge_bytes a, struct edge_bytes b) {
   return true;
 }
 
-/* Joins the values of `name` and returns their length, or -1; copies them when `to` is given. */
+/* Joins the values of `wanted` and returns their length, or -1; writes them to `to` unless it is NULL. */
 static int64_t join_values(struct edge_bytes rest, struct edge_bytes wanted, uint8_t *to) {
   struct edge_bytes name, value;
   int64_t total = -1;

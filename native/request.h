@@ -1,8 +1,8 @@
 /*
- * What one worker is serving: the request in its slot, the answer that grows beside it, and the log.
+ * What a worker serves: the request in its slot, the answer that it writes beside it, and the log.
  *
- * One per worker, single-threaded. The slot belongs to the edge outside a request, so nothing here writes to
- * it at the moment EDGE_MOMENT_IDLE. The lengths of the request are copied once when it opens.
+ * One per worker, single-threaded. The lengths of a request are copied once, when it opens. Between requests
+ * the slot belongs to the edge, so nothing here writes to it at EDGE_MOMENT_IDLE.
  */
 #ifndef EDGE_REQUEST_H
 #define EDGE_REQUEST_H
@@ -12,7 +12,7 @@
 #include "geometry.h"
 #include "ring.h"
 
-/* IDLE: the guest runs to be made pristine again, and is neither heard nor logged. */
+/* Why the guest runs. IDLE: its instance is made pristine; it may not answer, and its log is dropped. */
 enum edge_moment { EDGE_MOMENT_IDLE = 0, EDGE_MOMENT_START = 1, EDGE_MOMENT_REQUEST = 2 };
 
 struct edge_bytes {
@@ -28,50 +28,50 @@ struct edge_line {
 };
 
 struct edge_request {
-  /* for the life of the worker */
+  /* For the life of the worker. */
   uint32_t part_bytes[EDGE_PARTS];
-  uint32_t *phase; /* in the ring */
+  uint32_t *phase;       /* a word of the ring */
   struct edge_bytes env; /* NAME=VALUE\0... */
   uint32_t host_calls_max, log_lines_max;
-  /* of the request, and the slot that it lies in */
+  /* The slot and the request in it. */
   struct edge_slot *control;
   uint8_t *part[EDGE_PARTS];
   enum edge_moment moment;
   struct edge_bytes method, path, headers, id, body;
-  /* of the answer */
+  /* The answer. */
   uint32_t status, head_len, body_len;
-  bool invalid; /* a bad status or header was given */
+  bool invalid; /* the guest gave a status or a header that is not allowed */
   uint32_t log_len, log_lines, log_dropped, host_calls;
   enum edge_result fault; /* set by a host call that ends the request */
   int32_t detail;
   struct edge_line line[2]; /* stdout, stderr */
 };
 
-/* Starts anew at `moment`; at REQUEST false when the lengths in the slot do not fit it. */
+/* Begins at `moment`. At REQUEST, false when the lengths in the slot do not fit it; else always true. */
 bool edge_request_open(struct edge_request *request, enum edge_moment moment);
 
-/* Ends unfinished lines and writes the result block (not the state). */
+/* Logs unfinished lines and writes the result block; the caller sets the state of the slot. */
 void edge_request_close(struct edge_request *request, enum edge_result result, int32_t detail,
                         uint32_t cpu_us);
 
-/* One log record, or one more in log_dropped when a limit is reached. */
+/* Writes one log record, or counts it in log_dropped when a limit is reached. */
 void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len);
 
 /*
- * Bytes of a stream (0 stdout, 1 stderr), logged line by line; a line longer than EDGE_LINE_BYTES is cut in
- * pieces.
+ * Logs the bytes of a stream (0 stdout, 1 stderr) line by line. A line longer than EDGE_LINE_BYTES becomes
+ * several.
  */
 void edge_request_stream(struct edge_request *request, unsigned stream, const uint8_t *bytes, uint32_t len);
 
-/* Appends to the response body; false and a fault when it passes the limit. */
+/* Appends to the response body; false, with the fault RESPONSE_TOO_LARGE, when it passes the limit. */
 bool edge_request_write(struct edge_request *request, const uint8_t *bytes, uint32_t len);
 
-/* Appends `name: value\r\n` in lower case; false when it is invalid, forbidden or does not fit. */
+/* Appends `name: value\r\n`, the name in lower case; false when it is invalid, forbidden or does not fit. */
 bool edge_request_header_add(struct edge_request *request, struct edge_bytes name, struct edge_bytes value);
 
 /*
- * Length of the value of `name`, repeated ones joined by ", ", written to `to` when `cap` suffices; -1: not
- * there.
+ * Returns the length of the value of `name`, and writes it to `to` when it fits `cap`. Repeated headers are
+ * joined by ", ". -1: the request has no such header.
  */
 int32_t edge_request_header_get(const struct edge_request *request, struct edge_bytes name, uint8_t *to,
                                 uint32_t cap);

@@ -1,4 +1,4 @@
-/* The edge's side of the slots: makes the memory, posts requests, takes answers, gives pages back. */
+/* The edge's side of the ring: makes its memory, posts requests, takes answers, gives pages back. */
 #define _GNU_SOURCE
 #include "ring.h"
 
@@ -13,14 +13,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "layout.h"
 #include "ring_private.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
-/* Bytes at the start of each body area that stay resident: of a worker's first slot, which is used most. */
-#define BODY_KEEP_BYTES 65536u
+/* Bytes of a body that stay resident after a request. The first slot of a worker is used most. */
+#define BODY_KEEP_BYTES_FIRST 65536u
 #define BODY_KEEP_BYTES_OTHER 16384u
 #define RESULT_LAST ((uint32_t)EDGE_RESULT_INSTANTIATE_FAILED)
 #define STATE_OF(generation, state) (((generation) << 8) | (uint32_t)(state))
@@ -30,6 +31,8 @@ static int32_t last_error;
 void edge_ring_fail(int error) { last_error = error; }
 
 int32_t edge_ring_errno(void) { return last_error; }
+
+uint32_t edge_ring_layout_version(void) { return EDGE_LAYOUT_VERSION; }
 
 static struct edge_ring_header *header_of(struct edge_ring *ring) {
   return (struct edge_ring_header *)(void *)ring->map;
@@ -79,7 +82,7 @@ struct edge_ring *edge_ring_open(uint32_t slots, uint32_t request_head_bytes, ui
     edge_ring_fail(errno);
     goto refuse;
   }
-  (void)madvise(ring->map, total, MADV_DONTDUMP);
+  (void)madvise(ring->map, total, MADV_DONTDUMP); /* refused, a core dump is only larger */
   return ring;
 refuse:
   if (ring->memfd >= 0) close(ring->memfd);
@@ -89,7 +92,7 @@ refuse:
 
 void edge_ring_close(struct edge_ring *ring) {
   if (ring == NULL) return;
-  edge_ring_command_close(ring);
+  if (ring->command_fd >= 0) close(ring->command_fd);
   munmap(ring->map, edge_geometry_total(&ring->geometry));
   close(ring->memfd);
   free(ring);
@@ -130,9 +133,12 @@ void edge_fd_close(int32_t fd) {
   if (fd >= 0) close(fd);
 }
 
-/* Gives back the pages of a body area beyond the part that stays resident. */
+/*
+ * Gives back the pages of a body beyond those that stay resident. If the kernel refuses, they only cost
+ * memory: the worker serves one version for its whole life, and edge_ring_free clears its slots.
+ */
 static void trim(struct edge_ring *ring, uint32_t slot, unsigned part, uint32_t touched) {
-  const uint32_t keep = slot % EDGE_WORKER_SLOTS == 0 ? BODY_KEEP_BYTES : BODY_KEEP_BYTES_OTHER;
+  const uint32_t keep = slot % EDGE_WORKER_SLOTS == 0 ? BODY_KEEP_BYTES_FIRST : BODY_KEEP_BYTES_OTHER;
   if (touched <= keep) return;
   const uint32_t end = (touched + EDGE_PAGE - 1) / EDGE_PAGE * EDGE_PAGE;
   (void)madvise(slot_start(ring, slot) + ring->geometry.offset[part] + keep, end - keep, MADV_REMOVE);
@@ -203,9 +209,15 @@ int32_t edge_ring_withdraw(struct edge_ring *ring, uint32_t slot, uint32_t gener
   return 0;
 }
 
-/*
- * Writes one record when the slot shows what the edge waits for; each start and each request is taken once.
- */
+/* Whether the result of a record exists and its lengths fit the slot. */
+static bool fits(const struct edge_geometry *geometry, const uint32_t *record) {
+  return record[EDGE_TAKEN_RESULT] <= RESULT_LAST &&
+         record[EDGE_TAKEN_RESPONSE_HEAD_BYTES] <= geometry->bytes[EDGE_PART_RESPONSE_HEAD] &&
+         record[EDGE_TAKEN_RESPONSE_BODY_BYTES] <= geometry->bytes[EDGE_PART_RESPONSE_BODY] &&
+         record[EDGE_TAKEN_LOG_BYTES] <= geometry->bytes[EDGE_PART_LOG];
+}
+
+/* Writes a record when the slot is in the state that the edge expects; takes each start and answer once. */
 static bool take(struct edge_ring *ring, uint32_t slot, uint32_t *out) {
   struct edge_slot *control = control_of(ring, slot);
   struct edge_slot_note *note = &ring->note[slot];
@@ -216,28 +228,28 @@ static bool take(struct edge_ring *ring, uint32_t slot, uint32_t *out) {
       note->awaited == EDGE_AWAIT_START && (state == EDGE_SLOT_READY || state == EDGE_SLOT_FAILED);
   const bool answered = note->awaited == EDGE_AWAIT_ANSWER && state == EDGE_SLOT_DONE;
   if (word >> 8 != note->generation || !(started || answered)) return false;
-  out[0] = slot;
-  out[1] = note->generation;
-  out[2] = state;
-  out[3] = load(&control->result);
-  out[4] = (uint32_t)__atomic_load_n(&control->detail, __ATOMIC_RELAXED);
-  out[5] = load(&control->status);
-  out[6] = load(&control->response_head_len);
-  out[7] = load(&control->response_body_len);
-  out[8] = load(&control->log_len);
-  out[9] = load(&control->log_dropped);
-  out[10] = load(&control->cpu_us);
-  out[11] = out[3] <= RESULT_LAST && out[6] <= ring->geometry.bytes[EDGE_PART_RESPONSE_HEAD] &&
-            out[7] <= ring->geometry.bytes[EDGE_PART_RESPONSE_BODY] &&
-            out[8] <= ring->geometry.bytes[EDGE_PART_LOG];
+  out[EDGE_TAKEN_SLOT] = slot;
+  out[EDGE_TAKEN_GENERATION] = note->generation;
+  out[EDGE_TAKEN_STATE] = state;
+  out[EDGE_TAKEN_RESULT] = load(&control->result);
+  out[EDGE_TAKEN_DETAIL] = (uint32_t)__atomic_load_n(&control->detail, __ATOMIC_RELAXED);
+  out[EDGE_TAKEN_STATUS] = load(&control->status);
+  out[EDGE_TAKEN_RESPONSE_HEAD_BYTES] = load(&control->response_head_len);
+  out[EDGE_TAKEN_RESPONSE_BODY_BYTES] = load(&control->response_body_len);
+  out[EDGE_TAKEN_LOG_BYTES] = load(&control->log_len);
+  out[EDGE_TAKEN_LOG_DROPPED] = load(&control->log_dropped);
+  out[EDGE_TAKEN_CPU_US] = load(&control->cpu_us);
+  const bool is_valid = fits(&ring->geometry, out);
+  out[EDGE_TAKEN_IS_VALID] = is_valid;
   note->awaited = answered ? EDGE_AWAIT_RELEASE : EDGE_AWAIT_NOTHING;
-  /* Only an answer says how far its body reaches; anything else may have touched the whole area. */
-  note->response_body_bytes =
-      out[11] != 0 && out[3] == EDGE_RESULT_ANSWER ? out[7] : ring->geometry.bytes[EDGE_PART_RESPONSE_BODY];
+  /* Only an answer says how far its body reaches; a fault may have touched all of the response body. */
+  note->response_body_bytes = is_valid && out[EDGE_TAKEN_RESULT] == EDGE_RESULT_ANSWER
+                                  ? out[EDGE_TAKEN_RESPONSE_BODY_BYTES]
+                                  : ring->geometry.bytes[EDGE_PART_RESPONSE_BODY];
   return true;
 }
 
-/* One pass over the bitmap; returns the number of records after it. */
+/* Takes the slots whose done bit is set, after `count` records that are there; returns how many are now. */
 static uint32_t sweep(struct edge_ring *ring, uint32_t count, uint32_t max) {
   struct edge_ring_header *header = header_of(ring);
   for (uint32_t word = 0; word < (ring->geometry.slots + 31) / 32 && count < max; word++) {
@@ -246,7 +258,7 @@ static uint32_t sweep(struct edge_ring *ring, uint32_t count, uint32_t max) {
     while (bits != 0) {
       const uint32_t bit = (uint32_t)__builtin_ctz(bits);
       const uint32_t slot = word * 32 + bit;
-      if (count == max) { /* no room: the rest waits for the next call */
+      if (count == max) { /* the next call takes the rest */
         __atomic_fetch_or(&header->done[word], bits, __ATOMIC_SEQ_CST);
         break;
       }
@@ -295,6 +307,6 @@ void edge_ring_free(struct edge_ring *ring, uint32_t slot) {
 uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot) {
   if (slot >= ring->geometry.slots) return 0;
   const struct edge_board *board = board_of(ring, slot);
-  const uint32_t lags = load(&board->served) != load(&board->recycled) ? 0x100u : 0;
-  return (load(&board->phase) & 0xffu) | lags;
+  const uint32_t phase = load(&board->phase) & EDGE_HINT_PHASE_MASK;
+  return load(&board->served) != load(&board->recycled) ? phase | EDGE_HINT_RECYCLING : phase;
 }

@@ -1,4 +1,4 @@
-/* The edge's side of the command socket: packets to the zygote, each with at most one descriptor. */
+/* The edge's side of the command socket: sends packets to the zygote, each with at most one descriptor. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -20,7 +20,7 @@ void edge_ring_command_close(struct edge_ring *ring) {
   ring->command_fd = -1;
 }
 
-/* Never waits: a zygote that does not read its socket is as good as dead. */
+/* Does not wait for room in the socket: a zygote that has stopped reading it must not stop the edge. */
 static int32_t command_send(struct edge_ring *ring, const struct edge_command *command, int fd) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -48,7 +48,7 @@ static int32_t command_send(struct edge_ring *ring, const struct edge_command *c
 int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd) {
   const struct edge_command command = {.kind = EDGE_COMMAND_FORK, .slot = slot, .generation = generation};
   if (slot >= ring->geometry.slots || slot % EDGE_WORKER_SLOTS != 0 || generation == 0 ||
-      generation >> 24 != 0 || code_fd < 0) {
+      generation > EDGE_GENERATION_MAX || code_fd < 0) {
     return edge_ring_fail(EINVAL), -1;
   }
   edge_ring_open_worker(ring, slot, generation, EDGE_SLOT_STARTING, EDGE_AWAIT_START);

@@ -1,7 +1,8 @@
 /*
- * What the two halves of the edge's ring share: slots (ring.c) and commands (ring_command.c).
+ * The edge's own state of a ring, for the two sources that work on it.
  *
- * One thread of the edge owns all of it.
+ * ring_command.c (packets to the zygote) calls ring.c (slots), never the other way round. One thread of the
+ * edge owns all of it.
  */
 #ifndef EDGE_RING_PRIVATE_H
 #define EDGE_RING_PRIVATE_H
@@ -9,7 +10,7 @@
 #include "geometry.h"
 #include "ring.h"
 
-/* What the edge waits for in a slot; kept here, where no worker can write. */
+/* What the edge expects of a slot next. It is kept in memory that no worker can write. */
 enum edge_awaited {
   EDGE_AWAIT_NOTHING = 0,
   EDGE_AWAIT_START = 1,
@@ -20,8 +21,8 @@ enum edge_awaited {
 struct edge_slot_note {
   uint32_t generation;
   uint32_t awaited;
-  uint32_t request_body_bytes;  /* touched by the edge since the last release */
-  uint32_t response_body_bytes; /* touched by the worker since the last release, as far as it says */
+  /* How far the bodies of this request reach: the pages beyond what stays resident are given back. */
+  uint32_t request_body_bytes, response_body_bytes;
 };
 
 struct edge_ring {
@@ -34,13 +35,13 @@ struct edge_ring {
 };
 
 /*
- * Gives the board and the notes of the worker whose first slot is `slot` their first values; `state` and
- * `awaited` are those of the first slot, and generation 0 is a worker that is not there.
+ * Sets the slots of the worker that begins at `slot` to `generation`: the first to `state` and `awaited`, the
+ * others to READY. With generation 0 the others become FREE.
  */
 void edge_ring_open_worker(struct edge_ring *ring, uint32_t slot, uint32_t generation,
                            enum edge_slot_state state, enum edge_awaited awaited);
 
-/* Remembers errno for edge_ring_errno; for use by one thread. */
+/* Keeps the errno that edge_ring_errno returns. */
 void edge_ring_fail(int error);
 
 #endif

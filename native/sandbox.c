@@ -1,7 +1,8 @@
-/* Gives up what a child does not need: signals, limits, identity, privileges. */
+/* Gives up what a child does not need: signals, environment, memory, files, identity, privileges. */
 #define _GNU_SOURCE
 #include "sandbox.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
@@ -12,30 +13,34 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define FIRST_KEPT 3
-#define PARKED 64 /* descriptors wait here while the low numbers are given out */
+#define PARKED 64 /* kept descriptors move above this number while the low ones are assigned */
 #define KEEP_MAX 8u
 
-void edge_sandbox_signals(void) {
+bool edge_sandbox_signals(void) {
   const struct sigaction standard = {.sa_handler = SIG_DFL};
-  for (int number = 1; number < NSIG; number++)
-    (void)sigaction(number, &standard, NULL);
+  for (int number = 1; number < NSIG; number++) {
+    /* EINVAL: SIGKILL and SIGSTOP, which have no handler, and two signals that libc keeps for its threads. */
+    if (sigaction(number, &standard, NULL) != 0 && errno != EINVAL) return false;
+  }
+  return true;
 }
 
-static void mask_clear(void) {
+static bool mask_clear(void) {
   sigset_t none;
-  sigemptyset(&none);
-  (void)sigprocmask(SIG_SETMASK, &none, NULL);
+  return sigemptyset(&none) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
 }
 
-/* Wipes the strings too, which stay in memory when only the list is dropped. */
-static void environment_drop(void) {
+/* Also wipes the strings: clearenv drops the list of them only. */
+static bool environment_drop(void) {
   for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
     explicit_bzero(*entry, strlen(*entry));
-  (void)clearenv();
+  return clearenv() == 0;
 }
 
 /* VmData in bytes, from /proc/self/status; 0 when it cannot be read. */
@@ -51,12 +56,14 @@ static uint64_t data_now(void) {
   return line != NULL ? strtoull(line + 7, NULL, 10) * 1024 : 0;
 }
 
-/* The kernel then takes a worker before it takes the edge. */
+/*
+ * When memory is short, the kernel then ends a worker before it ends the edge. No wall depends on it: where
+ * /proc is read-only the kernel chooses by size, and RLIMIT_DATA bounds the size of a worker.
+ */
 static void score_raise(void) {
   const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
-  const ssize_t ignored = write(fd, "800", 3);
-  (void)ignored;
+  (void)!write(fd, "800", 3);
   close(fd);
 }
 
@@ -74,23 +81,29 @@ static bool limits_set(const struct edge_sandbox *sandbox) {
          limit(RLIMIT_CORE, 0) && limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0);
 }
 
+/* Root in a container may lack the right to change its root directory; Landlock shuts the other paths. */
 static bool directory_enter(const char *directory) {
   if (directory == NULL) return true;
   if (chdir(directory) != 0) return false;
   return geteuid() != 0 || chroot(".") != 0 || chdir("/") == 0;
 }
 
-/* Every right on files that a kernel of this Landlock version knows, as a mask; kernel documentation. */
+/* Version of Landlock that the kernel has; -1 with errno when it has none. */
+static long landlock_version(void) {
+  return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+/* Every right on files that this version of Landlock knows, as a mask. Source: the kernel's documentation. */
 static uint64_t file_rights(long version) {
   const unsigned counts[] = {0, 13, 14, 15, 15, 16};
   const size_t last = sizeof counts / sizeof counts[0] - 1;
   return (1ull << counts[version > (long)last ? last : (size_t)version]) - 1;
 }
 
-/* From here on no path opens but those below the working directory, or none at all. */
+/* From here on a path opens only below the working directory, or nowhere at all. */
 static bool paths_shut(bool keeps_directory) {
-  const long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  if (version < 1) return true; /* a kernel without Landlock: the filters and the identity are the wall */
+  const long version = landlock_version();
+  if (version < 1) return true; /* edge_sandbox_open reports it: filters and identity are the wall. */
   const struct landlock_ruleset_attr handled = {.handled_access_fs = file_rights(version)};
   const int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
   if (rules < 0) return false;
@@ -108,26 +121,31 @@ static bool paths_shut(bool keeps_directory) {
   return done;
 }
 
-static bool identity_drop(void) {
-  if (geteuid() != 0) return true;
-  return setgroups(0, NULL) == 0 && setresgid(EDGE_SANDBOX_ID, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0 &&
-         setresuid(EDGE_SANDBOX_ID, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0;
+/* Root becomes EDGE_SANDBOX_ID without groups; 0, or the errno for which it stays root. */
+static int identity_drop(void) {
+  if (geteuid() != 0) return 0;
+  const bool done = setgroups(0, NULL) == 0 &&
+                    setresgid(EDGE_SANDBOX_ID, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0 &&
+                    setresuid(EDGE_SANDBOX_ID, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0;
+  return done ? 0 : errno;
 }
 
+/*
+ * A container may hold root without the right to become another user (EPERM), or without another user
+ * (EINVAL). Its workers start all the same, behind the filters and Landlock; edge_sandbox_open reports it.
+ */
+static bool may_stay_root(int error) { return error == EPERM || error == EINVAL; }
+
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox) {
-  mask_clear();
-  (void)prctl(PR_SET_NAME, sandbox->name, 0, 0, 0);
+  if (!mask_clear() || !environment_drop()) return false;
+  (void)prctl(PR_SET_NAME, sandbox->name, 0, 0, 0); /* only the process list shows it */
   score_raise();
-  environment_drop();
   if (!limits_set(sandbox) || !directory_enter(sandbox->directory)) return false;
-  /*
-   * A container may hold root without the right to become another; root without capabilities is then the
-   * most.
-   */
-  (void)identity_drop();
+  const int kept = identity_drop();
+  if (kept != 0 && !may_stay_root(kept)) return false;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return false;
   if (!paths_shut(sandbox->directory != NULL)) return false;
-  /* After the change of identity, which clears it. */
+  /* Set after the change of identity, which resets it. If the parent exited before, getppid names another. */
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == sandbox->parent;
 }
 
@@ -147,9 +165,53 @@ bool edge_sandbox_descriptors(int null_fd, const int *keep, unsigned count) {
   return close_range(FIRST_KEPT + count, ~0u, 0) == 0;
 }
 
-void edge_sandbox_namespaces(void) {
-  if (geteuid() != 0) return;
-  (void)unshare(CLONE_NEWNET);
-  (void)unshare(CLONE_NEWIPC);
-  if (unshare(CLONE_NEWNS) == 0) (void)mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+static void trial_run(int fd) {
+  const int kept = identity_drop();
+  if (send(fd, &kept, sizeof kept, MSG_NOSIGNAL) != (ssize_t)sizeof kept) return;
+  char byte;
+  (void)!read(fd, &byte, 1); /* until it is killed, or the zygote closes the other end */
+}
+
+/*
+ * Forks a child that gives up its identity as a worker does, and kills it as a deadline does. `kept` is the
+ * errno for which the child stayed root, or 0. Returns 0, or the errno for which fork or kill failed.
+ */
+static int identity_try(int *kept) {
+  int pair[2], error = 0;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return errno;
+  const pid_t pid = fork();
+  if (pid == 0) {
+    close(pair[0]);
+    trial_run(pair[1]);
+    _exit(0);
+  }
+  if (pid < 0) error = errno;
+  close(pair[1]);
+  if (pid > 0 && recv(pair[0], kept, sizeof *kept, MSG_WAITALL) != (ssize_t)sizeof *kept) error = EIO;
+  if (pid > 0 && kill(pid, SIGKILL) != 0) error = errno;
+  close(pair[0]);
+  while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+    continue;
+  return error;
+}
+
+static int error_of(int result) { return result == 0 ? 0 : errno; }
+
+static void note_missing(struct edge_weaknesses *found, const char *missing, int error) {
+  if (error != 0) found->list[found->count++] = (struct edge_weakness){missing, error};
+}
+
+int edge_sandbox_open(struct edge_weaknesses *found) {
+  found->count = 0;
+  note_missing(found, "Landlock", landlock_version() > 0 ? 0 : errno);
+  if (geteuid() != 0) return 0; /* only root has these to give up */
+  note_missing(found, "a network namespace", error_of(unshare(CLONE_NEWNET)));
+  note_missing(found, "an IPC namespace", error_of(unshare(CLONE_NEWIPC)));
+  int mounts = error_of(unshare(CLONE_NEWNS));
+  if (mounts == 0) mounts = error_of(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+  note_missing(found, "a mount namespace", mounts);
+  int kept = 0;
+  const int error = identity_try(&kept);
+  note_missing(found, "an unprivileged user", kept);
+  return error;
 }

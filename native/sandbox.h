@@ -1,7 +1,7 @@
 /*
- * What a child gives up before it touches a guest: environment, limits, identity, privileges.
+ * What a child gives up before it touches a guest: environment, memory, files, identity, privileges.
  *
- * For a freshly forked process with one thread. The filters of system calls follow later (seccomp.h).
+ * The child was just forked and has one thread. It installs the filters of system calls later (seccomp.h).
  */
 #ifndef EDGE_SANDBOX_H
 #define EDGE_SANDBOX_H
@@ -10,43 +10,57 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Whom a child becomes when the engine runs as root. */
+/* The user and group that a child becomes when the engine runs as root. */
 #define EDGE_SANDBOX_ID 65534u
 
 struct edge_sandbox {
-  uint64_t data_bytes;  /* RLIMIT_DATA above the VmData at this moment */
+  uint64_t data_bytes;  /* RLIMIT_DATA beyond the VmData of the child as it enters */
   uint64_t stack_bytes; /* RLIMIT_STACK */
   uint64_t file_bytes;  /* RLIMIT_FSIZE */
   uint32_t files;       /* RLIMIT_NOFILE */
   uint32_t cpu_seconds; /* RLIMIT_CPU; 0: none */
-  pid_t parent;         /* ends with it */
-  const char *name;     /* as the process list shows it, up to 15 bytes */
+  pid_t parent;         /* the child is killed when it exits */
+  const char *name;     /* in the process list, 15 bytes at most */
   /*
-   * Becomes the working directory, as root the root too where allowed, and the only place where a path opens;
-   * NULL: no path opens.
+   * The working directory and the only place where a path opens; as root, also the root directory where the
+   * kernel allows. NULL: no path opens.
    */
   const char *directory;
 };
 
-/* In the zygote, for all its children: every signal has its default action again. */
-void edge_sandbox_signals(void);
+/* A part of the sandbox that this machine does not allow, and the errno that says why. */
+struct edge_weakness {
+  const char *missing;
+  int error;
+};
+
+#define EDGE_WEAKNESSES_MAX 5u
+struct edge_weaknesses {
+  uint32_t count;
+  struct edge_weakness list[EDGE_WEAKNESSES_MAX];
+};
 
 /*
- * Also empties the signal mask. False when something that the wall needs is refused; identity and out-of-
- * memory score are given up where allowed, and paths where the kernel has Landlock (5.13).
+ * In the zygote, for itself and all its children: as root, enters network, IPC and mount namespaces of its
+ * own. Lists in `found` what the kernel does not allow. Returns 0, or the errno for which no worker may
+ * start, because a child that gave up root could not be forked or killed.
+ */
+int edge_sandbox_open(struct edge_weaknesses *found);
+
+/* In the zygote, for all its children: gives every signal its default action. False when one is refused. */
+bool edge_sandbox_signals(void);
+
+/*
+ * In the child: gives up everything that `sandbox` names and empties the signal mask. False when the kernel
+ * refuses a part; the child must then exit. The parts that a machine may lack (struct edge_weakness) and the
+ * out-of-memory score are given up where the kernel allows.
  */
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox);
 
 /*
- * Keeps `count` descriptors, as 3, 4, ... in their order, points 0 to 2 at `null_fd`, and closes all others.
- * False when a descriptor is bad.
+ * Keeps the `count` descriptors of `keep` as 3, 4, ... in their order, makes 0 to 2 copies of `null_fd`, and
+ * closes all others. False when a descriptor is not open.
  */
 bool edge_sandbox_descriptors(int null_fd, const int *keep, unsigned count);
-
-/*
- * As root: empty network, IPC and mount namespaces for this process and its children, where the kernel
- * allows.
- */
-void edge_sandbox_namespaces(void);
 
 #endif

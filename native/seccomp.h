@@ -1,8 +1,8 @@
 /*
- * The filters of system calls. Anything not allowed ends the process with SIGSYS.
+ * The filters of system calls: a call that a filter does not allow ends the process with SIGSYS.
  *
- * A later filter can only forbid more. Needs no_new_privs. Source: seccomp(2), and x86-64 and arm64 call
- * tables.
+ * A later filter can only forbid more. The process must have set no_new_privs. Source: seccomp(2), and the
+ * call tables of x86-64 and arm64.
  */
 #ifndef EDGE_SECCOMP_H
 #define EDGE_SECCOMP_H
@@ -10,9 +10,9 @@
 #include <stdbool.h>
 
 enum edge_filter {
-  EDGE_FILTER_LOAD = 0,   /* a worker that loads code: may make memory executable and install a filter */
-  EDGE_FILTER_RUN = 1,    /* a worker that runs the guest */
-  EDGE_FILTER_COMPILE = 2 /* a compile: files and threads of its own, no processes, no network */
+  EDGE_FILTER_LOAD = 0,   /* a worker that loads code: may also make memory executable and add a filter */
+  EDGE_FILTER_RUN = 1,    /* a worker that runs the guest: waits, uses its heap, wakes the edge */
+  EDGE_FILTER_COMPILE = 2 /* a compile: files, and threads of its own; no process, no network */
 };
 
 /* `wake_fd` is the one descriptor that a worker may send on. False when the kernel refuses the filter. */

@@ -1,4 +1,4 @@
-/* Runs one tiny module of our own in the zygote before there are workers. */
+/* Runs one tiny module of our own in the zygote before it forks workers. */
 #include "warm.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Our own minimal module `wasi_snapshot_preview1`. */
+/* The module `wasi_snapshot_preview1`, as small as guests can do with. */
 #define _GNU_SOURCE
 #include "wasi.h"
 
@@ -33,7 +33,10 @@ static int32_t denied(struct edge_call *call) {
   return 0;
 }
 
-/* Two counts, both zero: arguments and environment are empty. */
+/*
+ * Two counts, both zero: arguments and environment are empty. Here and below a store that fails has set the
+ * fault BAD_POINTER, which ends the request whatever is returned.
+ */
 static int32_t sizes_get(struct edge_call *call) {
   (void)(edge_call_store32(call, call->argument[0], 0) && edge_call_store32(call, call->argument[1], 0));
   return EDGE_WASI_SUCCESS;
@@ -128,7 +131,7 @@ static int32_t fd_seek(struct edge_call *call) {
   return call->argument[0] <= 2 ? EDGE_WASI_SPIPE : EDGE_WASI_BADF;
 }
 
-/* fdstat: u8 type (2: character device), u16 flags at 2, u64 rights at 8, u64 inherited rights at 16. */
+/* Of fdstat: u8 type (2: character device), u16 flags at 2, u64 rights at 8, u64 inherited rights at 16. */
 static int32_t fd_fdstat_get(struct edge_call *call) {
   const uint64_t fd = call->argument[0];
   if (fd > 2) return EDGE_WASI_BADF;
@@ -150,7 +153,7 @@ static int32_t sched_yield_now(struct edge_call *call) {
   return EDGE_WASI_SUCCESS;
 }
 
-/* One clock subscription as nanoseconds from now, at least 0. */
+/* The nanoseconds until a clock subscription is due, at least 0; false when it is not of a known clock. */
 static bool subscription_delay(const uint8_t *at, uint64_t *delay) {
   struct timespec time;
   clockid_t clock;
@@ -162,8 +165,8 @@ static bool subscription_delay(const uint8_t *at, uint64_t *delay) {
 }
 
 /*
- * Subscriptions on clocks only; sleeps until the earliest, whose events are the answer. The edge owns the
- * deadline.
+ * Serves subscriptions on clocks only: sleeps until the earliest is due and returns its events. At the
+ * deadline of the request the edge kills the worker, asleep or not.
  */
 static int32_t poll_oneoff(struct edge_call *call) {
   const uint64_t count = call->argument[2];
@@ -177,7 +180,7 @@ static int32_t poll_oneoff(struct edge_call *call) {
     if (!subscription_delay(in + i * SUBSCRIPTION_BYTES, &delay)) return EDGE_WASI_NOTSUP;
     if (delay < earliest) earliest = delay;
   }
-  /* Which of them end first is settled before the sleep, for absolute times move on during it. */
+  /* Collects the earliest before the sleep, because absolute times come closer during it. */
   uint64_t first[SUBSCRIPTIONS_MAX];
   for (uint64_t i = 0; i < count; i++) {
     if (!subscription_delay(in + i * SUBSCRIPTION_BYTES, &delay) || delay > earliest) continue;

@@ -1,17 +1,16 @@
 /*
- * WASI preview 1 as a guest of this product sees it: no files, no sockets, no arguments, an empty
- * environment.
+ * WASI preview 1 as a guest sees it: clocks, random bytes, logs; no files, sockets, arguments or variables.
  *
- * stdin is empty; stdout and stderr become log lines at the levels info and warn. Names that are not served
- * link, and calling one ends the request with EDGE_RESULT_WASI_DENIED. Source: the preview 1 witx and its C
- * header.
+ * stdin is empty. A line on stdout is logged at the level info, one on stderr at warn. A guest may import any
+ * function of preview 1; a call of one that is not served ends the request with EDGE_RESULT_WASI_DENIED.
+ * Source: the preview 1 witx and its C header.
  */
 #ifndef EDGE_WASI_H
 #define EDGE_WASI_H
 
 #include "imports.h"
 
-/* Numbers of WASI's errno. */
+/* The numbers of WASI's errno that are returned here. */
 enum edge_wasi_errno {
   EDGE_WASI_SUCCESS = 0,
   EDGE_WASI_BADF = 8,

@@ -1,4 +1,4 @@
-/* The life of one worker: start, then request after request. */
+/* Runs one worker: its start, then request after request. */
 #define _GNU_SOURCE
 #include "worker.h"
 
@@ -20,29 +20,26 @@
 
 #define WASM_PAGE 65536u
 #define CODE_BYTES_MAX (1u << 30)
-/*
- * Of the code, what a load needs at most beside the overhead: a copy in the module and one that is
- * executable.
- */
+/* A load copies the code into the module and into executable memory; RLIMIT_DATA has room for twice that. */
 #define CODE_COPIES 4u
 #define WORKER_FILES 8u
-/* Numbers of the kept descriptors. */
+/* The descriptors that a worker keeps. */
 enum { WAKE_FD = 3, RING_FD = 4, CODE_FD = 5 };
 
 struct life {
   struct edge_ring_header *header;
-  struct edge_slot *first; /* its first slot */
+  struct edge_slot *first; /* the first slot of the worker */
   struct edge_board *board;
   const struct edge_geometry *geometry;
-  uint32_t slot, generation; /* the number of the first slot */
-  uint32_t index;            /* of the slot at hand, from the first */
+  uint32_t slot, generation; /* number and generation of the first slot */
+  uint32_t index;            /* of the current slot, counted from the first */
   struct edge_start settings;
   uint8_t *strings; /* the entrypoint's name, then the environment */
   struct edge_request request;
   struct edge_module module;
   struct edge_instance instance;
-  uint32_t reused;   /* requests that this instance has served */
-  uint32_t cpu_then; /* at the end of the last request */
+  uint32_t reused;   /* requests that the instance has served */
+  uint32_t cpu_then; /* CPU time at the end of the last request, in microseconds */
 };
 
 _Noreturn static void leave(int code) { _exit(code); }
@@ -56,7 +53,7 @@ static void *map(int fd, size_t bytes, uint64_t offset, int protection, int flag
   return at == MAP_FAILED ? NULL : at;
 }
 
-/* Makes one of its slots the one at hand. */
+/* Makes one of the worker's slots the current one. */
 static void slot_select(struct life *life, uint32_t index) {
   const struct edge_geometry *geometry = life->geometry;
   uint8_t *start = (uint8_t *)life->first + (uint64_t)index * geometry->slot_bytes;
@@ -66,7 +63,7 @@ static void slot_select(struct life *life, uint32_t index) {
     life->request.part[part] = start + geometry->offset[part];
 }
 
-/* Maps the header page and the own slots, and lets the ring go. */
+/* Maps the header page and the worker's own slots, and closes the ring, so that it can map nothing else. */
 static void slot_map(struct life *life, const struct edge_worker *worker) {
   const struct edge_geometry *geometry = worker->geometry;
   const uint64_t offset = edge_geometry_slot(geometry, worker->slot);
@@ -88,7 +85,7 @@ static void slot_map(struct life *life, const struct edge_worker *worker) {
   }
 }
 
-/* Copies the start block, so that the slot is free for requests. */
+/* Copies the start block, because the first request overwrites it. */
 static void settings_copy(struct life *life) {
   const uint8_t *from = life->request.part[EDGE_PART_REQUEST_HEAD];
   memcpy(&life->settings, from, sizeof life->settings);
@@ -108,7 +105,7 @@ static void settings_copy(struct life *life) {
   life->instance.request = &life->request;
 }
 
-/* The code must be memory that nobody can change any more. */
+/* Maps the code, which must be sealed: nobody can change it after the edge has verified it. */
 static struct edge_bytes code_map(void) {
   const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
   struct stat facts;
@@ -147,8 +144,8 @@ static bool has_request(const struct life *life) {
 }
 
 /*
- * Tells the edge that the slot at hand has something for it. With another request to serve it does not wake
- * the edge: that one's answer will, and the edge looks by itself every few milliseconds.
+ * Tells the edge that the current slot is finished. While another request waits, it does not wake the edge:
+ * the answer to that one will, and the edge sweeps every few milliseconds.
  */
 static void announce(struct life *life) {
   struct edge_ring_header *header = life->header;
@@ -156,11 +153,11 @@ static void announce(struct life *life) {
   __atomic_fetch_or(&header->done[slot / 32], 1u << (slot % 32), __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&header->edge_sleeping, __ATOMIC_SEQ_CST) == 0 || has_request(life)) return;
   if (__atomic_exchange_n(&header->edge_sleeping, 0, __ATOMIC_SEQ_CST) == 0) return;
-  /* A full socket already holds the news. */
+  /* Refused when the socket is full, and then it holds wake-ups enough. */
   (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* False when the slot at hand is not in the state `from`. */
+/* Moves the current slot from one state to another; false when it is not in the state `from`. */
 static bool state_change(struct life *life, enum edge_slot_state from, enum edge_slot_state to) {
   uint32_t expected = word_of(life, from);
   return __atomic_compare_exchange_n(&life->board->state[life->index], &expected, word_of(life, to), false,
@@ -168,8 +165,8 @@ static bool state_change(struct life *life, enum edge_slot_state from, enum edge
 }
 
 /*
- * CPU time since the last call, in microseconds. Asked once per request, for the kernel's answer is dear: the
- * time to make the instance pristine counts to the request after it.
+ * CPU time since the last call, in microseconds. The worker asks the kernel once per request, because asking
+ * is slow, so the time to make the instance pristine counts towards the next one. The clock always exists.
  */
 static uint32_t cpu_spent(struct life *life) {
   struct timespec time;
@@ -202,9 +199,9 @@ static void start(struct life *life, const struct edge_worker *worker) {
   if (!ready) leave(EDGE_EXIT_START_FAILED);
 }
 
-/* Makes the instance pristine when the isolation or a fault asks for it. */
+/* Makes the instance pristine after a fault, and as often as the isolation demands. */
 static void recycle(struct life *life, enum edge_result result) {
-  const bool clean = life->settings.isolation == 0 || result != EDGE_RESULT_ANSWER;
+  const bool clean = life->settings.isolation == EDGE_ISOLATION_CLEAN || result != EDGE_RESULT_ANSWER;
   int32_t detail = 0;
   life->reused++;
   if (!clean && life->reused < life->settings.max_reuse) return;
@@ -226,7 +223,7 @@ static void serve(struct life *life) {
   __atomic_store_n(&board->recycled, board->served, __ATOMIC_RELEASE);
 }
 
-/* Makes the next slot with a request the one at hand, so that each gets its turn; false: there is none. */
+/* Begins the next request, in the order of the slots so that each gets its turn; false when there is none. */
 static bool request_take(struct life *life) {
   const uint32_t wanted = word_of(life, EDGE_SLOT_REQUEST), last = life->index;
   for (uint32_t step = 1; step <= EDGE_WORKER_SLOTS; step++) {

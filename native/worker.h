@@ -1,7 +1,7 @@
 /*
- * The life of one worker: it loads one module, then serves the requests of its slot until it is killed.
+ * One worker from fork to exit: loads one module, then serves the requests in its slots until it is killed.
  *
- * Runs in a freshly forked child of the zygote; never returns. Its descriptors are the child's own.
+ * Runs in a child that the zygote just forked, which owns the descriptors. Never returns.
  */
 #ifndef EDGE_WORKER_H
 #define EDGE_WORKER_H

@@ -1,4 +1,4 @@
-// Takes packages of another Debian release with apt and private directories, without root or installing.
+// Downloads packages of another Debian release with apt, in private directories and without root.
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -11,8 +11,9 @@ const INDEX = 'index.json';
 const APT_ETC = '/etc/apt';
 
 /**
- * The packages of `suite` as files in a directory under `cacheDir`, downloaded once and digest-checked on
- * every later use. `note` receives how far the download is. Throws BuildError with apt's own output.
+ * The packages of `suite` as files in a directory below `cacheDir`: downloaded once, and checked against
+ * their digests at every later call. `note` gets the progress of the download. Throws BuildError with apt's
+ * output.
  */
 export async function obtainPackages(options: {
   cacheDir: string;
@@ -67,7 +68,7 @@ export async function obtainPackages(options: {
   }
 }
 
-/** Unpacks every package of `from` into `to`, as `dpkg -x` does: no script of a package runs. */
+/** Unpacks the packages in `from` into `to` with `dpkg -x`, which runs no script of a package. */
 export async function unpackPackages(from: string, packages: readonly Package[], to: string): Promise<void> {
   await mkdir(to, { recursive: true });
   for (const { file } of packages) {
@@ -112,7 +113,7 @@ async function archiveOfMachine(): Promise<AptSource> {
   return archive;
 }
 
-/** What apt writes stays below `work`; the machine's hooks and pins do not apply, its proxies and keys do. */
+/** What apt writes stays below `work`. The machine's hooks and pins do not apply, its proxies and keys do. */
 async function writePrivateApt(work: string, source: string): Promise<string> {
   for (const name of ['state', 'lists/partial', 'cache/archives/partial', 'sources']) {
     await mkdir(join(work, name), { recursive: true });

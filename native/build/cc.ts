@@ -20,12 +20,12 @@ export const COMPILE_FLAGS: readonly string[] = [
 
 const LINK_FLAGS: readonly string[] = ['-shared', '-s', '-Wl,-z,relro,-z,now,-z,noexecstack,--no-undefined'];
 
-/** DT_RPATH (not RUNPATH) also serves what the needed libraries need themselves, if they have no RUNPATH. */
+/** DT_RPATH, unlike DT_RUNPATH, also applies to the needs of a needed library that has no DT_RUNPATH. */
 const rpath = (dir: string): string => `-Wl,--disable-new-dtags,-rpath,${dir}`;
 
 export type Compiler = { command: string; version: string };
 
-/** `CC`, else cc, else gcc. Throws a sentence that names the package when there is none that can compile. */
+/** The compiler `preferred`, else cc, else gcc. Throws a sentence that names the package to install. */
 export async function findCompiler(preferred: string | undefined): Promise<Compiler> {
   for (const command of [preferred, 'cc', 'gcc']) {
     const path = command === undefined || command === '' ? null : Bun.which(command);
@@ -37,8 +37,8 @@ export async function findCompiler(preferred: string | undefined): Promise<Compi
 }
 
 /**
- * Links `sources` into the shared library `output`. With `engine`, its headers are found and the library
- * `engine.soname` in `engine.libraryDir` is linked, to be found at run time in the directory of `output`.
+ * Compiles `sources` into the shared library `output`. With `engine`, it is compiled with the headers in
+ * `includeDir` and linked with the library `soname` in `libraryDir`, which must lie beside it at run time.
  */
 export async function compileLibrary(options: {
   compiler: Compiler;
@@ -59,7 +59,7 @@ export async function compileLibrary(options: {
   );
 }
 
-/** Compiles and runs `source` against the engine's library; returns the lines that it prints. */
+/** Compiles `source` with the engine's library, runs it, and returns the lines that it prints. */
 export async function probeLibrary(options: {
   compiler: Compiler;
   source: string;
@@ -81,7 +81,7 @@ export async function probeLibrary(options: {
   return (await mustRun('libwasmedge does not load on this machine.', [output])).trim().split('\n');
 }
 
-/** Where the compiler would take the shared library `name` from, for a library that came without it. */
+/** Where the compiler finds the shared library `name`, for a build of libwasmedge that came without it. */
 export async function findSystemLibrary(compiler: Compiler, name: string): Promise<string | undefined> {
   const { exitCode, stdout } = await run([compiler.command, `-print-file-name=${name}`]);
   const path = stdout.trim();

@@ -1,10 +1,10 @@
-// Reads what a shared library needs, and rewrites it: for glibc 2.36, and to be found in whatever directory.
+// Reads what a shared library needs, and rewrites it so that it loads with glibc 2.36 from any directory.
 
-/** What the dynamic loader looks at: its own name, what it needs, where it looks for that, which versions. */
+/** What the dynamic loader reads: the library's name, what it needs in which versions, and search paths. */
 export type ElfFacts = {
   soname: string | undefined;
   needed: string[];
-  /** DT_RPATH and DT_RUNPATH: directories that the library itself names for what it needs. */
+  /** DT_RPATH and DT_RUNPATH: directories in which the loader searches for what the library needs. */
   searchPaths: string[];
   versions: { file: string; version: string }[];
 };
@@ -20,7 +20,7 @@ const SECTIONS_MAX = 1_000;
 const ENTRIES_MAX = 100_000;
 const NAME_BYTES_MAX = 4_096;
 const RENAMED_PREFIX = '__isoc23_';
-/** Symbols whose older version has the same meaning for every value that does not set errno. */
+/** Symbols whose older version differs only in when it sets errno. */
 const SAME_IN_OLDER = new Set(['fmod', 'fmodf']);
 
 type Section = { type: number; offset: number; size: number; link: number; entries: number };
@@ -29,7 +29,7 @@ type Need = { file: string; version: string; index: number; at: number };
 type DynamicEntry = { tag: bigint; name: string; at: number };
 type DynamicSymbol = { name: string; at: number; version: number; isUndefined: boolean };
 
-/** Throws with a sentence when the bytes are not a little-endian ELF64 shared library. */
+/** Throws, with a sentence, when the bytes are not a little-endian ELF64 shared library. */
 export function readElf(bytes: Uint8Array): ElfFacts {
   const reader = createReader(bytes);
   const namesOf = (...tags: readonly bigint[]): string[] =>
@@ -45,16 +45,16 @@ export function readElf(bytes: Uint8Array): ElfFacts {
   };
 }
 
-/** The needed glibc versions above `GLIBC_MAX`, without repeats. */
+/** The needed glibc versions above `GLIBC_MAX`, each once. */
 export function glibcAbove(facts: ElfFacts): string[] {
   return [...new Set(facts.versions.map((need) => need.version).filter(isAbove))];
 }
 
 /**
- * A copy in which no version need is above glibc 2.36: such a need becomes the oldest version of the
- * machine's glibc, and undefined `__isoc23_NAME` symbols become `NAME` (they differ only in reading `0b`
- * numbers). `changed` lists `symbol@version` of what moved. Needs at or below 2.36 keep every byte. Throws
- * when a symbol other than those known to exist in the older glibc asks for a newer version.
+ * A copy in which no version need is above glibc 2.36: a newer need becomes the oldest version that glibc has
+ * for the machine, and an undefined symbol `__isoc23_NAME` becomes `NAME`, which differs only in that it does
+ * not read `0b` numbers. `changed` lists the rewritten symbols as `symbol@version`. Needs at or below 2.36
+ * keep every byte. Throws at any other symbol that asks for a newer version.
  */
 export function rewriteVersions(bytes: Uint8Array): { bytes: Uint8Array; changed: string[] } {
   const reader = createReader(bytes);
@@ -90,9 +90,8 @@ export function rewriteVersions(bytes: Uint8Array): { bytes: Uint8Array; changed
 }
 
 /**
- * A copy without DT_RPATH and DT_RUNPATH, so that the path of whatever loads the library applies to what it
- * needs too: a library with a DT_RUNPATH of its own is cut off from that (ld.so(8)). Without such an entry,
- * the same bytes.
+ * A copy without DT_RPATH and DT_RUNPATH; the same bytes when the library has neither. The DT_RPATH of
+ * whatever loads a library applies to its needs only while it has no DT_RUNPATH of its own (ld.so(8)).
  */
 export function dropSearchPaths(bytes: Uint8Array): Uint8Array {
   const entries = createReader(bytes).dynamic();
@@ -127,7 +126,7 @@ type Reader = {
   /** The string at `index` of the string table that `of` links to. */
   name(of: Section, index: number): string;
   dynamic(): DynamicEntry[];
-  /** Where the whole string `name` stands in the dynamic string table. */
+  /** The offset of the string `name` in the dynamic string table. */
   findName(name: string): number;
   needs(): Need[];
   symbols(): DynamicSymbol[];

@@ -1,4 +1,4 @@
-// Brings libwasmedge and everything it needs into the stage: from Debian's packages, or from WASMEDGE_LIB.
+// Copies libwasmedge and the libraries it needs into the stage: from Debian's packages or from WASMEDGE_LIB.
 import { existsSync } from 'node:fs';
 import {
   chmod,
@@ -16,16 +16,16 @@ import { basename, dirname, join } from 'node:path';
 import { obtainPackages, unpackPackages, type Package } from './apt.ts';
 import { findSystemLibrary, probeLibrary, type Compiler } from './cc.ts';
 import { dropSearchPaths, GLIBC_MAX, glibcAbove, readElf, rewriteVersions } from './elf.ts';
-import { BuildError, sha256, stampOf, type Steps } from './shell.ts';
+import { BuildError, sha256, stampOf, type StampParts, type Steps } from './shell.ts';
 import type { Stage } from './stage.ts';
 
 export type Library = {
   soname: string;
-  /** Every file of the set in the stage's library directory, by soname. */
+  /** The names of all files in the stage's library directory, which are sonames. */
   files: string[];
   /** Where it came from, in one sentence. */
   origin: string;
-  /** Changes when any byte of the set may have. */
+  /** Another one whenever a byte of the files may differ. */
   stamp: string;
 };
 
@@ -51,7 +51,7 @@ const CLOSURE: readonly string[] = [
   'zlib1g',
   'liblzma5',
 ];
-/** Every machine that runs the executable has these: they are the C library. */
+/** The C library, which every machine that runs the executable has. */
 const GLIBC = /^(libc|libm|libdl|libpthread|librt)\.so\.\d+$|^ld-linux-[\w-]+\.so\.\d+$/;
 
 type Options = {
@@ -72,7 +72,7 @@ type Source = {
   find: (soname: string) => Promise<string | undefined>;
 };
 
-/** The library set in the stage, unchanged when it is there already. Throws BuildError. */
+/** Prepares the library in the stage, unless it is there already. Throws BuildError. */
 export async function prepareLibrary(options: Options): Promise<Library> {
   const { env, stage } = options;
   const work = await mkdtemp(join(stage.dir, '.library-'));
@@ -142,7 +142,7 @@ async function fromFile(options: Options, { path, work }: { path: string; work: 
 
 async function digestOfHeaders(dir: string | undefined): Promise<string> {
   if (dir === undefined) return `Debian ${SUITE}`;
-  const parts: Record<string, Uint8Array> = {};
+  const parts: StampParts = {};
   for (const name of await readdir(join(dir, 'wasmedge')))
     parts[name] = await readFile(join(dir, 'wasmedge', name));
   return stampOf(parts);
@@ -172,7 +172,7 @@ async function download(
   });
 }
 
-/** Copies the closure of the root library under sonames, fit for glibc 2.36, and proves that it loads. */
+/** Copies the root library and all it needs, rewritten for glibc 2.36, and proves that the copies load. */
 async function stageLibrary(
   options: Options,
   about: { work: string; stamp: string; origin: string },
@@ -191,7 +191,7 @@ async function stageLibrary(
     const source = await open();
     await emptyDir(stage.includeDir);
     await cp(join(source.headers, 'wasmedge'), join(stage.includeDir, 'wasmedge'), { recursive: true });
-    // Proven in a directory of another name: what is found at "../lib" here is not where the set is unpacked.
+    // The directory is not named "lib", so that a search path "../lib" cannot find the copies by luck.
     const libraryDir = join(about.work, 'engine');
     await mkdir(libraryDir);
     const { soname, files, rewritten } = await copyClosure(source, libraryDir);
@@ -247,14 +247,14 @@ async function copyClosure(
     if (changed.length > 0) rewritten += 1;
     for (const needed of facts.needed.filter((entry) => !GLIBC.test(entry) && !files.includes(entry))) {
       const path = await source.find(needed);
-      if (path === undefined) throw new BuildError(`${name} needs ${needed}, which nothing here brings.`);
+      if (path === undefined) throw new BuildError(`${name} needs ${needed}, which was not found.`);
       queue.push({ path, name: needed });
     }
   }
   return { soname, files: files.toSorted(), rewritten };
 }
 
-/** Real shared libraries below `dir` by their sonames. */
+/** The shared libraries below `dir`, without symbolic links, by soname. */
 async function indexLibraries(dir: string): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {

@@ -1,5 +1,9 @@
-/* Prints the version of the WasmEdge library that was loaded, that of the headers it was built with, and then
-   every file that is mapped as code, one in a line. */
+/*
+ * Prints what was loaded, for the build to check.
+ *
+ * The first line holds the version of the loaded WasmEdge and that of the headers; every other line names a
+ * file that is mapped as code.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <wasmedge/wasmedge.h>

@@ -1,7 +1,7 @@
-// What every step of the build shares: running a program, digests, and progress that a person can follow.
+// Runs programs, takes digests and prints progress for the steps of the build.
 import { createHash } from 'node:crypto';
 
-/** A step that cannot go on; the message is one sentence for a person, `output` what the program printed. */
+/** A step that cannot go on: `message` is a sentence for a person, `output` what a failed program printed. */
 export class BuildError extends Error {
   readonly output: string;
 
@@ -12,27 +12,30 @@ export class BuildError extends Error {
   }
 }
 
-/** Runs a program to its end. `output` is stdout and stderr together; stdin is empty. */
-export async function run(
-  command: readonly string[],
-  options: { cwd?: string; env?: Record<string, string | undefined> } = {},
-): Promise<{ exitCode: number; output: string; stdout: string }> {
+/** `env` is added to the environment of the build; `undefined` removes a variable. */
+export type RunOptions = { cwd?: string; env?: Record<string, string | undefined> };
+
+/** `output` is stdout and stderr together. */
+export type Ended = { exitCode: number; output: string; stdout: string };
+
+/** Runs a program with an empty stdin and waits until it has exited. */
+export async function run(command: readonly string[], options: RunOptions = {}): Promise<Ended> {
   const child = Bun.spawn([...command], {
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
+    cwd: options.cwd ?? process.cwd(),
     env: { ...process.env, LC_ALL: 'C', ...options.env },
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { exitCode: await child.exited, output: `${stdout}${stderr}`, stdout };
 }
 
-/** As `run`, but a failure is a BuildError with `sentence` and the program's own output. */
+/** Runs a program and returns its stdout; a failure is a BuildError with `sentence` and all its output. */
 export async function mustRun(
   sentence: string,
   command: readonly string[],
-  options: { cwd?: string; env?: Record<string, string | undefined> } = {},
+  options: RunOptions = {},
 ): Promise<string> {
   const { exitCode, output, stdout } = await run(command, options);
   if (exitCode !== 0) throw new BuildError(sentence, output);
@@ -43,8 +46,11 @@ export function sha256(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** A digest over named parts, in which no part can pass for another. */
-export function stampOf(parts: Record<string, Uint8Array | string>): string {
+/** The inputs of a step by name. */
+export type StampParts = Record<string, Uint8Array | string>;
+
+/** A digest of all parts and their names, whatever their order. */
+export function stampOf(parts: StampParts): string {
   const hash = createHash('sha256');
   for (const [name, part] of Object.entries(parts).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     hash.update(`${name} ${sha256(part)}\n`);
@@ -52,15 +58,21 @@ export function stampOf(parts: Record<string, Uint8Array | string>): string {
   return hash.digest('hex');
 }
 
+/** What a step says of itself: `note` for its line, `skip` when there was nothing to do. */
+export type StepReport = { note(text: string): void; skip(): void };
+
+export type StepTime = { name: string; ms: number; note: string; isSkipped: boolean };
+
 export type Steps = {
-  /** Runs one step and reports its time; `skip` says that nothing was to be done. */
-  step<T>(name: string, work: (step: { note(text: string): void; skip(): void }) => Promise<T>): Promise<T>;
-  times(): { name: string; ms: number; note: string; isSkipped: boolean }[];
+  /** Runs one step, measures it and returns what `work` returns. */
+  step<T>(name: string, work: (report: StepReport) => Promise<T>): Promise<T>;
+  /** The steps so far, in their order. */
+  times(): StepTime[];
 };
 
-/** Writes a line when a step begins to take longer than half a second, and one when it is done. */
+/** Writes a line about a step that takes longer than 500 ms, another every 10 s, and one when it ends. */
 export function createSteps(write: (text: string) => void): Steps {
-  const done: ReturnType<Steps['times']> = [];
+  const done: StepTime[] = [];
   return {
     async step(name, work) {
       const started = performance.now();

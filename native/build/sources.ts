@@ -6,7 +6,7 @@ export type AptSource = {
   uris: string[];
   suites: string[];
   components: string[];
-  /** `Signed-By`, `Trusted`, `Check-Valid-Until` as given; an embedded key keeps its lines. */
+  /** `Signed-By`, `Trusted` and `Check-Valid-Until` as in the source; an embedded key keeps its lines. */
   trust: Record<string, string>;
 };
 
@@ -16,15 +16,15 @@ const TRUST_FIELDS: Record<string, string> = {
   'check-valid-until': 'Check-Valid-Until',
 };
 
-/** `name` decides the format: `.sources` is deb822, everything else one line per source (sources.list(5)). */
+/** A file named `*.sources` is read as deb822, any other as one source per line (sources.list(5)). */
 export function parseSources(name: string, text: string): AptSource[] {
   return name.endsWith('.sources') ? parseStanzas(text) : parseLines(text);
 }
 
 /**
- * The source of the Debian archive itself among `sources`: has the main component and the plain suite of this
- * release. Third-party repositories may look alike, so the likeliest one wins: signed by Debian's keyring,
- * with an `-updates` suite at the same address.
+ * The source among `sources` that is the Debian archive itself: it has the component main and the suite of
+ * this release. A third-party repository may have both, so the likeliest one wins: signed with Debian's
+ * keyring, and with an `-updates` suite at the same address.
  */
 export function findArchive(sources: readonly AptSource[], codename: string): AptSource | undefined {
   const names = new Set([codename, 'stable', 'oldstable', 'testing', 'unstable', 'sid']);

@@ -1,4 +1,4 @@
-// The ELF reader and its rewrites, on a small library that is put together here byte by byte.
+// The ELF reader and its rewrites, on a small library that this file builds byte by byte.
 import { describe, expect, test } from 'bun:test';
 import { dropSearchPaths, elfHash, glibcAbove, readElf, rewriteVersions } from '../../native/build/elf.ts';
 
@@ -9,10 +9,7 @@ const BASE = 'GLIBC_2.2.5';
 const PATH_TAGS = { rpath: 15n, runpath: 29n };
 const SEARCH_PATH = '$ORIGIN/../lib';
 
-/**
- * A shared library named libsample.so.1 that needs libc.so.6 and imports these symbols from it; `path` names
- * the search path that it has of its own.
- */
+/** A shared library libsample.so.1 that imports symbols from libc.so.6; `path` gives it a search path. */
 function sampleLibrary(imports: readonly Import[], path?: keyof typeof PATH_TAGS): Uint8Array {
   const versions = [...new Set([BASE, ...imports.map((entry) => entry.version)])];
   const names = ['libsample.so.1', 'libc.so.6', SEARCH_PATH];
@@ -169,13 +166,13 @@ describe('The rewrite for glibc 2.36', () => {
 describe.each(['rpath', 'runpath'] as const)('A library that has a %s', (path) => {
   const library = sampleLibrary([{ name: 'malloc', version: BASE }], path);
 
-  test('needs the same afterwards, but no longer says where to look for it', () => {
+  test('needs the same without it, and has no search path', () => {
     const before = readElf(library);
     expect(before.searchPaths).toEqual([SEARCH_PATH]);
     expect(readElf(dropSearchPaths(library))).toEqual({ ...before, searchPaths: [] });
   });
 
-  test('changes in its dynamic section only, which ends earlier', () => {
+  test('changes only in its dynamic section, which ends earlier', () => {
     const after = Buffer.from(dropSearchPaths(library));
     const start = library.length - 16 * 4;
     expect(after.subarray(0, start)).toEqual(Buffer.from(library.subarray(0, start)));

@@ -1,4 +1,4 @@
-// Which apt source stands for the Debian archive, and what becomes of it.
+// Which apt source of a machine is the Debian archive, and the source that the build derives from it.
 import { describe, expect, test } from 'bun:test';
 import { findArchive, parseSources, renderSource } from '../../native/build/sources.ts';
 
@@ -82,13 +82,13 @@ deb http://mirror.example/debian-security bookworm-security main
 });
 
 describe('A source that is not the Debian archive', () => {
-  test('loses against the archive wherever it stands', () => {
+  test('loses against the archive, whichever is read first', () => {
     const wanted = rendered('http://mirror.example/debian', `Signed-By: ${KEYRING}\n`);
     expect(archiveOf({ 'a.sources': VENDOR, 'debian.sources': IMAGE })).toBe(wanted);
     expect(archiveOf({ 'debian.sources': IMAGE, 'z.sources': VENDOR })).toBe(wanted);
   });
 
-  test('loses also on a machine whose archive names no key', () => {
+  test('loses against an archive that names no key, too', () => {
     const list =
       'deb http://mirror.example/debian bookworm main\n' +
       'deb http://mirror.example/debian bookworm-updates main\n';

@@ -1,4 +1,4 @@
-// What makes a step of the build run again.
+// When a step of the build is done, and what makes it run again.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -28,7 +28,7 @@ describe('A step of the build', () => {
     expect(await stage.isCurrent('pack', 'a', [stage.asset('engine.json')])).toBe(false);
   });
 
-  test('begun for other inputs and broken off is not taken for done when the inputs return', async () => {
+  test('that was interrupted with other inputs runs again when the first inputs return', async () => {
     const stage = await openStage(dir);
     await stage.keep('pack', 'a');
     expect(await stage.isCurrent('pack', 'b', [])).toBe(false);

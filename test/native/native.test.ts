@@ -1,5 +1,4 @@
-// The native code where no guest can reach it: what a lying worker gets from the ring, and what the filters
-// of system calls stop. The C programs beside this file are compiled with the sources under test.
+// Drives the native code with C programs: what a lying worker gets from the ring, and what a sandbox stops.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -41,26 +40,26 @@ function run(name: string, ...rest: readonly string[]): Ended {
 
 describe('The ring', () => {
   test.each([
-    ['geometry', 'has its parts where both sides look, and refuses sizes that do not fit'],
+    ['geometry', 'has its parts where both sides expect them, and refuses sizes that do not fit'],
     ['answer', 'hands out an answer, and takes the next request after it was released'],
     ['once', 'hands out each start and each answer once'],
     ['generation', 'takes nothing from another generation'],
-    ['unasked', 'takes nothing that was not asked for, whatever the done bits and states say'],
+    ['unasked', 'takes nothing that the edge did not ask for, whatever the done bits and states say'],
     ['lengths', 'marks a record whose lengths do not fit the slot'],
     ['post', 'refuses a request that does not fit or comes at the wrong time'],
-    ['withdraw', 'takes back what a worker has not begun, and nothing else'],
+    ['withdraw', 'takes back a request that the worker has not begun, and no other'],
     ['waiting', 'wakes a worker that waits, and no other'],
-    ['many', 'leaves what does not fit for the next call, and sleeps only when nothing is left'],
+    ['many', 'leaves what exceeds one drain for the next, and sleeps only when nothing is left'],
     ['pages', 'gives back the pages of large bodies, and all pages of a free slot'],
     ['code', 'seals code'],
-    ['command', 'sends commands whole, and never waits for the zygote'],
+    ['command', 'sends whole commands, and never waits for the zygote'],
   ])('%s: %s', (name) => {
     expect(run('ring_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });
   });
 });
 
 describe('The files of a sandbox', () => {
-  /** A directory with the file `given`, and the file `outside` beside it, all open to everybody. */
+  /** A directory with the file `given`, beside a file `outside`; every user may read and write all of it. */
   const place = (): { inner: string; outer: string } => {
     const outer = mkdtempSync(join(dir, 'place-'));
     const inner = join(outer, 'inner');
@@ -72,12 +71,12 @@ describe('The files of a sandbox', () => {
   };
   const enter = (kind: 'worker' | 'compile', what: string, inner = place().inner): number | null =>
     run('sandbox_check', kind, inner, what).exitCode;
-  /** Landlock has been in kernels since 5.13; without it the filters of system calls stand alone. */
+  /** Linux has Landlock from 5.13 on; on an older kernel only the filters of system calls guard the files. */
   const hasLandlock = (): boolean => run('sandbox_check', 'version').exitCode === 0;
   const EACCES = 13;
   const EXDEV = 18;
 
-  test.each([['nothing'], ['read inside'], ['write inside']])('compile may: %s', (what) => {
+  test.each([['nothing'], ['read inside'], ['write inside']])('a compile child may: %s', (what) => {
     expect(enter('compile', what)).toBe(0);
   });
 
@@ -88,7 +87,7 @@ describe('The files of a sandbox', () => {
     ['write outside'],
     ['remove outside'],
     ['move out'],
-  ])('compile may not: %s', (what) => {
+  ])('a compile child may not: %s', (what) => {
     const { inner, outer } = place();
     const exitCode = enter('compile', what, inner);
     if (!hasLandlock()) return expect(exitCode).toBe(0);
@@ -106,12 +105,50 @@ describe('The files of a sandbox', () => {
   );
 });
 
-/** Calls that are stopped behind every filter. */
+describe.skipIf(process.getuid?.() !== 0)('The sandbox of an engine that runs as root', () => {
+  const open = (capability: string): Ended => run('sandbox_check', 'open', capability);
+  const EPERM = 1;
+  /** A container may have taken other users from root before the test does. */
+  const hasUsers = (): boolean => !open('none').text.includes('an unprivileged user');
+
+  test('reports that a worker stays root where no other user may be had, and starts it', () => {
+    const { exitCode, text } = open('setuid');
+    expect(exitCode).toBe(0);
+    expect(text).toContain('an unprivileged user: ');
+  });
+
+  test('reports each namespace that the kernel refuses, and starts workers without', () => {
+    const { exitCode, text } = open('sys_admin');
+    expect(exitCode).toBe(0);
+    for (const name of ['a network', 'an IPC', 'a mount'])
+      expect(text).toContain(`${name} namespace: Operation not permitted\n`);
+  });
+
+  test('is refused where a worker that gave up root could not be killed', () => {
+    expect(open('kill').exitCode).toBe(hasUsers() ? EPERM : 0);
+  });
+});
+
+/** Calls that end the process behind every filter. */
 const ALWAYS = [
-  ...['socket', 'connect', 'exec', 'process', 'kill', 'signal another', 'ptrace', 'read a process', 'prctl'],
-  ...['limit another', 'become', 'ring', 'link', 'send elsewhere'],
+  'socket',
+  'connect',
+  'exec',
+  'process',
+  'kill',
+  'signal another',
+  'ptrace',
+  'read a process',
+  'prctl',
+  'limit another',
+  'become',
+  'ring',
+  'link',
+  'send elsewhere',
+  'signal itself',
+  'terminal mode',
 ];
-const WORKER = [...ALWAYS, 'map file', 'open', 'read', 'write elsewhere', 'thread'];
+const WORKER = [...ALWAYS, 'map file', 'open', 'read', 'write elsewhere', 'thread', 'clone3', 'limits'];
 
 describe.each([
   ['load', ['getrandom', 'map', 'wake', 'complain', 'map executable', 'protect executable'], WORKER],
@@ -120,7 +157,11 @@ describe.each([
     ['getrandom', 'map', 'wake', 'complain'],
     [...WORKER, 'map executable', 'protect executable', 'filter'],
   ],
-  ['compile', ['getrandom', 'map', 'complain', 'open', 'read', 'thread'], [...ALWAYS, 'wake', 'filter']],
+  [
+    'compile',
+    ['getrandom', 'map', 'complain', 'open', 'read', 'thread', 'clone3', 'limits', 'is terminal'],
+    [...ALWAYS, 'wake', 'filter'],
+  ],
 ])('The filter %s', (filter, allowed, stopped) => {
   test.each(allowed)('allows: %s', (call) => {
     expect(run('seccomp_check', filter, call)).toMatchObject({ exitCode: 0, signal: null });
@@ -128,5 +169,9 @@ describe.each([
 
   test.each(stopped)('ends the process at: %s', (call) => {
     expect(run('seccomp_check', filter, call)).toMatchObject({ signal: 'SIGSYS' });
+  });
+
+  test('lets the process abort itself', () => {
+    expect(run('seccomp_check', filter, 'abort')).toMatchObject({ signal: 'SIGABRT' });
   });
 });

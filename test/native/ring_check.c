@@ -1,7 +1,4 @@
-/*
- * Plays zygote and worker, honest or lying, against the edge's side of the ring; one case per run, named by
- * its argument.
- */
+/* Plays an honest or lying zygote and worker against the edge's side of the ring, one case per run. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -47,7 +44,7 @@ static struct edge_board *board_of(uint32_t slot) { return &slot_of(first_of(slo
 
 static uint32_t *state_of(uint32_t slot) { return &board_of(slot)->state[slot % EDGE_WORKER_SLOTS]; }
 
-/* What a worker does last: the state, then the bit. */
+/* Finishes a slot as a worker does: sets its state, then its done bit. */
 static void finish(uint32_t slot, uint32_t generation, uint32_t state) {
   *state_of(slot) = generation << 8 | state;
   header_of()->done[slot / 32] |= 1u << (slot % 32);
@@ -163,7 +160,7 @@ static void post_case(void) {
   MUST(edge_ring_post(ring, 3, GENERATION, HEAD, 0, 0, 0, BODY) == 0 && post(3) == -1);
 }
 
-/* A request that waits behind another goes back; one that is running, done or taken does not. */
+/* The edge gets back a request that waits behind another, and none that is running, done or taken. */
 static void withdraw_case(void) {
   start(8);
   for (uint32_t slot = 8; slot < 12; slot++)
@@ -174,7 +171,7 @@ static void withdraw_case(void) {
   MUST(edge_ring_withdraw(ring, 10, GENERATION + 1) == -1);
   MUST(edge_ring_withdraw(ring, SLOTS, GENERATION) == -1);
   MUST(edge_ring_withdraw(ring, 10, GENERATION) == 0 && edge_ring_withdraw(ring, 10, GENERATION) == -1);
-  finish(10, GENERATION, EDGE_SLOT_DONE); /* an answer to what was taken back is nobody's */
+  finish(10, GENERATION, EDGE_SLOT_DONE); /* the edge ignores an answer to a withdrawn request */
   MUST(edge_ring_drain(ring, SLOTS) == 1 && record(0)[0] == 9 && post(10) == -1);
   *state_of(10) = GENERATION << 8 | EDGE_SLOT_READY;
   MUST(post(10) == 0 && edge_ring_look(ring, 11, GENERATION) == 0);
@@ -182,7 +179,7 @@ static void withdraw_case(void) {
   MUST(edge_ring_withdraw(ring, 11, GENERATION) == -1 && edge_ring_look(ring, 11, GENERATION) == 1);
 }
 
-/* Posts wake a worker only where it waits. */
+/* A post wakes a worker that waits. */
 static void waiting_case(void) {
   start(8);
   MUST(post(8) == 0 && board_of(8)->waiting == 0);

@@ -1,10 +1,11 @@
-/* Makes one system call behind one filter: ends with 0 when the call is allowed, by SIGSYS when it is not. */
+/* Makes one system call behind one filter: exits with 0 when the call is allowed, dies of SIGSYS when not. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -34,6 +35,10 @@ int main(int count, char **arguments) {
       {"wake", SYS_sendto, {wake[0], zero, 1, MSG_DONTWAIT}},
       {"complain", SYS_write, {STDERR_FILENO, zero, 0}},
       {"thread", SYS_clone, {CLONE_THREAD, 0, 0, 0, 0}},
+      {"clone3", SYS_clone3, {0, 0}},
+      {"limits", SYS_prlimit64, {0, 0, 0, 0}},
+      {"is terminal", SYS_ioctl, {STDERR_FILENO, TCGETS, zero}},
+      {"terminal mode", SYS_ioctl, {STDERR_FILENO, TCSETS, zero}},
       {"map executable", SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, ANONYMOUS, -1, 0}},
       {"map file", SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 0, 0}},
       {"protect executable", SYS_mprotect, {0, 0, PROT_READ | PROT_EXEC}},
@@ -47,6 +52,8 @@ int main(int count, char **arguments) {
       {"process", SYS_clone, {SIGCHLD, 0, 0, 0, 0}},
       {"kill", SYS_kill, {getpid(), 0}},
       {"signal another", SYS_tgkill, {1, 1, SIGABRT}},
+      {"signal itself", SYS_tgkill, {getpid(), getpid(), SIGTERM}},
+      {"abort", SYS_tgkill, {getpid(), getpid(), SIGABRT}},
       {"ptrace", SYS_ptrace, {16, getppid(), 0, 0}},
       {"read a process", SYS_process_vm_readv, {getppid(), 0, 0, 0, 0, 0}},
       {"filter", SYS_seccomp, {0, 0, 0}},

@@ -1,7 +1,20 @@
-// Reads what a C header declares and what a built library exports.
+// Reads what a C header of native/ declares, and what a built library exports.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from './repository.ts';
 
 /** A function with `EDGE_API`; kinds are those of bun:ffi. */
 export type Declaration = { args: string[]; returns: string };
+
+export type Header = {
+  functions: Map<string, Declaration>;
+  /** Enumerators by enum, with the numbers that C gives them. */
+  enums: Map<string, Map<string, number>>;
+  /** The names of the words of each structure that holds nothing but 32-bit words, in their order. */
+  structures: Map<string, string[]>;
+  /** The number that the header defines under `name`, as an enumerator or with `#define`; throws without. */
+  number(name: string): number;
+};
 
 const PLAIN: Readonly<Record<string, string>> = {
   void: 'void',
@@ -17,32 +30,64 @@ const PLAIN: Readonly<Record<string, string>> = {
   double: 'f64',
 };
 
-/** Functions by name; throws when a declaration has a type that this reader does not know. */
-export function readDeclarations(header: string): Map<string, Declaration> {
+/** The header `name` of native/. */
+export function readHeader(name: string): Header {
+  return parseHeader(readFileSync(join(ROOT, 'native', name), 'utf8'));
+}
+
+/** Reads the text of a header; throws at a function or an enumerator that it cannot read. */
+export function parseHeader(text: string): Header {
+  const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ' ');
+  const enums = readEnums(code);
+  const numbers = new Map([...readDefines(code), ...[...enums.values()].flatMap((values) => [...values])]);
+  return {
+    functions: readFunctions(code),
+    enums,
+    structures: readStructures(code),
+    number(name) {
+      const value = numbers.get(name);
+      if (value === undefined) throw new Error(`the header defines no number ${name}`);
+      return value;
+    },
+  };
+}
+
+function readFunctions(code: string): Map<string, Declaration> {
   const found = new Map<string, Declaration>();
-  const code = withoutComments(header).replaceAll(/^\s*#.*$/gm, '');
-  for (const [, returns = '', name = '', args = ''] of code.matchAll(
+  const declarations = code.replaceAll(/^\s*#.*$/gm, '');
+  for (const [, returns = '', name = '', args = ''] of declarations.matchAll(
     /EDGE_API\s+([\w\s*]*?[\s*])(\w+)\s*\(([^)]*)\)\s*;/g,
   )) {
     const list = args.trim() === 'void' || args.trim() === '' ? [] : args.split(',');
     found.set(name, { args: list.map((arg) => kindOf(arg, 'argument')), returns: kindOf(returns, 'result') });
   }
-  const marks = [...code.matchAll(/\bEDGE_API\b/g)].length;
+  const marks = [...declarations.matchAll(/\bEDGE_API\b/g)].length;
   if (marks !== found.size)
     throw new Error(`the header has ${marks} EDGE_API, ${found.size} of them were read`);
   return found;
 }
 
-/** Enumerators by enum, with the numbers that C gives them. */
-export function readEnums(header: string): Map<string, Map<string, number>> {
+function kindOf(text: string, place: 'argument' | 'result'): string {
+  const type = text.replaceAll(/\s+/g, ' ').trim();
+  if (type.includes('*')) return place === 'result' && /^const char ?\*$/.test(type) ? 'cstring' : 'ptr';
+  const words = type.split(' ').filter((word) => word !== 'const');
+  const kind = PLAIN[words[0] ?? ''];
+  if (kind === undefined) throw new Error(`a type that bun:ffi has no plain kind for: ${type}`);
+  return kind;
+}
+
+/** Defines with a plain number; others are C's own business. */
+function readDefines(code: string): [name: string, value: number][] {
+  const defines = code.matchAll(/^#define[ \t]+(\w+)[ \t]+(0x[0-9a-f]+|\d+)u?[ \t]*$/gm);
+  return [...defines].map(([, name = '', value = '']) => [name, Number(value)]);
+}
+
+function readEnums(code: string): Map<string, Map<string, number>> {
   const enums = new Map<string, Map<string, number>>();
-  for (const [, name = '', body = ''] of withoutComments(header).matchAll(/\benum\s+(\w+)\s*\{([^}]*)\}/g)) {
+  for (const [, name = '', body = ''] of code.matchAll(/\benum\s+(\w+)\s*\{([^}]*)\}/g)) {
     const values = new Map<string, number>();
     let next = 0;
-    for (const part of body
-      .split(',')
-      .map((one) => one.trim())
-      .filter((one) => one !== '')) {
+    for (const part of piecesOf(body, ',')) {
       const [key = '', given] = part.split('=').map((one) => one.trim());
       if (given !== undefined) next = Number(given.replace(/u$/, ''));
       if (!Number.isInteger(next)) throw new Error(`${name}: ${part} is no plain number`);
@@ -54,17 +99,25 @@ export function readEnums(header: string): Map<string, Map<string, number>> {
   return enums;
 }
 
-function withoutComments(text: string): string {
-  return text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ' ');
+function readStructures(code: string): Map<string, string[]> {
+  const structures = new Map<string, string[]>();
+  for (const [, name = '', body = ''] of code.matchAll(/\bstruct\s+(\w+)\s*\{([^}]*)\}/g)) {
+    const lists = piecesOf(body, ';').map((line) => /^u?int32_t\s+(\w+(?:\s*,\s*\w+)*)$/.exec(line)?.[1]);
+    const words = lists.filter((list) => list !== undefined);
+    if (words.length === lists.length)
+      structures.set(
+        name,
+        words.flatMap((list) => piecesOf(list, ',')),
+      );
+  }
+  return structures;
 }
 
-function kindOf(text: string, place: 'argument' | 'result'): string {
-  const type = text.replaceAll(/\s+/g, ' ').trim();
-  if (type.includes('*')) return place === 'result' && /^const char ?\*$/.test(type) ? 'cstring' : 'ptr';
-  const words = type.split(' ').filter((word) => word !== 'const');
-  const kind = PLAIN[words[0] ?? ''];
-  if (kind === undefined) throw new Error(`a type that bun:ffi has no plain kind for: ${type}`);
-  return kind;
+function piecesOf(text: string, separator: string): string[] {
+  return text
+    .split(separator)
+    .map((piece) => piece.trim())
+    .filter((piece) => piece !== '');
 }
 
 const SHT_DYNSYM = 11;

@@ -2,7 +2,7 @@
 import type { ProcessExit } from '../process_exit.ts';
 
 /** Exit codes of a compile child (`enum edge_compile_exit`). */
-const COMPILE_EXIT = { done: 0, refused: 50, io: 51, sandbox: 52 } as const;
+export const COMPILE_EXIT = { done: 0, refused: 50, io: 51, sandbox: 52 } as const;
 
 const SIGSYS = 31;
 

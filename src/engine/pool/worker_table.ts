@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { ProcessExit } from '../process_exit.ts';
-import { WORKER_SLOTS } from '../ring/geometry.ts';
+import { GENERATION_MAX, WORKER_SLOTS } from '../ring/geometry.ts';
 import type { Ring } from '../ring/ring.ts';
 import { exitFault } from './exit.ts';
 import { type LeaveCause, Worker, type WorkerEvent, type WorkerOwner } from './worker.ts';
@@ -19,9 +19,6 @@ export type WorkerCounts = { workers: number; busy: number; killed: number; cras
 
 /** Names one life of a worker: its place is used again with the next generation. */
 export type WorkerName = { slot: number; generation: number };
-
-/** Generations are 24 bits and start at 1 (native/ring.h). */
-const GENERATION_MAX = 0xff_ffff;
 
 const KILL_CAUSES: ReadonlySet<LeaveCause> = new Set(['start_late', 'late', 'recycling_late']);
 

@@ -6,7 +6,7 @@ import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
-import type { RingGeometry } from '../ring/geometry.ts';
+import { LAYOUT_VERSION, type RingGeometry } from '../ring/geometry.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
 import { openEngineSocket } from './engine_socket.ts';
 import type { EngineEvent } from './frames.ts';
@@ -122,7 +122,14 @@ function spawnEngine(
   try {
     return Bun.spawn([...command], {
       cwd: '/',
-      env: encodeRoleInput({ libraryDir, socketPath, geometry, memfd: MEMFD, commandFd: COMMAND_FD }),
+      env: encodeRoleInput({
+        layoutVersion: LAYOUT_VERSION,
+        libraryDir,
+        socketPath,
+        geometry,
+        memfd: MEMFD,
+        commandFd: COMMAND_FD,
+      }),
       stdio: ['ignore', 'pipe', 'pipe', ring.memfd, commandFd],
       onExit,
     });

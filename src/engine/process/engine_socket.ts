@@ -6,8 +6,8 @@ export type EngineSocket = { close(): void };
 
 type Peer = { kind: 'unknown' | 'events' | 'wakes'; frames: FrameReader };
 
-/** First byte of each stream. */
-const PREFACE = { events: 0x45, wakes: 0x57 } as const;
+/** First byte of each stream (`enum edge_preface`). */
+export const PREFACE = { events: 0x45, wakes: 0x57 } as const;
 
 /** Refuses every connection but the first of each stream. `closed`: one of the two has ended. */
 export function openEngineSocket(options: {

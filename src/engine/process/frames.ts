@@ -5,7 +5,7 @@ import type { ProcessExit } from '../process_exit.ts';
 export const EVENT = { open: 1, started: 2, exited: 3, compiled: 4 } as const;
 
 /** Positions of the words of `struct edge_event`. */
-const EVENT_WORD = {
+export const EVENT_WORD = {
   kind: 0,
   slot: 1,
   generation: 2,

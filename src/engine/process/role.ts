@@ -1,5 +1,4 @@
-// The engine role: the same executable again, which loads libwasmedge and stays in one C call until the edge
-// is gone.
+// The engine role of the executable: loads libwasmedge and stays in one C call until the edge is gone.
 import { dlopen, type Library } from 'bun:ffi';
 import { writeSync } from 'node:fs';
 import type { EngineRoleInput } from './role_input.ts';
@@ -9,8 +8,9 @@ const STDOUT = 1;
 const STDERR = 2;
 
 /**
- * Says the version of libwasmedge as one line on stdout, then serves as the zygote; returns the exit code of
- * the process. It must be called before anything that starts a thread: whoever forks must be alone.
+ * Writes the version of libwasmedge as one line to stdout and serves as the zygote. Returns the exit code of
+ * the process: 1, with the reason as one line on stderr, when it cannot serve. Must be called before anything
+ * that starts a thread, because `fork` would copy the locks of that thread.
  */
 export function runEngineRole(input: EngineRoleInput): number {
   const library = openLibrary(`${input.libraryDir}/libedge_engine.so`);
@@ -22,6 +22,7 @@ export function runEngineRole(input: EngineRoleInput): number {
   const socketPath = new Uint8Array(new ArrayBuffer(4_096));
   new TextEncoder().encodeInto(input.socketPath, socketPath);
   const status = symbols.edge_engine_serve(
+    input.layoutVersion,
     input.memfd,
     input.commandFd,
     socketPath,
@@ -35,7 +36,7 @@ export function runEngineRole(input: EngineRoleInput): number {
   return status === 0 ? 0 : 1;
 }
 
-/** Null, with the reason as one line on stderr, where the library does not load. */
+/** The library, or null, with the reason as one line on stderr, when it does not load. */
 function openLibrary(path: string): Library<typeof ENGINE_SYMBOLS> | null {
   try {
     return dlopen(path, ENGINE_SYMBOLS);

@@ -1,8 +1,12 @@
-// What the edge tells the engine process at its start, as environment variables and back; pure.
+// What the edge hands to the engine process at its start, as environment variables and back; pure.
 import { GEOMETRY_NAMES, type RingGeometry } from '../ring/geometry.ts';
 
-/** `memfd` and `commandFd` are inherited descriptors; `socketPath` is the edge's private unix socket. */
+/**
+ * `layoutVersion` is the edge's: the engine process refuses another than its own. `memfd` and `commandFd` are
+ * inherited descriptors; `socketPath` is the edge's private unix socket.
+ */
 export type EngineRoleInput = {
+  layoutVersion: number;
   libraryDir: string;
   socketPath: string;
   geometry: RingGeometry;
@@ -13,7 +17,7 @@ export type EngineRoleInput = {
 /** The value of the variable EDGE_ROLE that selects the engine role. */
 export const ENGINE_ROLE = 'engine';
 
-/** Each of these keeps Bun from starting a thread; whoever forks must be alone in its process. */
+/** Each of these keeps Bun from starting a thread: a process that forks must have only one. */
 const ONE_THREAD = {
   BUN_FEATURE_FLAG_DISABLE_ASYNC_TRANSPILER: '1',
   BUN_JSC_useConcurrentGC: '0',
@@ -21,7 +25,7 @@ const ONE_THREAD = {
   BUN_JSC_useWarmUpMarkedBlocks: '0',
 };
 
-/** The whole environment of the engine process: the role, its input, and one thread. */
+/** The whole environment of the engine process: its role, its input, and what keeps it to one thread. */
 export function encodeRoleInput(input: EngineRoleInput): { [name: string]: string } {
   return {
     EDGE_ROLE: ENGINE_ROLE,
@@ -30,13 +34,17 @@ export function encodeRoleInput(input: EngineRoleInput): { [name: string]: strin
   };
 }
 
-/** Reads the value of EDGE_ENGINE; throws a sentence when it is not what `encodeRoleInput` wrote. */
+/** Reads the value of EDGE_ENGINE; throws when it is not what `encodeRoleInput` wrote. */
 export function decodeRoleInput(text: string): EngineRoleInput {
   const value: unknown = JSON.parse(text);
-  const { libraryDir, socketPath, geometry, memfd, commandFd } = record(value, 'the engine input');
+  const { layoutVersion, libraryDir, socketPath, geometry, memfd, commandFd } = record(
+    value,
+    'the engine input',
+  );
   const sizes = record(geometry, 'the geometry');
   for (const name of GEOMETRY_NAMES) natural(sizes[name], name);
   return {
+    layoutVersion: natural(layoutVersion, 'layoutVersion'),
     libraryDir: path(libraryDir, 'libraryDir'),
     socketPath: path(socketPath, 'socketPath'),
     geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, sizes[name]])) as RingGeometry,

@@ -2,7 +2,7 @@
 import { dlopen, type Library, type Pointer, toArrayBuffer } from 'bun:ffi';
 import type { GuestFault, InvocationOutcome, InvocationRequest } from '../../model/invocation.ts';
 import { createAnswerReader, TAKEN } from './answer.ts';
-import type { RingGeometry } from './geometry.ts';
+import { checkLayout, HINT, PHASE, type RingGeometry } from './geometry.ts';
 import { encodeRequestHead, type HeadLengths } from './request_head.ts';
 import { SLOT, startFault } from './results.ts';
 import { createSlotViews } from './slot_views.ts';
@@ -15,7 +15,7 @@ export type SealedMemory = { readonly fd: number; readonly bytes: number; close(
 export type RingLibrary = {
   /** Copies `bytes`; the caller closes the result. Throws when the system gives no memory or descriptor. */
   seal(bytes: Uint8Array): SealedMemory;
-  /** Throws when the system gives no memory. */
+  /** Throws when the library has another layout than this program, or the system gives no memory. */
   open(geometry: RingGeometry): Ring;
 };
 
@@ -84,14 +84,14 @@ export type Ring = {
 const RECORDS_MAX = 1_024;
 /** Arrays below this size may be moved by the JavaScript engine while C reads them. */
 const OWN_BUFFER_BYTES_MIN = 4_096;
-const HINT_PHASE_MASK = 0xff;
-const HINT_PHASE_GUEST = 1;
-const HINT_RECYCLING = 0x100;
 
-type Symbols = Library<typeof RING_SYMBOLS>['symbols'];
+export type RingSymbols = Library<typeof RING_SYMBOLS>['symbols'];
 
 export function openRingLibrary(libraryDir: string): RingLibrary {
-  const { symbols } = dlopen(`${libraryDir}/libedge_ring.so`, RING_SYMBOLS);
+  return bindRingLibrary(dlopen(`${libraryDir}/libedge_ring.so`, RING_SYMBOLS).symbols);
+}
+
+export function bindRingLibrary(symbols: RingSymbols): RingLibrary {
   return {
     seal(bytes) {
       const fd = symbols.edge_code_open(steady(bytes), bytes.byteLength);
@@ -110,7 +110,7 @@ export function openRingLibrary(libraryDir: string): RingLibrary {
   };
 }
 
-function createRing(symbols: Symbols, ring: Pointer, geometry: RingGeometry): Ring {
+function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry): Ring {
   const views = createSlotViews({ symbols, ring, geometry });
   const lengths: HeadLengths = { method: 0, path: 0, headers: 0, requestId: 0 };
   const reports = createReports(symbols, ring, views);
@@ -163,8 +163,8 @@ function createRing(symbols: Symbols, ring: Pointer, geometry: RingGeometry): Ri
     hints(slot) {
       const hints = symbols.edge_ring_hints(ring, slot);
       return {
-        isInGuest: (hints & HINT_PHASE_MASK) === HINT_PHASE_GUEST,
-        isRecycling: (hints & HINT_RECYCLING) !== 0,
+        isInGuest: (hints & HINT.phaseMask) === PHASE.guest,
+        isRecycling: (hints & HINT.recycling) !== 0,
       };
     },
     close() {
@@ -176,7 +176,7 @@ function createRing(symbols: Symbols, ring: Pointer, geometry: RingGeometry): Ri
 
 /** Turns the records of `edge_ring_drain` and `edge_ring_look` into events. */
 function createReports(
-  symbols: Symbols,
+  symbols: RingSymbols,
   ring: Pointer,
   views: ReturnType<typeof createSlotViews>,
 ): Pick<Ring, 'next' | 'poll'> {
@@ -218,7 +218,8 @@ function createReports(
   };
 }
 
-function openMemory(symbols: Symbols, geometry: RingGeometry): Pointer {
+function openMemory(symbols: RingSymbols, geometry: RingGeometry): Pointer {
+  checkLayout(symbols.edge_ring_layout_version());
   const opened = symbols.edge_ring_open(
     geometry.slots,
     geometry.requestHeadBytes,

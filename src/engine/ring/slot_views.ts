@@ -1,6 +1,6 @@
 // The memory of the slots as JavaScript sees it: writes go into lasting views, every read is a copy.
 import { type Library, type Pointer, toArrayBuffer } from 'bun:ffi';
-import type { RingGeometry } from './geometry.ts';
+import { PART, type RingGeometry } from './geometry.ts';
 import type { RING_SYMBOLS } from './symbols.ts';
 
 /** Lengths beyond the geometry are cut. After `close` nothing may be called. */
@@ -15,8 +15,6 @@ export type SlotViews = {
 
 /** Bodies up to this size go through a lasting view; a larger body gets a view for one call. */
 const LASTING_BODY_BYTES = 65_536;
-/** Numbers of `enum edge_part`. */
-const PART = { log: 0, responseHead: 1, requestHead: 2, requestBody: 3, responseBody: 4 } as const;
 
 /** `head` covers a slot up to its request body. */
 type Views = { head: Buffer; requestHead: Uint8Array; requestBody: Uint8Array; responseBody: Uint8Array };

@@ -1,8 +1,8 @@
-// The symbols of the two native libraries as bun:ffi takes them; native/ring.h and native/engine.h are their
-// contract.
+// The functions of the two native libraries as bun:ffi takes them; their contract is ring.h and engine.h.
 
-/** libedge_ring.so: the edge's side of the ring. */
+/** libedge_ring.so, the edge's side of the ring. */
 export const RING_SYMBOLS = {
+  edge_ring_layout_version: { args: [], returns: 'u32' },
   edge_ring_open: { args: ['u32', 'u32', 'u32', 'u32', 'u32', 'u32'], returns: 'ptr' },
   edge_ring_close: { args: ['ptr'], returns: 'void' },
   edge_ring_errno: { args: [], returns: 'i32' },
@@ -28,11 +28,11 @@ export const RING_SYMBOLS = {
   edge_ring_hints: { args: ['ptr', 'u32'], returns: 'u32' },
 } as const;
 
-/** libedge_engine.so: the engine process; only the engine role loads it. */
+/** libedge_engine.so, the engine process; only the engine role loads it. */
 export const ENGINE_SYMBOLS = {
   edge_engine_wasmedge_version: { args: [], returns: 'cstring' },
   edge_engine_serve: {
-    args: ['i32', 'i32', 'ptr', 'u32', 'u32', 'u32', 'u32', 'u32', 'u32'],
+    args: ['u32', 'i32', 'i32', 'ptr', 'u32', 'u32', 'u32', 'u32', 'u32', 'u32'],
     returns: 'i32',
   },
 } as const;

@@ -1,15 +1,9 @@
 // What the exit of a compile child says about its module.
 import { describe, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { compileVerdict } from '../../../src/engine/code/verdict.ts';
+import { readHeader } from '../../tidy/header.ts';
 
-const HEADER = readFileSync(join(import.meta.dir, '../../../native/ring.h'), 'utf8');
-const headerNumber = (name: string): number => {
-  const found = new RegExp(`\\b${name} = (\\d+)`).exec(HEADER);
-  if (found === null) throw new Error(`native/ring.h has no ${name}`);
-  return Number(found[1]);
-};
+const headerNumber = readHeader('ring.h').number;
 
 describe('A compile child that ended', () => {
   test.each([

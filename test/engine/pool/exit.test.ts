@@ -1,15 +1,9 @@
 // What it means that a worker ended by itself, as codes of the error table.
 import { describe, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { exitFault } from '../../../src/engine/pool/exit.ts';
+import { readHeader } from '../../tidy/header.ts';
 
-const HEADER = readFileSync(join(import.meta.dir, '../../../native/ring.h'), 'utf8');
-const headerNumber = (name: string): number => {
-  const found = new RegExp(`\\b${name} = (\\d+)`).exec(HEADER);
-  if (found === null) throw new Error(`native/ring.h has no ${name}`);
-  return Number(found[1]);
-};
+const headerNumber = readHeader('ring.h').number;
 
 describe('A worker that ended by itself', () => {
   const guest = true;

@@ -1,20 +1,41 @@
 // The engine role of the built executable, where it cannot serve.
 import { describe, expect, test } from 'bun:test';
 import { join, resolve } from 'node:path';
-import { GEOMETRY_NAMES, type RingGeometry } from '../../../src/engine/ring/geometry.ts';
-import { encodeRoleInput } from '../../../src/engine/process/role_input.ts';
+import { GEOMETRY_NAMES, LAYOUT_VERSION, type RingGeometry } from '../../../src/engine/ring/geometry.ts';
+import { encodeRoleInput, type EngineRoleInput } from '../../../src/engine/process/role_input.ts';
+import { libraryDir } from '../harness.ts';
 
 const executable = resolve(import.meta.dir, '../../../dist/edge');
 
-describe('An engine whose library does not load', () => {
-  test('ends with 1 and says why in one line', async () => {
-    const geometry = Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, 4_096])) as RingGeometry;
-    const paths = { libraryDir: '/nonexistent', socketPath: join('/nonexistent', 'socket') };
-    const env = encodeRoleInput({ ...paths, geometry, memfd: 3, commandFd: 4 });
+const input: EngineRoleInput = {
+  layoutVersion: LAYOUT_VERSION,
+  libraryDir: libraryDir(),
+  socketPath: join('/nonexistent', 'socket'),
+  geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, 4_096])) as RingGeometry,
+  memfd: 3,
+  commandFd: 4,
+};
+
+describe('An engine that cannot serve', () => {
+  test.each<[reason: string, input: EngineRoleInput, said: string]>([
+    ['its library does not load', { ...input, libraryDir: '/nonexistent' }, '/nonexistent/libedge_engine.so'],
+    [
+      'the edge has another layout of the ring',
+      { ...input, layoutVersion: LAYOUT_VERSION + 1 },
+      `the edge has ring layout ${LAYOUT_VERSION + 1}, libedge_engine.so has ${LAYOUT_VERSION}; rebuild both`,
+    ],
+    [
+      'the sizes of the ring do not fit',
+      { ...input, geometry: { ...input.geometry, slots: 1 } },
+      'the sizes of the ring: Invalid argument',
+    ],
+    ['the socket of the edge is not there', input, 'its descriptors and sockets: No such file or directory'],
+  ])('ends with 1 and says why in one line: %s', async (_, given, said) => {
+    const env = encodeRoleInput(given);
     const child = Bun.spawn([executable], { env, stdout: 'pipe', stderr: 'pipe' });
-    const [said, exitCode] = [await new Response(child.stderr).text(), await child.exited];
+    const [text, exitCode] = [await new Response(child.stderr).text(), await child.exited];
     expect(exitCode).toBe(1);
-    expect(said.trim().split('\n')).toHaveLength(1);
-    expect(said).toContain('/nonexistent/libedge_engine.so');
+    expect(text.trim().split('\n')).toHaveLength(1);
+    expect(text).toContain(said);
   });
 });

@@ -1,4 +1,4 @@
-// The input of the engine role survives the environment, and nothing else passes for it.
+// The input of the engine role survives the environment, and any other text is refused.
 import { describe, expect, test } from 'bun:test';
 import { geometryOf, WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import {
@@ -9,6 +9,7 @@ import {
 } from '../../../src/engine/process/role_input.ts';
 
 const input: EngineRoleInput = {
+  layoutVersion: 7,
   libraryDir: '/opt/edge',
   socketPath: '/tmp/edge-a/engine',
   geometry: geometryOf({ workers: 4, requestBytesMax: 1_000_000, responseBytesMax: 5 }),
@@ -38,6 +39,7 @@ describe('The input of the engine role', () => {
     ['null', null],
     ['a relative library directory', { ...input, libraryDir: 'lib' }],
     ['a NUL in the socket path', { ...input, socketPath: '/tmp/a\0b' }],
+    ['no layout version', { ...input, layoutVersion: undefined }],
     ['no geometry', { ...input, geometry: undefined }],
     ['a negative size', { ...input, geometry: { ...input.geometry, logBytes: -1 } }],
     ['a fraction of a slot', { ...input, geometry: { ...input.geometry, slots: 1.5 } }],

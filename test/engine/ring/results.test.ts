@@ -1,16 +1,11 @@
 // What ended a request or a start, as codes of the error table.
 import { describe, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { GuestErrorCode } from '../../../src/base/errors.ts';
-import { requestFault, SLOT, startFault } from '../../../src/engine/ring/results.ts';
+import { requestFault, startFault } from '../../../src/engine/ring/results.ts';
+import { readHeader } from '../../tidy/header.ts';
 
-const HEADER = readFileSync(join(import.meta.dir, '../../../native/ring.h'), 'utf8');
-const headerNumber = (name: string): number => {
-  const found = new RegExp(`\\b${name} = (\\d+)`).exec(HEADER);
-  if (found === null) throw new Error(`native/ring.h has no ${name}`);
-  return Number(found[1]);
-};
+const header = readHeader('ring.h');
+const headerNumber = header.number;
 
 describe('The result of a request', () => {
   const rows: [name: string, detail: number, code: GuestErrorCode, text: string | null][] = [
@@ -41,7 +36,7 @@ describe('The result of a request', () => {
   });
 
   test('covers every fault of the header', () => {
-    const named = [...HEADER.matchAll(/\b(EDGE_RESULT_\w+) = \d+/g)].map((match) => match[1]);
+    const named = [...(header.enums.get('edge_result') ?? new Map<string, number>()).keys()];
     expect(named.filter((name) => name !== 'EDGE_RESULT_ANSWER').sort()).toEqual(
       rows.map(([name]) => name).sort(),
     );
@@ -59,12 +54,5 @@ describe('A start that failed', () => {
     ['EDGE_RESULT_LOAD_FAILED', 'guest_start_failed', 'it could not be loaded: WasmEdge error 0x2'],
   ] as const)('by %s is %s', (name, code, detail) => {
     expect(startFault(headerNumber(name), 2)).toEqual({ code, detail });
-  });
-});
-
-describe('The states of a slot', () => {
-  test('are those of the header', () => {
-    const table = Object.entries(SLOT).map(([name, number]) => [`EDGE_SLOT_${name.toUpperCase()}`, number]);
-    for (const [name, number] of table) expect(headerNumber(String(name))).toBe(Number(number));
   });
 });

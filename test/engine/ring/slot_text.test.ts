@@ -1,16 +1,10 @@
-// What goes into a slot and what is read out of it, byte by byte: request heads, answer heads, log records,
-// start blocks.
+// What the edge writes into a slot and reads out of it, byte by byte: request heads, answer heads, logs.
 import { describe, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import fc from 'fast-check';
-import { FUNCTION_DEFAULTS } from '../../../src/base/limits/function.ts';
 import { REQUEST_BOUNDS } from '../../../src/base/limits/request.ts';
 import { decodeLogRecords } from '../../../src/engine/ring/log_records.ts';
 import { encodeRequestHead, type HeadLengths } from '../../../src/engine/ring/request_head.ts';
 import { createResponseHeadDecoder, decodeResponseHead } from '../../../src/engine/ring/response_head.ts';
-import { encodeStartBlock } from '../../../src/engine/pool/start_block.ts';
-import { defaultVersionSettings } from '../../../src/model/function.ts';
 
 const lengths = (): HeadLengths => ({ method: 0, path: 0, headers: 0, requestId: 0 });
 const request = { requestId: 'r', method: 'GET', path: '/a', headers: 'b: c\r\n', body: null };
@@ -132,34 +126,5 @@ describe('The log records of a slot', () => {
         expect(decodeLogRecords(bytes, 0).lines.length).toBeLessThanOrEqual(REQUEST_BOUNDS.logLinesMax);
       }),
     );
-  });
-});
-
-describe('The start block', () => {
-  const HEADER = readFileSync(join(import.meta.dir, '../../../native/ring.h'), 'utf8');
-  const struct = /struct edge_start \{([^}]*)\}/.exec(HEADER)?.[1] ?? '';
-  const fields = [...struct.matchAll(/uint32_t (\w+);/g)].map((match) => match[1] ?? '');
-
-  test('has the words of the header, then the entrypoint, then the environment', () => {
-    const settings = {
-      ...defaultVersionSettings,
-      env: { A: '1', B: 'x\0y' },
-      isolation: 'reuse',
-      max_reuse: 9,
-    } as const;
-    const block = encodeStartBlock(settings, { allocator: '__new', memoryPagesMin: 3 });
-    const view = new DataView(block.buffer);
-    const words = Object.fromEntries(fields.map((name, index) => [name, view.getUint32(index * 4, true)]));
-    expect(words).toMatchObject({
-      memory_pages: FUNCTION_DEFAULTS.memoryPages,
-      isolation: 1,
-      max_reuse: 9,
-      allocator: 4,
-      memory_pages_min: 3,
-      response_cap: REQUEST_BOUNDS.responseCapBytes,
-      entrypoint_len: 6,
-      env_len: 9,
-    });
-    expect(Buffer.from(block).toString('latin1', fields.length * 4)).toBe('handleA=1\0B=xy\0');
   });
 });
