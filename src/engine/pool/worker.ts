@@ -157,9 +157,9 @@ export class Worker {
   /** Acts on what it reports; a report that does not fit its state is ignored. */
   report(event: RingEvent, nowMs: number): void {
     if (this.#state === 'busy') {
-      const at = this.#backlog.findIndex((invocation) => invocation.slot === event.slot);
+      const at = this.#indexOf(event.slot);
       if (at < 0) return;
-      if (event.kind === 'answer') this.#answer(at, event, nowMs);
+      if (event.kind === 'answer') this.#answer(at, event.outcome, event.cpuUs, nowMs);
       else if (event.kind === 'broken') this.#expose(nowMs);
     } else if (this.#state === 'starting') {
       if (event.kind === 'ready') this.#ready(nowMs);
@@ -223,10 +223,15 @@ export class Worker {
     this.#deliver({ kind: 'ready', worker: this });
   }
 
-  #answer(at: number, report: { outcome: InvocationOutcome; cpuUs: number }, nowMs: number): void {
-    const [invocation] = this.#backlog.splice(at, 1);
+  /** Where in the backlog the request of this slot is; -1 where the slot has none. */
+  #indexOf(slot: number): number {
+    for (let at = 0; at < this.#backlog.length; at += 1) if (this.#backlog[at]?.slot === slot) return at;
+    return -1;
+  }
+
+  #answer(at: number, outcome: InvocationOutcome, cpuUs: number, nowMs: number): void {
+    const invocation = at === 0 ? this.#backlog.shift() : this.#backlog.splice(at, 1)[0];
     if (invocation === undefined) return;
-    const { cpuUs, outcome } = report;
     this.#freeSlots |= 1 << (invocation.slot - this.slot);
     this.#hasAnswered = true;
     this.#sweeps = 0;

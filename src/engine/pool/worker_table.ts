@@ -160,11 +160,14 @@ export class WorkerTable {
   }
 
   #deliver(event: WorkerEvent): void {
-    if (event.kind === 'left' && KILL_CAUSES.has(event.cause)) this.#killed += 1;
-    if (event.kind === 'left' && event.cause === 'broken') {
-      this.#crashed += 1;
-      this.#log.error('a worker broke the protocol and is killed', { pid: event.worker.pid });
-    }
+    if (event.kind === 'left') this.#count(event.worker, event.cause);
     event.worker.owner.take(event);
+  }
+
+  #count(worker: Worker, cause: LeaveCause): void {
+    if (KILL_CAUSES.has(cause)) this.#killed += 1;
+    if (cause !== 'broken') return;
+    this.#crashed += 1;
+    this.#log.error('a worker broke the protocol and is killed', { pid: worker.pid });
   }
 }

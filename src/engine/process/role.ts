@@ -2,7 +2,7 @@
 import { dlopen, type Library } from 'bun:ffi';
 import { writeSync } from 'node:fs';
 import type { EngineRoleInput } from './role_input.ts';
-import { ENGINE_SYMBOLS } from '../ring/symbols.ts';
+import { ENGINE_SYMBOLS } from './symbols.ts';
 
 const STDOUT = 1;
 const STDERR = 2;

@@ -1,6 +1,5 @@
-// The functions of the two native libraries as bun:ffi takes them; their contract is ring.h and engine.h.
+// The functions of libedge_ring.so as bun:ffi takes them; their contract is native/ring.h.
 
-/** libedge_ring.so, the edge's side of the ring. */
 export const RING_SYMBOLS = {
   edge_ring_layout_version: { args: [], returns: 'u32' },
   edge_ring_open: { args: ['u32', 'u32', 'u32', 'u32', 'u32', 'u32'], returns: 'ptr' },
@@ -26,13 +25,4 @@ export const RING_SYMBOLS = {
   edge_ring_release: { args: ['ptr', 'u32', 'u32'], returns: 'i32' },
   edge_ring_free: { args: ['ptr', 'u32'], returns: 'void' },
   edge_ring_hints: { args: ['ptr', 'u32'], returns: 'u32' },
-} as const;
-
-/** libedge_engine.so, the engine process; only the engine role loads it. */
-export const ENGINE_SYMBOLS = {
-  edge_engine_wasmedge_version: { args: [], returns: 'cstring' },
-  edge_engine_serve: {
-    args: ['u32', 'i32', 'i32', 'ptr', 'u32', 'u32', 'u32', 'u32', 'u32', 'u32'],
-    returns: 'i32',
-  },
 } as const;
