@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { joinFrames, packFiles, TAR_END, tarEntry, writeArchive } from '../../native/build/pack.ts';
 import { createManualClock, createSystemClock } from '../../src/base/clock.ts';
+import { childEnvironment } from '../../src/program/child.ts';
 import {
-  childEnvironment,
   isSound,
   openRuntime,
   runtimeBases,

@@ -2,6 +2,8 @@
 import { chmodSync, lstatSync, mkdirSync, readdirSync, type Stats, utimesSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
+import type { Environment } from '../../config/inputs.ts';
+import { childEnvironment } from '../child.ts';
 
 /** What the archive holds, as the build wrote it. The directory of a set is named by `archive_sha256`. */
 export type RuntimeManifest = {
@@ -9,8 +11,6 @@ export type RuntimeManifest = {
   archive_bytes: number;
   files: { name: string; bytes: number; sha256: string }[];
 };
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The value of EDGE_ROLE, and the variable that tells a child in this role where to unpack. */
 const UNPACK_ROLE = 'unpack';
@@ -30,18 +30,6 @@ export function runtimeBases(env: Environment, dataDir: string): string[] {
     ...(isAbsolute(home) ? [join(home, '.cache', 'edge')] : []),
     resolve(dataDir, 'runtime'),
   ];
-}
-
-/** The environment of a child that re-executes this program: nothing in it may turn it into the bun tool. */
-export function childEnvironment(
-  env: Environment,
-  more: Readonly<Record<string, string>>,
-): Record<string, string> {
-  const kept: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined && !name.startsWith('BUN_') && name !== 'NODE_OPTIONS') kept[name] = value;
-  }
-  return { ...kept, ...more };
 }
 
 /**

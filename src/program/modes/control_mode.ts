@@ -1,6 +1,7 @@
 // Starts a control plane with its socket, and leaves the profile that the CLI finds.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Log } from '../../base/log.ts';
@@ -15,7 +16,7 @@ import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
 import type { Migration } from '../../store/sqlite/migrate.ts';
 import type { Context } from './context.ts';
-import { binding, claim, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';
+import { binding, claim, openLog, reachable, stopSignal } from './lifetime.ts';
 
 const ADMIN_TOKEN_FILE = 'admin-token';
 

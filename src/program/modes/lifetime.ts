@@ -84,8 +84,3 @@ export function claim(dir: string, role: ClaimRole, closing: AsyncDisposableStac
   }
   closing.defer(() => held.close());
 }
-
-/** Starts this program again: the executable alone, or Bun with the source that it runs. */
-export function commandOfProgram(): string[] {
-  return Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main];
-}

@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import { randomFraction } from '../../base/id.ts';
@@ -15,7 +16,7 @@ import { createEngine } from '../../engine/create.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { openRuntime, type RuntimeManifest, runtimeBases, useRuntime } from '../embedded/runtime.ts';
 import type { Context } from './context.ts';
-import { binding, commandOfProgram } from './lifetime.ts';
+import { binding } from './lifetime.ts';
 
 const GIB = 1024 ** 3;
 

@@ -5,7 +5,7 @@ import { Value } from '@sinclair/typebox/value';
 import { CHECK_BOUNDS, CHECK_TUNING } from '../../base/limits/module.ts';
 import { type CheckResult, checkModule, type ModuleCheck } from '../../model/wasm/check.ts';
 import { moduleFault } from '../../model/wasm/fault.ts';
-import { childEnvironment } from '../embedded/runtime.ts';
+import { childEnvironment } from '../child.ts';
 
 export const CHECK_VARIABLE = 'EDGE_CHECK';
 
