@@ -10,7 +10,7 @@ import { findFunction } from '../../cli/lookup.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { JoinTokenAnswer } from '../../model/api.ts';
 import type { Context } from './context.ts';
-import { type ControlPlane, openControlPlane } from './control_mode.ts';
+import { type ControlPlane, openControlPlane } from './control_plane.ts';
 import { withMetrics } from './exposition.ts';
 import { claim, openLog, reachable, stopSignal } from './lifetime.ts';
 import { hasJoined, openEdge, openEngine } from './node.ts';
