@@ -3,8 +3,8 @@ import { isAbsolute, join } from 'node:path';
 import { createId, randomFraction } from '../../base/id.ts';
 import { createApi, type Api } from '../../cli/api.ts';
 import { deploy, printDeployed, type DeploySettings } from '../../cli/deploy.ts';
-import { CliFailure } from '../../cli/failure.ts';
 import * as manage from '../../cli/manage.ts';
+import { readModule } from '../../cli/module_file.ts';
 import { profilePaths, resolveTarget } from '../../cli/profile.ts';
 import type { Environment } from '../../config/inputs.ts';
 import type { ClientCommand } from '../../config/row.ts';
@@ -66,19 +66,6 @@ function openApi(target: ReturnType<typeof resolveTarget>, { clock, random }: Co
     random: () => randomFraction(random),
     createKey: () => createId('cli', clock.nowMs(), random),
   });
-}
-
-/** The bytes of a module; a CliFailure when there is no such file. */
-export async function readModule(file: string): Promise<Uint8Array> {
-  try {
-    return new Uint8Array(await Bun.file(file).arrayBuffer());
-  } catch (failure) {
-    const reason = failure instanceof Error && 'code' in failure ? String(failure.code) : 'it cannot be read';
-    throw new CliFailure(
-      'file_unreadable',
-      `${file}: ${reason === 'ENOENT' ? 'there is no such file' : reason}`,
-    );
-  }
 }
 
 /** XDG Base Directory Specification: a relative value is as good as none. */
