@@ -15,7 +15,8 @@ import {
   type RuntimeManifest,
   useRuntime,
 } from '../../src/program/embedded/runtime.ts';
-import { createTarReader, unpackRole } from '../../src/program/embedded/unpacker.ts';
+import { createTarReader } from '../../src/program/embedded/tar_reader.ts';
+import { unpackRole } from '../../src/program/embedded/unpacker.ts';
 
 const FILES: Record<string, Uint8Array> = {
   'libempty.so': new Uint8Array(),
