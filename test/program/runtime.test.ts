@@ -13,10 +13,10 @@ import {
   openRuntime,
   runtimeBases,
   type RuntimeManifest,
-  useRuntime,
+  markRuntimeInUse,
 } from '../../src/program/embedded/runtime.ts';
 import { createTarReader } from '../../src/program/embedded/tar_reader.ts';
-import { unpackRole } from '../../src/program/embedded/unpacker.ts';
+import { unpackRuntime } from '../../src/program/embedded/unpacker.ts';
 
 const FILES: Record<string, Uint8Array> = {
   'libempty.so': new Uint8Array(),
@@ -46,7 +46,7 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true }));
 
 const unpack = (of: RuntimeManifest = manifest, nowMs = createSystemClock().nowMs()): Promise<void> =>
-  unpackRole({
+  unpackRuntime({
     archive: Bun.file(archivePath),
     manifest: of,
     base,
@@ -101,13 +101,13 @@ describe('Unpacking', () => {
       mkdirSync(join(base, name), { mode: 0o700 });
       await utimes(join(base, name), 1_000, 1_000);
     }
-    useRuntime(join(base, used), createManualClock(nowMs - 29 * 86_400_000)).close();
+    markRuntimeInUse(join(base, used), createManualClock(nowMs - 29 * 86_400_000)).close();
     await unpack(manifest, nowMs);
     expect((await readdir(base)).toSorted()).toEqual([used, other, manifest.archive_sha256].toSorted());
   });
 
   test('is not hindered by a set that cannot be marked as in use', () => {
-    expect(() => useRuntime(join(base, 'gone'), createSystemClock()).close()).not.toThrow();
+    expect(() => markRuntimeInUse(join(base, 'gone'), createSystemClock()).close()).not.toThrow();
   });
 });
 
@@ -195,14 +195,14 @@ describe('Opening the runtime', () => {
     const source = (name: string): string => JSON.stringify(join(import.meta.dir, '../../src', name));
     await writeFile(
       path,
-      `import { unpackRole } from ${source('program/embedded/unpacker.ts')};
+      `import { unpackRuntime } from ${source('program/embedded/unpacker.ts')};
 import { createSystemClock } from ${source('base/clock.ts')};
 const { BUN_OPTIONS, EDGE_ROLE, EDGE_UNPACK_BASE: base } = process.env;
 if (BUN_OPTIONS !== undefined || EDGE_ROLE !== 'unpack') throw new Error('not a clean child');
 const manifest = await Bun.file(${JSON.stringify(join(dir, 'engine.json'))}).json();
 const archive = Bun.file(${JSON.stringify(archivePath)});
 const write = (text) => process.stdout.write(text);
-await unpackRole({ archive, manifest, base, clock: createSystemClock(), write });
+await unpackRuntime({ archive, manifest, base, clock: createSystemClock(), write });
 `,
     );
     return [process.execPath, path];

@@ -14,7 +14,7 @@ import type { SettingsOf } from '../../config/settings.ts';
 import { createEdge, type Edge, edgeLimits } from '../../edge/edge.ts';
 import { createEngine } from '../../engine/create.ts';
 import type { Engine } from '../../engine/engine.ts';
-import { openRuntime, type RuntimeManifest, runtimeBases, useRuntime } from '../embedded/runtime.ts';
+import { openRuntime, type RuntimeManifest, runtimeBases, markRuntimeInUse } from '../embedded/runtime.ts';
 import type { Context } from './context.ts';
 import { binding } from './lifetime.ts';
 
@@ -54,7 +54,7 @@ export async function openEngine(options: {
     clock,
     terminal,
   });
-  const use = useRuntime(dir, clock);
+  const use = markRuntimeInUse(dir, clock);
   closing.defer(() => use.close());
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
