@@ -5,7 +5,7 @@ import { createApi, type Api } from '../../cli/api.ts';
 import { deploy, printDeployed, type DeploySettings } from '../../cli/deploy.ts';
 import * as manage from '../../cli/manage.ts';
 import { readModule } from '../../cli/module_file.ts';
-import { profilePaths, resolveTarget } from '../../cli/profile.ts';
+import { type Connection, profilePaths, resolveConnection } from '../../cli/profile.ts';
 import type { Environment } from '../../config/inputs.ts';
 import type { ClientCommand } from '../../config/row.ts';
 import type { ClientChoice, Context } from './context.ts';
@@ -30,7 +30,10 @@ export async function runClient(chosen: ClientChoice, context: Context): Promise
   const { settings, words } = chosen;
   const edgeUrl = 'edgeUrl' in settings ? settings.edgeUrl : null;
   const paths = profilePaths({ dataDir: settings.dataDir, configHome: configHomeOf(context.env) });
-  const api = openApi(resolveTarget({ url: settings.url, token: settings.token, edgeUrl, paths }), context);
+  const api = openApi(
+    resolveConnection({ url: settings.url, token: settings.token, edgeUrl, paths }),
+    context,
+  );
   if (chosen.command === 'deploy') return runDeploy(words[0] ?? '', chosen.settings, { api, context });
   await MANAGE[chosen.command]({
     api,
@@ -58,9 +61,9 @@ async function runDeploy(
   return 0;
 }
 
-function openApi(target: ReturnType<typeof resolveTarget>, { clock, random }: Context): Api {
+function openApi(connection: Connection, { clock, random }: Context): Api {
   return createApi({
-    target,
+    connection,
     fetch: (url, init) => fetch(url, init),
     clock,
     random: () => randomFraction(random),

@@ -20,7 +20,7 @@ export async function runControl(settings: SettingsOf<'cp'>, context: Context): 
     openMetricsListener({ listen: metricsListen, metrics, isReady: () => true }),
   );
   closing.defer(() => listener.close());
-  plane.writeProfile(settings.edgeUrl);
+  await plane.writeProfile(settings.edgeUrl);
   const { terminal } = context;
   terminal.note(`control plane  ${plane.url}`);
   terminal.note(`metrics        ${reachable(metricsListen, listener.port)}/metrics`);

@@ -23,7 +23,7 @@ export type ControlPlane = {
   readonly url: string;
   /** For the profile and for what `up` asks of its own control plane; throws when the file is gone. */
   adminToken(): string;
-  writeProfile(edgeUrl: string | null): void;
+  writeProfile(edgeUrl: string | null): Promise<void>;
 };
 
 /** What is opened is closed by `closing`, in reverse order. */
@@ -63,13 +63,12 @@ export async function openControlPlane(options: {
     control,
     url,
     adminToken: () => readAdminToken(dataDir),
-    writeProfile(edgeUrl) {
+    writeProfile: (edgeUrl) =>
       writeProfile(profilePath(dataDir), {
         url: cpPublicUrl ?? url,
         token_file: ADMIN_TOKEN_FILE,
         edge_url: edgeUrl,
-      });
-    },
+      }),
   };
 }
 

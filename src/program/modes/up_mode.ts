@@ -39,7 +39,7 @@ export async function runUp(settings: SettingsOf<'up'>, context: Context): Promi
   const controlFetch = (request: Request): Promise<Response> => plane.control.handle(request);
   const edge = await openEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });
   const edgeUrl = settings.edgeUrl ?? reachable(settings.listen, edge.port);
-  plane.writeProfile(edgeUrl);
+  await plane.writeProfile(edgeUrl);
   terminal.note(`functions      ${edgeUrl}`);
   terminal.note(`control plane  ${plane.url}`);
   terminal.note(`metrics        ${reachable(settings.metricsListen, edge.metricsPort)}/metrics`);
@@ -53,7 +53,7 @@ export async function runUp(settings: SettingsOf<'up'>, context: Context): Promi
 /** The API of the own control plane, with the admin token; neither its socket nor its public URL is used. */
 function openApi(plane: ControlPlane, { clock, random }: Context): Api {
   return createApi({
-    target: { url: plane.url, token: plane.adminToken(), edgeUrl: null },
+    connection: { url: plane.url, token: plane.adminToken(), edgeUrl: null },
     fetch(url, init) {
       const { pathname, search } = new URL(url);
       return plane.control.handle(new Request(`${plane.url}${pathname}${search}`, init));
