@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { COMMAND_NAMES, COMMANDS } from '../../src/config/commands.ts';
 import { formatAddress } from '../../src/config/kinds.ts';
-import { parseConfig } from '../../src/config/parse.ts';
+import { parseCommandLine } from '../../src/config/parse.ts';
 import { printSettings } from '../../src/config/print.ts';
 import { settingsOf } from '../../src/config/settings.ts';
 
@@ -10,14 +10,20 @@ const EDGE = ['--mode=edge', '--cp-url', 'http://cp:8080'];
 
 /** The settings of a command line that is taken. */
 function settings(argv: string[], env: Record<string, string> = {}): Record<string, unknown> {
-  const parsed = parseConfig(argv, env);
+  const parsed = parseCommandLine(argv, env);
   if (parsed.kind !== 'command') throw new Error(JSON.stringify(parsed));
   return parsed.settings;
 }
 
+/** The message of a usage error. */
 function refusal(argv: string[], env: Record<string, string> = {}): string {
-  const parsed = parseConfig(argv, env);
-  return parsed.kind === 'usage' ? parsed.message : `taken: ${parsed.kind}`;
+  const parsed = parseCommandLine(argv, env);
+  return parsed.kind === 'usage' ? parsed.message : `accepted: ${parsed.kind}`;
+}
+
+function hint(argv: string[]): string | null {
+  const parsed = parseCommandLine(argv, {});
+  return parsed.kind === 'usage' ? parsed.hint : `accepted: ${parsed.kind}`;
 }
 
 describe('A mode', () => {
@@ -32,7 +38,7 @@ describe('A mode', () => {
     [['version'], { MODE: 'cp' }, 'version'],
     [['--version'], {}, 'version'],
   ])('%j with %j is the command %s', (argv, env, command) => {
-    expect(parseConfig(argv, env as Record<string, string>)).toMatchObject({ kind: 'command', command });
+    expect(parseCommandLine(argv, env as Record<string, string>)).toMatchObject({ kind: 'command', command });
   });
 
   test.each([
@@ -115,6 +121,7 @@ describe('A wrong command line', () => {
     [['up', '--listn', 'x'], "unknown option '--listn' (Did you mean --listen?)"],
     [['uup'], "unknown command 'uup' (Did you mean up?)"],
     [['deploy'], "missing required argument 'file'"],
+    [['--mode=cp', 'x'], 'too many arguments for --mode=cp. Expected 0 arguments but got 1: x.'],
     [['deploy', 'a', 'b'], "too many arguments for 'deploy'. Expected 1 argument but got 2: a, b."],
     [['deploy', 'a', '--name'], "option '--name <NAME>' argument missing"],
     [
@@ -150,6 +157,18 @@ describe('A wrong command line', () => {
     expect(refusal(argv)).toBe(message);
   });
 
+  test.each([
+    [['deploy'], 'Usage: edge deploy <file>. `edge deploy --help` lists the options.'],
+    [['up', '--listn', 'x'], '`edge up --help` lists the options.'],
+    [['--mode=cp', '--listn', 'x'], '`edge --mode=cp --help` lists the options.'],
+    [['--listen', 'x'], 'Options follow a command. `edge --help` lists the commands.'],
+    [['uup'], '`edge --help` lists the commands.'],
+    [['up', '--mode=cp'], '--mode takes the place of a command: edge --mode=cp or edge --mode=edge.'],
+    [['up', '--listen', 'x'], null],
+  ])('%j has a hint where its message does not say what to do', (argv, expected) => {
+    expect(hint(argv)).toBe(expected);
+  });
+
   test('names the variable that is wrong', () => {
     expect(refusal(['up'], { CACHE_SIZE_GB: 'much' })).toBe(
       'CACHE_SIZE_GB: expected a number from 0.01 to 100000, not "much"',
@@ -165,7 +184,7 @@ describe('A wrong command line', () => {
 describe('Help', () => {
   test.each(COMMAND_NAMES)('of %s explains, lists its settings and shows an example', (name) => {
     const argv = name === 'cp' || name === 'edge' ? [`--mode=${name}`, '--help'] : [name, '--help'];
-    const parsed = parseConfig(argv, {});
+    const parsed = parseCommandLine(argv, {});
     if (parsed.kind !== 'help') throw new Error(JSON.stringify(parsed));
     expect(parsed.text.replaceAll(/\s+/g, ' ')).toContain(COMMANDS[name].details);
     for (const [, row] of settingsOf(name)) expect(parsed.text).toContain(row.flag);
@@ -174,7 +193,7 @@ describe('Help', () => {
 
   test('of the program names every command and both modes', () => {
     for (const argv of [[], ['--help'], ['help']]) {
-      const parsed = parseConfig(argv, {});
+      const parsed = parseCommandLine(argv, {});
       if (parsed.kind !== 'help') throw new Error(JSON.stringify(parsed));
       for (const name of COMMAND_NAMES)
         expect(parsed.text).toContain(name === 'cp' || name === 'edge' ? `--mode=${name}` : name);
@@ -190,7 +209,7 @@ describe('Help', () => {
       for (const example of COMMANDS[name].examples) {
         for (const part of example.split(' && ')) {
           const argv = words(part.replace(/^\w+=\$\([^)]*\) /, '').replace(/^edge /, ''));
-          expect(`${part}: ${parseConfig(argv, {}).kind}`).toBe(`${part}: command`);
+          expect(`${part}: ${parseCommandLine(argv, {}).kind}`).toBe(`${part}: command`);
         }
       }
     }

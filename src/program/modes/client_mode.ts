@@ -1,14 +1,14 @@
-// The commands that talk to a control plane: finds out whom to talk to, then runs the one that was chosen.
+// The commands that talk to a control plane: finds the connection, then runs the command.
 import { isAbsolute, join } from 'node:path';
 import { createId, randomFraction } from '../../base/id.ts';
-import { createApi, type Api } from '../../cli/api.ts';
-import { deploy, printDeployed, type DeploySettings } from '../../cli/deploy.ts';
+import { type Api, createApi } from '../../cli/api.ts';
+import { deploy, type DeploySettings, printDeployed } from '../../cli/deploy.ts';
 import * as manage from '../../cli/manage.ts';
 import { readModule } from '../../cli/module_file.ts';
 import { type Connection, profilePaths, resolveConnection } from '../../cli/profile.ts';
 import type { Environment } from '../../config/inputs.ts';
 import type { ClientCommand } from '../../config/row.ts';
-import type { ClientChoice, Context } from './context.ts';
+import type { ChosenClientCommand, Context } from './context.ts';
 
 type ManageCommand = Exclude<ClientCommand, 'deploy'>;
 
@@ -25,15 +25,13 @@ const MANAGE: Record<ManageCommand, (input: manage.ManageInput) => Promise<void>
   delete: manage.deleteFunction,
 };
 
-export async function runClient(chosen: ClientChoice, context: Context): Promise<number> {
+export async function runClientMode(chosen: ChosenClientCommand, context: Context): Promise<number> {
   const { terminal, clock } = context;
   const { settings, words } = chosen;
+  const { url, token } = settings;
   const edgeUrl = 'edgeUrl' in settings ? settings.edgeUrl : null;
   const paths = profilePaths({ dataDir: settings.dataDir, configHome: configHomeOf(context.env) });
-  const api = openApi(
-    resolveConnection({ url: settings.url, token: settings.token, edgeUrl, paths }),
-    context,
-  );
+  const api = createRemoteApi(resolveConnection({ url, token, edgeUrl, paths }), context);
   if (chosen.command === 'deploy') return runDeploy(words[0] ?? '', chosen.settings, { api, context });
   await MANAGE[chosen.command]({
     api,
@@ -61,7 +59,7 @@ async function runDeploy(
   return 0;
 }
 
-function openApi(connection: Connection, { clock, random }: Context): Api {
+function createRemoteApi(connection: Connection, { clock, random }: Context): Api {
   return createApi({
     connection,
     fetch: (url, init) => fetch(url, init),
@@ -71,7 +69,7 @@ function openApi(connection: Connection, { clock, random }: Context): Api {
   });
 }
 
-/** XDG Base Directory Specification: a relative value is as good as none. */
+/** XDG Base Directory Specification: a relative value counts as not set. */
 function configHomeOf(env: Environment): string | null {
   const { XDG_CONFIG_HOME: given = '', HOME: home = '' } = env;
   if (isAbsolute(given)) return given;

@@ -5,30 +5,28 @@ import { createMetrics } from '../../base/metrics.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
 import type { Context } from './context.ts';
-import { ADMIN_TOKEN_FILE, openControlPlane } from './control_plane.ts';
-import { binding, openLog, reachable, stopSignal } from './lifetime.ts';
+import { ADMIN_TOKEN_FILE, wireControlPlane } from './control_plane.ts';
+import { explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
 
-export async function runControl(settings: SettingsOf<'cp'>, context: Context): Promise<number> {
+export async function runControlMode(settings: SettingsOf<'cp'>, context: Context): Promise<number> {
   const stopped = stopSignal();
+  const { terminal } = context;
+  const { dataDir, edgeUrl, metricsListen } = settings;
   const log = openLog(context, { level: settings.logLevel, isQuiet: false });
   const metrics = createMetrics();
   await using closing = new AsyncDisposableStack();
   closing.use(openHeapKeeper());
-  const plane = await openControlPlane({ settings, context, log, metrics, closing });
-  const { metricsListen } = settings;
-  const listener = await binding([{ flag: '--metrics-listen', address: metricsListen }], () =>
+  const plane = await wireControlPlane({ settings, context, log, metrics, closing });
+  const listener = await explainBindFailures([{ flag: '--metrics-listen', address: metricsListen }], () =>
     openMetricsListener({ listen: metricsListen, metrics, isReady: () => true }),
   );
   closing.defer(() => listener.close());
-  await plane.writeProfile(settings.edgeUrl);
-  const { terminal } = context;
+  await plane.writeProfile(edgeUrl);
+  const joinToken = `"$(edge join-token --data-dir ${dataDir})"`;
   terminal.note(`control plane  ${plane.url}`);
-  terminal.note(`metrics        ${reachable(metricsListen, listener.port)}/metrics`);
-  terminal.note(
-    `data           ${settings.dataDir} (the admin token is in ${join(settings.dataDir, ADMIN_TOKEN_FILE)})`,
-  );
-  const token = `"$(edge join-token --data-dir ${settings.dataDir})"`;
-  terminal.note(`next           edge --mode=edge --cp-url ${plane.url} --join-token ${token}`);
+  terminal.note(`metrics        ${localUrl(metricsListen, listener.port)}/metrics`);
+  terminal.note(`data           ${dataDir} (admin token: ${join(dataDir, ADMIN_TOKEN_FILE)})`);
+  terminal.note(`next           edge --mode=edge --cp-url ${plane.url} --join-token ${joinToken}`);
   log.info('stopping', { signal: await stopped });
   return 0;
 }

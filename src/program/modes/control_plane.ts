@@ -1,4 +1,4 @@
-// Wires a control plane with its socket, and leaves the profile that the CLI finds.
+// Wires a control plane and its socket, and writes the profile that the CLI reads.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../../base/log.ts';
@@ -13,21 +13,22 @@ import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Context } from './context.ts';
-import { binding, claim, reachable } from './lifetime.ts';
+import { claimDataDir, explainBindFailures, localUrl } from './lifetime.ts';
 
 export const ADMIN_TOKEN_FILE = 'admin-token';
 
 export type ControlPlane = {
   readonly control: Control;
-  /** How this machine reaches it. */
+  /** The URL under which this machine reaches it. */
   readonly url: string;
-  /** For the profile and for what `up` asks of its own control plane; throws when the file is gone. */
+  /** Throws when the token's file is gone. */
   adminToken(): string;
+  /** `edgeUrl` is the URL of the functions; null where it is not known. */
   writeProfile(edgeUrl: string | null): Promise<void>;
 };
 
-/** What is opened is closed by `closing`, in reverse order. */
-export async function openControlPlane(options: {
+/** Opens the control plane of a data directory; `closing` closes its parts in reverse order. */
+export async function wireControlPlane(options: {
   settings: { dataDir: string; cpListen: ListenAddress; cpPublicUrl: string | null };
   context: Context;
   log: Log;
@@ -36,7 +37,7 @@ export async function openControlPlane(options: {
 }): Promise<ControlPlane> {
   const { settings, context, log, metrics, closing } = options;
   const { dataDir, cpListen, cpPublicUrl } = settings;
-  claim(dataDir, 'control', closing);
+  claimDataDir(dataDir, 'control', closing);
   const control = await createControl({
     dataDir,
     migrations: readMigrations(),
@@ -51,14 +52,14 @@ export async function openControlPlane(options: {
   await using opened = new AsyncDisposableStack();
   opened.defer(() => control.close());
   const { host: hostname, port } = cpListen;
-  const listener = await binding([{ flag: '--cp-listen', address: cpListen }], () =>
+  const listener = await explainBindFailures([{ flag: '--cp-listen', address: cpListen }], () =>
     listenControl({ control, hostname, port }),
   );
   closing.defer(() => listener.close());
-  // Closed before its listener, so that held heartbeats are answered.
+  // The control plane closes before its listener, so that the heartbeats it holds get their answers.
   closing.defer(() => control.close());
   opened.move();
-  const url = reachable(cpListen, listener.port);
+  const url = localUrl(cpListen, listener.port);
   return {
     control,
     url,
@@ -83,8 +84,8 @@ function readAdminToken(dataDir: string): string {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch {
-    throw new CliFailure('admin_token_missing', `${path} cannot be read, and this step needs it.`, {
-      hint: 'Put the token back, or start with another --data-dir.',
+    throw new CliFailure('admin_token_missing', `${path}, which \`edge up\` needs here, cannot be read.`, {
+      hint: 'Put the admin token back into this file, or start with another --data-dir.',
     });
   }
 }

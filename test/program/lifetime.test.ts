@@ -1,0 +1,61 @@
+// What all servers share: how they explain an address that cannot be bound, and the URL of a listener.
+import { describe, expect, test } from 'bun:test';
+import { explainBindFailures, localUrl } from '../../src/program/modes/lifetime.ts';
+
+const addresses = [
+  { flag: '--listen', address: { host: '127.0.0.1', port: 80 } },
+  { flag: '--metrics-listen', address: { host: '::1', port: 9090 } },
+];
+
+/** Bun's own message and code for a failed listen. */
+const failWith = (code: string, message: string): Promise<never> =>
+  explainBindFailures(addresses, () => {
+    throw Object.assign(new Error(message), { code });
+  });
+
+describe('An address that cannot be bound', () => {
+  test.each([
+    ['EADDRINUSE', 'Is port 9090 in use?', 'port_in_use', '[::1]:9090 is in use by another process.'],
+    [
+      'EACCES',
+      'permission denied 127.0.0.1:80',
+      'address_unusable',
+      'This user may not listen on 127.0.0.1:80.',
+    ],
+  ])('with %s is named with its flag', async (code, message, failureCode, sentence) => {
+    const flag = message.includes('9090') ? '--metrics-listen' : '--listen';
+    await expect(failWith(code, message)).rejects.toMatchObject({
+      code: failureCode,
+      message: sentence,
+      hint: `Choose another address with ${flag}.`,
+    });
+  });
+
+  test.each([
+    ['EADDRNOTAVAIL', '127.0.0.1:80 or [::1]:9090 is not an address of this machine.'],
+    ['ENOTTY', 'The host of 127.0.0.1:80 or [::1]:9090 has no address.'],
+  ])('with %s is one of those that were tried', async (code, sentence) => {
+    await expect(failWith(code, `${code}, listen`)).rejects.toMatchObject({
+      code: 'address_unusable',
+      message: sentence,
+      hint: 'Choose another address with --listen or --metrics-listen.',
+    });
+  });
+
+  test('is told apart from any other failure, which stays as it is', async () => {
+    const failure = Object.assign(new Error('disk full'), { code: 'ENOSPC' });
+    const thrown = explainBindFailures(addresses, () => Promise.reject(failure));
+    await expect(thrown).rejects.toBe(failure);
+  });
+});
+
+describe('The local URL of a listener', () => {
+  test.each([
+    ['127.0.0.1', 'http://127.0.0.1:80'],
+    ['0.0.0.0', 'http://127.0.0.1:80'],
+    ['::', 'http://[::1]:80'],
+    ['edge.internal', 'http://edge.internal:80'],
+  ])('on %s is %s', (host, url) => {
+    expect(localUrl({ host, port: 0 }, 80)).toBe(url);
+  });
+});
