@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { mergeMetrics } from '../../src/program/modes/exposition.ts';
 
-test('holds the families of both, and of a name that both have only the first', async () => {
+test('Of families with one name, the merged page shows only that of the first registry', async () => {
   const [edge, control] = [createMetrics(), createMetrics()];
   edge.gauge({ name: 'up', help: 'Of the edge.' }).series().set(1);
   control
