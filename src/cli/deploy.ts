@@ -88,8 +88,12 @@ export async function deploy(
   const { owner, version, isNew } = await publish({ name, bytes, sha256 }, settings, tools);
   if (settings.route !== null) await ensureRoute(api, owner, settings.route, settings);
   const selector = settings.selector === null ? {} : { pop_selector: settings.selector };
-  const begun = await api.post(`/functions/${owner.id}/deploy`, { version, ...selector }, DeploymentProgress);
-  const progress = await waitForNodes({ ...tools, progress: begun, waitMs: settings.waitSecs * 1_000 });
+  const started = await api.post(
+    `/functions/${owner.id}/deploy`,
+    { version, ...selector },
+    DeploymentProgress,
+  );
+  const progress = await waitForNodes({ ...tools, progress: started, waitMs: settings.waitSecs * 1_000 });
   return {
     function_id: owner.id,
     name,
@@ -97,7 +101,7 @@ export async function deploy(
     is_new_version: isNew,
     sha256,
     size_bytes: bytes.length,
-    deployment_id: begun.deployment.id,
+    deployment_id: started.deployment.id,
     nodes: progress.nodes,
     path: settings.route,
     url: settings.route === null ? null : urlOf(api.edgeUrl, settings.host, settings.route),

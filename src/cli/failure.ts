@@ -23,6 +23,7 @@ const HINTS: Readonly<Record<string, string>> = {
   profile_missing: 'Run the command in the directory of `edge up`, or set EDGE_URL and EDGE_TOKEN.',
   profile_invalid: 'Repair or remove this file, or set EDGE_URL and EDGE_TOKEN.',
   unauthenticated: `Set EDGE_TOKEN to a valid token; ${ADMIN_TOKEN}.`,
+  route_not_found: 'An edge answered; name the control plane with --url or EDGE_URL.',
   forbidden: 'Use a token with more rights, or name another project with --project.',
   function_not_found: '`edge functions` lists the functions.',
   version_not_found: '`edge versions NAME` lists the versions.',

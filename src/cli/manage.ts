@@ -140,8 +140,8 @@ export async function rollBack(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
   const owner = await requireFunction(api, input.name, input);
   const body = input.version === null ? {} : { version: input.version };
-  const begun = await api.post(`/functions/${owner.id}/rollback`, body, DeploymentProgress);
-  const progress = await waitForNodes({ ...input, progress: begun, waitMs: input.waitSecs * 1_000 });
+  const started = await api.post(`/functions/${owner.id}/rollback`, body, DeploymentProgress);
+  const progress = await waitForNodes({ ...input, progress: started, waitMs: input.waitSecs * 1_000 });
   if (input.json) return terminal.printJson({ function: owner, ...progress });
   const { deployment, nodes } = progress;
   terminal.print(`${owner.name} is back at ${deployment.version}: ${readyOf(nodes)} nodes ready`);

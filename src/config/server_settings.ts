@@ -16,9 +16,7 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_DATA_DIR',
     kind: text('DIR'),
     initial: './.edge',
-    meaning:
-      'Directory for everything that is kept: database, artifacts, keys, and the profile that the client ' +
-      'commands read.',
+    meaning: 'Directory for the database, artifacts, keys, and the profile that the client commands read.',
     commands: ['up', 'cp', 'edge', 'run', ...CLIENT],
   },
   listen: {

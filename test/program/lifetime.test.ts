@@ -13,7 +13,7 @@ const failWith = (code: string, message: string): Promise<never> =>
     throw Object.assign(new Error(message), { code });
   });
 
-describe('An address that cannot be bound', () => {
+describe('A failure to listen', () => {
   test.each([
     ['EADDRINUSE', 'Is port 9090 in use?', 'port_in_use', '[::1]:9090 is in use by another process.'],
     [
@@ -22,7 +22,7 @@ describe('An address that cannot be bound', () => {
       'address_unusable',
       'This user may not listen on 127.0.0.1:80.',
     ],
-  ])('with %s is named with its flag', async (code, message, failureCode, sentence) => {
+  ])('with %s names the address and its flag', async (code, message, failureCode, sentence) => {
     const flag = message.includes('9090') ? '--metrics-listen' : '--listen';
     await expect(failWith(code, message)).rejects.toMatchObject({
       code: failureCode,
@@ -34,7 +34,7 @@ describe('An address that cannot be bound', () => {
   test.each([
     ['EADDRNOTAVAIL', '127.0.0.1:80 or [::1]:9090 is not an address of this machine.'],
     ['ENOTTY', 'The host of 127.0.0.1:80 or [::1]:9090 has no address.'],
-  ])('with %s is one of those that were tried', async (code, sentence) => {
+  ])('with %s names every address that may be meant', async (code, sentence) => {
     await expect(failWith(code, `${code}, listen`)).rejects.toMatchObject({
       code: 'address_unusable',
       message: sentence,
@@ -42,7 +42,7 @@ describe('An address that cannot be bound', () => {
     });
   });
 
-  test('is told apart from any other failure, which stays as it is', async () => {
+  test('is all that is explained: other failures stay as they are', async () => {
     const failure = Object.assign(new Error('disk full'), { code: 'ENOSPC' });
     const thrown = explainBindFailures(addresses, () => Promise.reject(failure));
     await expect(thrown).rejects.toBe(failure);
