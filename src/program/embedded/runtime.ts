@@ -1,7 +1,8 @@
 // Finds the unpacked libraries of the engine, or unpacks them in a child process.
 import { chmodSync, lstatSync, mkdirSync, readdirSync, type Stats, utimesSync } from 'node:fs';
-import { isAbsolute, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
+import { cacheHomes } from '../../config/directories.ts';
 import type { Environment } from '../../config/inputs.ts';
 import { childEnvironment } from '../child.ts';
 
@@ -35,12 +36,7 @@ const STDERR_CHARACTERS_MAX = 2_000;
 
 /** The user's cache directories, then a folder of the data directory. */
 export function runtimeBases(env: Environment, dataDir: string): string[] {
-  const { XDG_CACHE_HOME: cache = '', HOME: home = '' } = env;
-  return [
-    ...(isAbsolute(cache) ? [join(cache, 'edge')] : []),
-    ...(isAbsolute(home) ? [join(home, '.cache', 'edge')] : []),
-    resolve(dataDir, 'runtime'),
-  ];
+  return [...cacheHomes(env).map((home) => join(home, 'edge')), resolve(dataDir, 'runtime')];
 }
 
 /**

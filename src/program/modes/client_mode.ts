@@ -1,12 +1,11 @@
 // The commands that talk to a control plane: finds the connection, then runs the command.
-import { isAbsolute, join } from 'node:path';
 import { createId, randomFraction } from '../../base/id.ts';
 import { type Api, createApi } from '../../cli/api.ts';
 import { deploy, type DeploySettings, printDeployed } from '../../cli/deploy.ts';
 import * as manage from '../../cli/manage.ts';
 import { readModule } from '../../cli/module_file.ts';
 import { type Connection, profilePaths, resolveConnection } from '../../cli/profile.ts';
-import type { Environment } from '../../config/inputs.ts';
+import { configHome } from '../../config/directories.ts';
 import type { ClientCommand } from '../../config/row.ts';
 import type { ChosenClientCommand, Context } from './context.ts';
 
@@ -30,7 +29,7 @@ export async function runClientMode(chosen: ChosenClientCommand, context: Contex
   const { settings, words } = chosen;
   const { url, token } = settings;
   const edgeUrl = 'edgeUrl' in settings ? settings.edgeUrl : null;
-  const paths = profilePaths({ dataDir: settings.dataDir, configHome: configHomeOf(context.env) });
+  const paths = profilePaths({ dataDir: settings.dataDir, configHome: configHome(context.env) });
   const api = createRemoteApi(resolveConnection({ url, token, edgeUrl, paths }), context);
   if (chosen.command === 'deploy') return runDeploy(words[0] ?? '', chosen.settings, { api, context });
   await MANAGE[chosen.command]({
@@ -67,11 +66,4 @@ function createRemoteApi(connection: Connection, { clock, random }: Context): Ap
     random: () => randomFraction(random),
     createKey: () => createId('cli', clock.nowMs(), random),
   });
-}
-
-/** XDG Base Directory Specification: a relative value counts as not set. */
-function configHomeOf(env: Environment): string | null {
-  const { XDG_CONFIG_HOME: given = '', HOME: home = '' } = env;
-  if (isAbsolute(given)) return given;
-  return isAbsolute(home) ? join(home, '.config') : null;
 }

@@ -1,11 +1,12 @@
 // Wires the engine and the edge of a node from its settings.
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { randomFraction } from '../../base/id.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import { cacheHomes } from '../../config/directories.ts';
 import type { Environment } from '../../config/inputs.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { createEdge, type Edge, edgeLimits } from '../../edge/edge.ts';
@@ -154,11 +155,10 @@ export function nodeIdOfHost(): string {
 
 /** `/var/cache/wasm`; the user's cache directory when that is not writable; else a folder of `dataDir`. */
 export function systemCacheDir(env: Environment, dataDir: string): string {
-  const { XDG_CACHE_HOME: cache = '', HOME: home = '' } = env;
   const system = '/var/cache/wasm';
   if (isWritable(system)) return system;
-  if (isAbsolute(cache)) return join(cache, 'edge', 'wasm');
-  return isAbsolute(home) ? join(home, '.cache', 'edge', 'wasm') : resolve(dataDir, 'cache');
+  const [cacheHome] = cacheHomes(env);
+  return cacheHome === undefined ? resolve(dataDir, 'cache') : join(cacheHome, 'edge', 'wasm');
 }
 
 /** Makes the directory when it is missing. */
