@@ -1,6 +1,7 @@
 // The command line and the environment: the command and settings that they give, and how they are refused.
 import { describe, expect, test } from 'bun:test';
 import { COMMAND_NAMES, COMMANDS } from '../../src/config/commands.ts';
+import { configHome } from '../../src/config/directories.ts';
 import { formatAddress } from '../../src/config/kinds.ts';
 import { parseCommandLine } from '../../src/config/parse.ts';
 import { printSettings } from '../../src/config/print.ts';
@@ -223,6 +224,14 @@ describe('Help', () => {
       }
     }
   });
+});
+
+test.each([
+  [{ XDG_CONFIG_HOME: '/c', HOME: '/h' }, '/c'],
+  [{ XDG_CONFIG_HOME: 'relative', HOME: '/h' }, '/h/.config'],
+  [{}, null],
+])('The environment %o gives the configuration directory %s', (env, directory) => {
+  expect(configHome(env)).toBe(directory);
 });
 
 describe('The table of settings', () => {
