@@ -1,6 +1,6 @@
-// What all servers share: how they explain an address that cannot be bound, and the URL of a listener.
+// What all servers share: how they explain addresses and directories that they cannot use, and local URLs.
 import { describe, expect, test } from 'bun:test';
-import { explainBindFailures, localUrl } from '../../src/program/modes/lifetime.ts';
+import { explainBindFailures, localUrl, makeDirectory } from '../../src/program/modes/lifetime.ts';
 
 const addresses = [
   { flag: '--listen', address: { host: '127.0.0.1', port: 80 } },
@@ -10,7 +10,7 @@ const addresses = [
 /** Bun's own message and code for a failed listen. */
 const failWith = (code: string, message: string): Promise<never> =>
   explainBindFailures(addresses, () => {
-    throw Object.assign(new Error(message), { code });
+    throw Object.assign(new Error(message), { code, syscall: 'listen' });
   });
 
 describe('A failure to listen', () => {
@@ -33,7 +33,7 @@ describe('A failure to listen', () => {
 
   test.each([
     ['EADDRNOTAVAIL', '127.0.0.1:80 or [::1]:9090 is not an address of this machine.'],
-    ['ENOTTY', 'The host of 127.0.0.1:80 or [::1]:9090 has no address.'],
+    ['ENOTTY', 'Cannot listen on 127.0.0.1:80 or [::1]:9090: check that the host name has an address.'],
   ])('with %s names every address that may be meant', async (code, sentence) => {
     await expect(failWith(code, `${code}, listen`)).rejects.toMatchObject({
       code: 'address_unusable',
@@ -46,6 +46,18 @@ describe('A failure to listen', () => {
     const failure = Object.assign(new Error('disk full'), { code: 'ENOSPC' });
     const thrown = explainBindFailures(addresses, () => Promise.reject(failure));
     await expect(thrown).rejects.toBe(failure);
+  });
+});
+
+describe('A directory that cannot be used', () => {
+  test('is named with its flag', () => {
+    expect(() => makeDirectory('/dev/null/data', '--data-dir')).toThrow(
+      expect.objectContaining({
+        code: 'directory_unusable',
+        message: expect.stringContaining('/dev/null/data cannot be used: '),
+        hint: 'Choose a directory that this user can write with --data-dir.',
+      }),
+    );
   });
 });
 

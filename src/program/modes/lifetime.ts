@@ -1,4 +1,5 @@
 // What all servers share: the signal that stops them, their log, their sockets and their data directory.
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { createLog, type Log, type LogLevel } from '../../base/log.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { formatAddress } from '../../config/kinds.ts';
@@ -60,7 +61,7 @@ function bindFailure(failure: unknown, addresses: readonly FlagAddress[]): CliFa
   const named = addresses.filter(({ address }) => address.port === port).slice(0, 1);
   const suspects = named.length > 0 ? named : addresses;
   const where = suspects.map(({ address }) => formatAddress(address)).join(' or ');
-  const sentence = bindSentence(failure.code, where);
+  const sentence = bindSentence(failure, where);
   if (sentence === null) return null;
   const flags = suspects.map(({ flag }) => flag).join(' or ');
   return new CliFailure(failure.code === 'EADDRINUSE' ? 'port_in_use' : 'address_unusable', sentence, {
@@ -68,13 +69,14 @@ function bindFailure(failure: unknown, addresses: readonly FlagAddress[]): CliFa
   });
 }
 
-function bindSentence(code: unknown, where: string): string | null {
+function bindSentence(failure: Error & { code: unknown }, where: string): string | null {
+  const { code } = failure;
   if (code === 'EADDRINUSE') return `${where} is in use by another process.`;
   if (code === 'EACCES') return `This user may not listen on ${where}.`;
   if (code === 'EADDRNOTAVAIL') return `${where} is not an address of this machine.`;
-  // Bun's code for a host name without an address.
-  if (code === 'ENOTTY') return `The host of ${where} has no address.`;
-  return null;
+  // For a host name without an address, Bun reports whichever code the last system call left.
+  const isListen = 'syscall' in failure && failure.syscall === 'listen';
+  return isListen ? `Cannot listen on ${where}: check that the host name has an address.` : null;
 }
 
 /** The URL under which this machine reaches a listener: the loopback address for one on every interface. */
@@ -83,8 +85,22 @@ export function localUrl(address: ListenAddress, port: number): string {
   return `http://${formatAddress({ host, port })}`;
 }
 
+/** Makes a directory where it is missing; throws a CliFailure unless this user can write it. */
+export function makeDirectory(dir: string, flag: string): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    accessSync(dir, constants.W_OK);
+  } catch (failure) {
+    const reason = failure instanceof Error ? failure.message : String(failure);
+    throw new CliFailure('directory_unusable', `${dir} cannot be used: ${reason}.`, {
+      hint: `Choose a directory that this user can write with ${flag}.`,
+    });
+  }
+}
+
 /** Refuses a data directory that another process has in this role; holds it until `closing` ends. */
 export function claimDataDir(dir: string, role: ClaimRole, closing: AsyncDisposableStack): void {
+  makeDirectory(dir, '--data-dir');
   const claim = claimDirectory(dir, role);
   if (claim === null) {
     throw new CliFailure('data_dir_in_use', `${dir} is in use by another process.`, {

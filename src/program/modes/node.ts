@@ -17,7 +17,7 @@ import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { markRuntimeInUse, openRuntime, type RuntimeManifest, runtimeBases } from '../embedded/runtime.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Context } from './context.ts';
-import { explainBindFailures } from './lifetime.ts';
+import { explainBindFailures, makeDirectory } from './lifetime.ts';
 
 const GIB = 1024 ** 3;
 
@@ -56,14 +56,14 @@ export async function wireEngine(options: {
 }): Promise<Engine> {
   const { settings, dataDir, cacheDir, context, log, closing } = options;
   const { clock, random, env, terminal } = context;
+  makeDirectory(dataDir, '--data-dir');
+  makeDirectory(cacheDir, '--cache-dir');
   const self = commandOfProgram();
   const manifest = (await openAssets().manifest.json()) as RuntimeManifest;
   const bases = runtimeBases(env, dataDir);
   const runtime = await openRuntime({ manifest, bases, self, env, clock, terminal });
   const mark = markRuntimeInUse(runtime.dir, clock);
   closing.defer(() => mark.close());
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
   const engine = await createEngine({
     libraryDir: runtime.dir,
     command: self,
