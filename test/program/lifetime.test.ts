@@ -43,9 +43,11 @@ describe('A failure to listen', () => {
   });
 
   test('is all that is explained: other failures stay as they are', async () => {
-    const failure = Object.assign(new Error('disk full'), { code: 'ENOSPC' });
-    const thrown = explainBindFailures(addresses, () => Promise.reject(failure));
-    await expect(thrown).rejects.toBe(failure);
+    for (const details of [{ code: 'ENOSPC' }, { code: 'EACCES', path: '/var/cache/wasm' }]) {
+      const failure = Object.assign(new Error('a file'), details);
+      const thrown = explainBindFailures(addresses, () => Promise.reject(failure));
+      await expect(thrown).rejects.toBe(failure);
+    }
   });
 });
 

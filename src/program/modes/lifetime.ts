@@ -54,9 +54,9 @@ export async function explainBindFailures<T>(
   }
 }
 
-/** Null for a failure that is not about an address. */
+/** Null for a failure that is not about an address; those of files carry a path. */
 function bindFailure(failure: unknown, addresses: readonly FlagAddress[]): CliFailure | null {
-  if (!(failure instanceof Error) || !('code' in failure)) return null;
+  if (!(failure instanceof Error) || !('code' in failure) || 'path' in failure) return null;
   const port = Number(/(?:port |:)(\d+)/.exec(failure.message)?.[1] ?? Number.NaN);
   const named = addresses.filter(({ address }) => address.port === port).slice(0, 1);
   const suspects = named.length > 0 ? named : addresses;
