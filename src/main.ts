@@ -1,10 +1,9 @@
-// The entry of the executable: finds out what this process is, and loads nothing but that.
+// The entry of the executable: finds the role of this process and loads only the code of that role.
 import { inputsOfProcess, roleOfProcess } from './config/inputs.ts';
 
 /**
- * A second entry of the executable. Its name is no constant of the import, or the bundler would put all
- * that it imports at the head of this file, where some of it starts threads; and the engine role must be
- * alone when it forks.
+ * A second entry of the executable. A constant in the import would let the bundler put all that it imports at
+ * the head of this file; some of that starts threads, and the engine role must have one thread when it forks.
  */
 const PROGRAM: string = './program/program.ts';
 
@@ -14,6 +13,6 @@ if (role === 'engine') {
   const { decodeRoleInput } = await import('./engine/process/role_input.ts');
   process.exit(runEngineRole(decodeRoleInput(inputsOfProcess().env['EDGE_ENGINE'] ?? '')));
 } else {
-  const { answerChild, start } = (await import(PROGRAM)) as typeof import('./program/program.ts');
-  process.exitCode = role === null ? await start() : await answerChild(role);
+  const { runCommandLine, runRole } = (await import(PROGRAM)) as typeof import('./program/program.ts');
+  process.exitCode = role === null ? await runCommandLine() : await runRole(role);
 }

@@ -1,4 +1,4 @@
-// The README: its commands exist, its table is what the program prints, and its links lead somewhere.
+// The README: its commands and links exist, and its table of settings is what the program prints.
 import { describe, expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

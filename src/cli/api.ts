@@ -1,32 +1,36 @@
-// The client of the public API: bearer token, bounded answers checked by schema, retries that are safe to
-// repeat.
+// The client of the public API: bearer token, bounded answers checked by schema, safe retries.
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import type { Clock } from '../base/clock.ts';
 import { retry } from '../base/retry.ts';
+import { readStream } from '../base/streams.ts';
 import { CliFailure } from './failure.ts';
-import type { Target } from './profile.ts';
+import type { Connection } from './profile.ts';
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-/** `random` is in [0, 1); `createKey` makes an idempotency key, one per call and the same for its retries. */
 export type ApiOptions = {
-  target: Target;
+  connection: Connection;
   fetch: Fetch;
   clock: Clock;
+  /** In [0, 1), for jitter. */
   random: () => number;
+  /** Makes an idempotency key; each POST gets one, which its retries repeat. */
   createKey: () => string;
 };
 
+/** Every call throws a CliFailure with the code of the API, or one of the CLI's own. */
 export type Api = {
+  /** Where functions answer; null where it is not known. */
   readonly edgeUrl: string | null;
   get<S extends TSchema>(path: string, schema: S): Promise<Static<S>>;
   post<S extends TSchema>(path: string, body: unknown, schema: S): Promise<Static<S>>;
   delete(path: string): Promise<void>;
-  /** PUTs bytes to a signed URL, which needs no token; `open` is called again for every attempt. */
+  /** Sends bytes to a signed URL, without the token; calls `open` for every attempt. */
   put(url: string, open: OpenBody): Promise<void>;
 };
 
+/** A body from its first byte, and its length. */
 export type OpenBody = () => { stream: ReadableStream<Uint8Array>; bytes: number };
 
 const ATTEMPTS_MAX = 4;
@@ -37,7 +41,7 @@ const UPLOAD_MS_MAX = 600_000;
 const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 const API_PATH = '/api/v1';
 
-/** A failure that the same request may survive: nobody answered, or the answer said so. */
+/** A failure after which the same request may succeed: no answer, or an answer that says so. */
 class Retryable extends Error {
   readonly failure: CliFailure;
 
@@ -49,10 +53,10 @@ class Retryable extends Error {
 }
 
 export function createApi(options: ApiOptions): Api {
-  const { target } = options;
+  const { connection } = options;
   const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
     const headers: Record<string, string> = {
-      authorization: `Bearer ${target.token}`,
+      authorization: `Bearer ${connection.token}`,
       accept: 'application/json',
     };
     if (body !== undefined) headers['content-type'] = 'application/json';
@@ -60,19 +64,16 @@ export function createApi(options: ApiOptions): Api {
     const text = await attempt(options, () => {
       const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
       const signal = AbortSignal.timeout(REQUEST_MS_MAX);
-      return send(options, `${target.url}${API_PATH}${path}`, { ...init, signal });
+      return send(options, `${connection.url}${API_PATH}${path}`, { ...init, signal });
     });
-    return text === '' ? null : parsed(text);
+    return text === '' ? null : parseJson(text);
   };
   const checked = <S extends TSchema>(schema: S, answer: unknown): Static<S> => {
     if (Value.Check(schema, answer)) return answer;
-    throw new CliFailure(
-      'bad_answer',
-      `What answers at ${target.url} is not a control plane of this version.`,
-    );
+    throw new CliFailure('bad_answer', `${connection.url} is not a control plane of this version.`);
   };
   return {
-    edgeUrl: target.edgeUrl,
+    edgeUrl: connection.edgeUrl,
     get: async (path, schema) => checked(schema, await call('GET', path)),
     post: async (path, body, schema) => checked(schema, await call('POST', path, body)),
     delete: async (path) => void (await call('DELETE', path)),
@@ -81,7 +82,7 @@ export function createApi(options: ApiOptions): Api {
         const { stream, bytes } = open();
         const headers = { 'content-type': 'application/wasm', 'content-length': String(bytes) };
         const signal = AbortSignal.timeout(UPLOAD_MS_MAX);
-        return send(options, new URL(url, `${target.url}/`).href, {
+        return send(options, new URL(url, `${connection.url}/`).href, {
           method: 'PUT',
           headers,
           body: stream,
@@ -112,56 +113,44 @@ async function send(options: ApiOptions, url: string, init: RequestInit): Promis
   let text: string;
   try {
     response = await options.fetch(url, { ...init, redirect: 'error' });
-    text = await readBounded(response);
+    text = await readText(response);
   } catch (failure) {
     if (failure instanceof CliFailure) throw failure;
-    throw new Retryable(
-      new CliFailure('cp_unreachable', `${new URL(url).origin} does not answer: ${reason(failure)}`),
-    );
+    const message = `${new URL(url).origin} does not answer: ${reasonOf(failure)}.`;
+    throw new Retryable(new CliFailure('cp_unreachable', message));
   }
   if (response.ok) return text;
   const { failure, isRetryable } = refusal(response.status, text);
   throw isRetryable ? new Retryable(failure) : failure;
 }
 
-async function readBounded(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = '';
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > ANSWER_BYTES_MAX)
-      throw new CliFailure('bad_answer', 'The answer is larger than any of a control plane.');
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
+async function readText(response: Response): Promise<string> {
+  const bytes = await readStream(response.body, ANSWER_BYTES_MAX);
+  if (bytes !== null) return new TextDecoder().decode(bytes);
+  const message = `The control plane answered with more than ${ANSWER_BYTES_MAX} bytes.`;
+  throw new CliFailure('bad_answer', message);
 }
 
-/** The API's error body, or a sentence about the status where it is not one. */
+/** The failure of an error body, or of the status where there is none. */
 function refusal(status: number, text: string): { failure: CliFailure; isRetryable: boolean } {
-  const body = parsed(text);
+  const body = parseJson(text);
   const error = isRecord(body) && isRecord(body['error']) ? body['error'] : {};
   const { code, message, retryable, details } = error;
   const isRetryable =
     typeof retryable === 'boolean' ? retryable && status !== 409 : status === 502 || status === 503;
   if (typeof code !== 'string' || typeof message !== 'string') {
-    return {
-      failure: new CliFailure('bad_answer', `The control plane answered ${status} without saying why.`),
-      isRetryable,
-    };
+    const message = `The control plane answered with status ${status} and no error code.`;
+    return { failure: new CliFailure('bad_answer', message), isRetryable };
   }
-  return { failure: new CliFailure(code, `${message}${facts(details)}`), isRetryable };
+  return { failure: new CliFailure(code, `${message}${describeDetails(details)}`), isRetryable };
 }
 
-/**
- * The details of an error as `name: value` after its sentence; fields of a refused body are listed one by
- * one.
- */
-function facts(details: unknown): string {
+/** The details of an error as ` (name: value; …)`, at most 1000 characters of them. */
+function describeDetails(details: unknown): string {
   if (!isRecord(details)) return '';
-  const parts = Object.entries(details).map(([name, held]) => {
-    if (!Array.isArray(held)) return `${name}: ${typeof held === 'string' ? held : JSON.stringify(held)}`;
-    const items = held.slice(0, 8).map((item: unknown) => {
+  const parts = Object.entries(details).map(([name, value]) => {
+    if (!Array.isArray(value)) return `${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`;
+    const items = value.slice(0, 8).map((item: unknown) => {
       if (!isRecord(item)) return String(item);
       return Object.values(item).map(String).join(': ');
     });
@@ -170,7 +159,7 @@ function facts(details: unknown): string {
   return parts.length === 0 ? '' : ` (${parts.join('; ').slice(0, 1_000)})`;
 }
 
-function parsed(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -182,7 +171,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function reason(failure: unknown): string {
+function reasonOf(failure: unknown): string {
   if (!(failure instanceof Error)) return String(failure);
   if (failure.name === 'TimeoutError') return 'no answer in time';
   const code = 'code' in failure ? failure.code : null;

@@ -1,4 +1,4 @@
-// `edge deploy`: a file becomes a version, the version a deployment, and every matching node has it.
+// `edge deploy`: makes a version of a file, deploys it and waits until every matching node is ready.
 import { basename } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
@@ -16,10 +16,10 @@ import type { Api } from './api.ts';
 import { CliFailure } from './failure.ts';
 import { findFunction, listAll, listVersions } from './lookup.ts';
 import type { Terminal } from './terminal.ts';
-import { uploading } from './upload.ts';
-import { waitForNodes } from './wait.ts';
+import { upload } from './upload.ts';
+import { readyOf, waitForNodes } from './wait.ts';
 
-/** What was given on the command line; null: not given, so that it stays as it is. */
+/** What the command line gives; null (no method) leaves a setting as it is. */
 export type DeploySettings = {
   project: string | null;
   name: string | null;
@@ -36,12 +36,26 @@ export type DeploySettings = {
   waitSecs: number;
 };
 
+/** Nothing given, no wait. */
+export const NO_DEPLOY_SETTINGS: DeploySettings = {
+  project: null,
+  name: null,
+  route: null,
+  host: null,
+  method: [],
+  entrypoint: null,
+  memoryPages: null,
+  maxExecutionMs: null,
+  isolation: null,
+  env: null,
+  version: null,
+  selector: null,
+  waitSecs: 0,
+};
+
 export type DeployTools = { api: Api; terminal: Terminal; clock: Clock };
 
-/**
- * `path` and `url` are of the route that was asked for; `url` is null while the address of the edge is not
- * known.
- */
+/** The answer of `edge deploy`; printed as it is with --json. */
 export type Deployed = {
   function_id: string;
   name: string;
@@ -51,11 +65,13 @@ export type Deployed = {
   size_bytes: number;
   deployment_id: string;
   nodes: DeploymentProgress['nodes'];
+  /** The path of --route; null when it was not given. */
   path: string | null;
+  /** The URL of `path`; null without one, or where the address of the edge is not known. */
   url: string | null;
 };
 
-/** `file` names the module in words; `bytes` are the module. Safe to repeat. */
+/** `file` is the name of the module in messages. Safe to repeat: what exists already is not made again. */
 export async function deploy(
   module: { file: string; bytes: Uint8Array },
   settings: DeploySettings,
@@ -70,10 +86,14 @@ export async function deploy(
   const sha256 = new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
   const name = settings.name ?? nameOf(module.file);
   const { owner, version, isNew } = await publish({ name, bytes, sha256 }, settings, tools);
-  if (settings.route !== null) await keepRoute(api, owner, settings.route, settings);
+  if (settings.route !== null) await ensureRoute(api, owner, settings.route, settings);
   const selector = settings.selector === null ? {} : { pop_selector: settings.selector };
-  const begun = await api.post(`/functions/${owner.id}/deploy`, { version, ...selector }, DeploymentProgress);
-  const progress = await waitForNodes({ ...tools, progress: begun, waitMs: settings.waitSecs * 1_000 });
+  const started = await api.post(
+    `/functions/${owner.id}/deploy`,
+    { version, ...selector },
+    DeploymentProgress,
+  );
+  const progress = await waitForNodes({ ...tools, progress: started, waitMs: settings.waitSecs * 1_000 });
   return {
     function_id: owner.id,
     name,
@@ -81,7 +101,7 @@ export async function deploy(
     is_new_version: isNew,
     sha256,
     size_bytes: bytes.length,
-    deployment_id: begun.deployment.id,
+    deployment_id: started.deployment.id,
     nodes: progress.nodes,
     path: settings.route,
     url: settings.route === null ? null : urlOf(api.edgeUrl, settings.host, settings.route),
@@ -89,52 +109,52 @@ export async function deploy(
 }
 
 export function printDeployed(terminal: Terminal, deployed: Deployed): void {
-  const cached = deployed.nodes.filter((node) => node.state === 'cached').length;
-  const remark = deployed.is_new_version ? '' : ' (this version was there already)';
+  const remark = deployed.is_new_version ? '' : ' (unchanged)';
   terminal.print(`${deployed.name} ${deployed.version}${remark}`);
   terminal.print(`  id      ${deployed.function_id}`);
   terminal.print(`  sha256  ${deployed.sha256}`);
-  if (deployed.nodes.length > 0) terminal.print(`  nodes   ${cached} of ${deployed.nodes.length} have it`);
+  if (deployed.nodes.length > 0) terminal.print(`  nodes   ${readyOf(deployed.nodes)} ready`);
   if (deployed.path !== null) terminal.print(`  url     ${deployed.url ?? deployed.path}`);
   if (deployed.nodes.length === 0)
-    terminal.note('edge: no node matches yet; it is deployed as soon as one does');
+    terminal.note('edge: no node matches yet; the next one that does gets this version');
 }
 
+/** The version with these bytes and settings: an existing one where there is one, else a new one. */
 async function publish(
   module: { name: string; bytes: Uint8Array; sha256: string },
   settings: DeploySettings,
-  tools: DeployTools,
+  { api, terminal }: DeployTools,
 ): Promise<{ owner: EdgeFunction; version: string; isNew: boolean }> {
-  const { api } = tools;
+  const { bytes, name, sha256 } = module;
   const wanted = settingsOfVersion(settings);
-  const asked = { ...wanted, ...(settings.version === null ? {} : { version: settings.version }) };
-  const found = await findFunction(api, module.name, settings);
-  if (found === null) {
+  const request = { ...wanted, ...(settings.version === null ? {} : { version: settings.version }) };
+  const owner = await findFunction(api, name, settings);
+  if (owner === null) {
     const project = settings.project === null ? {} : { owner_project_id: settings.project };
-    const made = await api.post('/functions', { name: module.name, ...project, ...asked }, FunctionCreated);
-    await uploading(tools, module.bytes, (open) => api.put(made.upload_url, open));
-    return { owner: made.function, version: made.version.version, isNew: true };
+    const created = await api.post('/functions', { name, ...project, ...request }, FunctionCreated);
+    await upload(terminal, bytes, (open) => api.put(created.upload_url, open));
+    return { owner: created.function, version: created.version.version, isNew: true };
   }
-  const versions = await listVersions(api, found.id);
-  const isAsked = (one: Version): boolean => settings.version === null || one.version === settings.version;
-  const latest = versions.find((one) => one.status === 'published' && isAsked(one));
-  if (latest?.sha256 === module.sha256 && isCovered(wanted, latest.settings)) {
-    return { owner: found, version: latest.version, isNew: false };
+  const versions = await listVersions(api, owner.id);
+  const hasNumber = (one: Version): boolean => settings.version === null || one.version === settings.version;
+  const latest = versions.find((one) => one.status === 'published' && hasNumber(one));
+  if (latest?.sha256 === sha256 && hasSettings(latest, wanted)) {
+    return { owner, version: latest.version, isNew: false };
   }
   const [highest] = versions;
-  if (highest?.status === 'pending' && isAsked(highest) && isCovered(wanted, highest.settings)) {
-    const path = `/functions/${found.id}/versions/${highest.version}/upload-url`;
+  if (highest?.status === 'pending' && hasNumber(highest) && hasSettings(highest, wanted)) {
+    const path = `/functions/${owner.id}/versions/${highest.version}/upload-url`;
     const { upload_url: url } = await api.post(path, {}, Upload);
-    await uploading(tools, module.bytes, (open) => api.put(url, open));
-    return { owner: found, version: highest.version, isNew: true };
+    await upload(terminal, bytes, (open) => api.put(url, open));
+    return { owner, version: highest.version, isNew: true };
   }
-  const made = await api.post(`/functions/${found.id}/versions`, asked, VersionCreated);
-  await uploading(tools, module.bytes, (open) => api.put(made.upload_url, open));
-  return { owner: found, version: made.version.version, isNew: true };
+  const created = await api.post(`/functions/${owner.id}/versions`, request, VersionCreated);
+  await upload(terminal, bytes, (open) => api.put(created.upload_url, open));
+  return { owner, version: created.version.version, isNew: true };
 }
 
-/** Makes the route unless the function has it; a route with other methods than asked for is replaced. */
-async function keepRoute(
+/** Creates the route unless the function has it; replaces one whose methods differ from those given. */
+async function ensureRoute(
   api: Api,
   owner: EdgeFunction,
   path: string,
@@ -144,9 +164,9 @@ async function keepRoute(
   const routes = await listAll(api, '/routes', Route, { function_id: owner.id });
   const same = routes.find((one) => one.function_id === owner.id && one.host === host && one.path === path);
   const methods = [...settings.method].toSorted();
-  const isKept =
+  const isCurrent =
     same !== undefined && (methods.length === 0 || same.methods.toSorted().join() === methods.join());
-  if (isKept) return;
+  if (isCurrent) return;
   await api.post('/routes', { function_id: owner.id, host, path, methods }, Route);
   if (same !== undefined) await api.delete(`/routes/${same.id}`);
 }
@@ -162,14 +182,17 @@ function settingsOfVersion(settings: DeploySettings): Partial<VersionSettings> {
   };
 }
 
-/** Whether a version has every setting that was asked for. */
-function isCovered(wanted: Partial<VersionSettings>, held: VersionSettings): boolean {
-  const { env, ...plain } = wanted;
-  const isSame = Object.entries(plain).every(([key, value]) => held[key as keyof VersionSettings] === value);
-  return isSame && (env === undefined || Bun.deepEquals(env, held.env));
+/** Whether a version has every setting of `wanted`. */
+function hasSettings(version: Version, wanted: Partial<VersionSettings>): boolean {
+  const { env, ...others } = wanted;
+  const { settings } = version;
+  const isSame = Object.entries(others).every(
+    ([key, value]) => settings[key as keyof VersionSettings] === value,
+  );
+  return isSame && (env === undefined || Bun.deepEquals(env, settings.env));
 }
 
-/** `My Module.wasm` is named `my-module`. */
+/** The name of a function made from a file: `My Module.wasm` gives `my-module`. */
 function nameOf(file: string): string {
   const name = basename(file)
     .replace(/\.[^.]*$/, '')
@@ -177,12 +200,12 @@ function nameOf(file: string): string {
     .replaceAll(/[^a-z0-9-]+/g, '-')
     .slice(0, FUNCTION_BOUNDS.nameLengthMax);
   if (/[a-z0-9]/.test(name)) return name;
-  throw new CliFailure('name_missing', `${file} gives no name for the function.`, {
-    hint: 'Say one with --name.',
+  throw new CliFailure('name_missing', `The function needs a name: ${file} has no letter or digit in its.`, {
+    hint: 'Give one with --name.',
   });
 }
 
-/** A route for one host is called by that host, on the port of the edge. */
+/** The URL of a route: its host, where it is exact, on the port of the edge. */
 function urlOf(edgeUrl: string | null, host: string | null, path: string): string | null {
   if (edgeUrl === null) return null;
   const url = new URL(edgeUrl);

@@ -1,8 +1,9 @@
-// What a command ends with when it cannot do what was asked: a code, a sentence, and what to do next.
+// Why a command failed: a code, a sentence, and what a person may do next.
 
-/** `code` is one of the API's error codes or one of the CLI's own; `hint` says what a person may do next. */
+/** `code` is one of the API's error codes or one of the CLI's own. */
 export class CliFailure extends Error {
   readonly code: string;
+  /** What to do next; null where there is nothing to say. */
   readonly hint: string | null;
 
   constructor(code: string, message: string, options: { hint?: string | null } = {}) {
@@ -13,23 +14,32 @@ export class CliFailure extends Error {
   }
 }
 
+/** Where a person who has no token finds one. */
+export const ADMIN_TOKEN = 'the control plane wrote one to <data-dir>/admin-token at its first start';
+
 const HINTS: Readonly<Record<string, string>> = {
-  cp_unreachable:
-    'Is a control plane running there? `edge up` starts one; --url or EDGE_URL says where another is.',
-  profile_missing: 'Run it beside the data directory of `edge up`, or set EDGE_URL and EDGE_TOKEN.',
-  unauthenticated: 'Set EDGE_TOKEN to a valid token; a control plane writes one to <data-dir>/admin-token.',
-  forbidden: 'Ask for a token with the rights, or name another project with --project.',
-  function_not_found: '`edge functions` lists what there is.',
-  version_not_found: '`edge versions NAME` lists what there is.',
-  version_exists: 'Leave --version out to get the next number.',
-  function_in_use: '`edge undeploy NAME` takes it off the nodes.',
-  version_in_use: '`edge undeploy NAME` takes it off the nodes.',
-  route_taken: '`edge routes` shows whose it is; choose another --route, --host or --method.',
-  no_matching_nodes: '`edge nodes` shows the labels that a selector can ask for.',
-  selector_invalid: "A selector looks like: region == 'tokyo' && latency_ms < 30",
+  cp_unreachable: 'Start a control plane there (`edge up`), or name the right one with --url or EDGE_URL.',
+  bad_answer: 'Check --url or EDGE_URL, and that the control plane has the version of this program.',
+  profile_missing: 'Run the command in the directory of `edge up`, or set EDGE_URL and EDGE_TOKEN.',
+  profile_invalid: 'Repair or remove this file, or set EDGE_URL and EDGE_TOKEN.',
+  unauthenticated: `Set EDGE_TOKEN to a valid token; ${ADMIN_TOKEN}.`,
+  route_not_found: 'An edge answered; name the control plane with --url or EDGE_URL.',
+  forbidden: 'Use a token with more rights, or name another project with --project.',
+  function_not_found: '`edge functions` lists the functions.',
+  version_not_found: '`edge versions NAME` lists the versions.',
+  version_exists: 'Leave --version out: the new version gets the next number.',
+  function_in_use: 'Run `edge undeploy NAME` first.',
+  version_in_use: 'Run `edge undeploy NAME` first.',
+  route_taken: '`edge routes` shows which function has it; choose another --route, --host or --method.',
+  no_matching_nodes: '`edge nodes` lists the labels that a selector can test.',
+  selector_invalid: "A selector looks like this: region == 'tokyo' && latency_ms < 30",
   nothing_to_roll_back:
-    '`edge versions NAME` lists what can be deployed; name one: edge rollback NAME VERSION.',
-  deploy_timeout: 'The nodes go on by themselves; `edge status NAME` shows how far they are.',
-  upload_url_expired: 'Run the same command again; nothing is lost.',
+    '`edge versions NAME` lists the versions; deploy one with `edge rollback NAME VERSION`.',
+  deploy_failed:
+    'The node keeps the version that it had and tries again; `edge status NAME` shows every node.',
+  deploy_superseded: '`edge status NAME` shows the current deployment.',
+  deploy_timeout: 'The nodes continue by themselves; `edge status NAME` shows their progress.',
+  upload_url_expired: 'Run the same command again: it continues where it stopped.',
+  artifact_too_large: 'Build the module with optimization and without debug information.',
   file_unreadable: 'Check the path of the file.',
 };

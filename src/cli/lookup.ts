@@ -1,4 +1,4 @@
-// Finds what a person names: functions by name or id, and whole lists from their pages.
+// Finds functions by name or id, and reads whole lists page by page.
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { pageOf } from '../model/api.ts';
@@ -9,7 +9,7 @@ import { CliFailure } from './failure.ts';
 
 const PAGES_MAX = 100;
 
-/** Every item of a list. `query` holds the parameters besides the cursor. */
+/** The items of at most `PAGES_MAX` pages. `query` holds the parameters besides the cursor. */
 export async function listAll<S extends TSchema>(
   api: Api,
   path: string,
@@ -21,10 +21,8 @@ export async function listAll<S extends TSchema>(
   let cursor: string | null = null;
   for (let page = 0; page < PAGES_MAX; page += 1) {
     const parameters = new URLSearchParams({ ...query, ...(cursor === null ? {} : { cursor }) }).toString();
-    const answer: Static<typeof schema> = await api.get(
-      parameters === '' ? path : `${path}?${parameters}`,
-      schema,
-    );
+    const target: string = parameters === '' ? path : `${path}?${parameters}`;
+    const answer: Static<typeof schema> = await api.get(target, schema);
     items.push(...answer.items);
     cursor = answer.next_cursor;
     if (cursor === null) return items;
@@ -32,7 +30,7 @@ export async function listAll<S extends TSchema>(
   return items;
 }
 
-/** The function of this name or id; null when there is none. */
+/** The function of this name or id; null when none has the name. Throws when several projects have it. */
 export async function findFunction(
   api: Api,
   name: string,
@@ -49,14 +47,14 @@ export async function findFunction(
   if (named.length > 1) {
     const projects = named.map((one) => one.project_id).join(', ');
     throw new CliFailure('function_ambiguous', `Several projects have a function ${name}: ${projects}.`, {
-      hint: 'Say which with --project.',
+      hint: 'Name one of them with --project.',
     });
   }
   return named[0] ?? null;
 }
 
-/** As `findFunction`, but its absence ends the command. */
-export async function needFunction(
+/** As `findFunction`, but throws a CliFailure when there is none. */
+export async function requireFunction(
   api: Api,
   name: string,
   options: { project: string | null },

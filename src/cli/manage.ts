@@ -1,4 +1,4 @@
-// The commands that look at functions and nodes and change them, each thin over one or two calls of the API.
+// The commands that show and change functions and nodes; each makes one or a few calls of the API.
 import { Type } from '@sinclair/typebox';
 import type { Clock } from '../base/clock.ts';
 import { JoinTokenAnswer } from '../model/api.ts';
@@ -8,18 +8,20 @@ import { EdgeNode } from '../model/node.ts';
 import { Route } from '../model/route.ts';
 import type { Api } from './api.ts';
 import { CliFailure } from './failure.ts';
-import { listAll, listVersions, needFunction } from './lookup.ts';
+import { listAll, listVersions, requireFunction } from './lookup.ts';
 import type { Terminal } from './terminal.ts';
-import { waitForNodes } from './wait.ts';
+import { readyOf, waitForNodes } from './wait.ts';
 
-/** `json`: one JSON value on stdout instead of text. `name` and `version` are the words after the command. */
 export type ManageInput = {
   api: Api;
   terminal: Terminal;
   clock: Clock;
+  /** Print one JSON value instead of text. */
   json: boolean;
   project: string | null;
+  /** The first word after the command; empty where there is none. */
   name: string;
+  /** The second word after the command. */
   version: string | null;
   waitSecs: number;
 };
@@ -27,14 +29,15 @@ export type ManageInput = {
 export async function showFunctions({ api, terminal, json, project }: ManageInput): Promise<void> {
   const functions = await listAll(api, '/functions', EdgeFunction, project === null ? {} : { project });
   if (json) return terminal.printJson(functions);
-  if (functions.length === 0) return terminal.note('No function yet: edge deploy FILE.wasm --route /path');
+  if (functions.length === 0)
+    return terminal.note('There is no function yet: edge deploy FILE.wasm --route /path');
   const rows = functions.map((one) => [one.name, one.latest_version ?? 'none', one.project_id, one.id]);
   terminal.printTable([['NAME', 'LATEST', 'PROJECT', 'ID'], ...rows]);
 }
 
 export async function showVersions(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
-  const owner = await needFunction(api, input.name, input);
+  const owner = await requireFunction(api, input.name, input);
   const versions = await listVersions(api, owner.id);
   if (input.json) return terminal.printJson(versions);
   const rows = versions.map((one) => [
@@ -47,13 +50,15 @@ export async function showVersions(input: ManageInput): Promise<void> {
   terminal.printTable([['VERSION', 'STATUS', 'BYTES', 'SHA256', 'CREATED'], ...rows]);
 }
 
-/** What the module check found, when the version has an artifact; printed as it comes. */
+/** Shows what the module check reported, for a version that has an artifact. */
 export async function inspect(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
-  const owner = await needFunction(api, input.name, input);
+  const owner = await requireFunction(api, input.name, input);
   const number = input.version ?? owner.latest_version;
   if (number === null) {
-    throw new CliFailure('version_not_published', `${owner.name} has no version with an artifact yet.`);
+    throw new CliFailure('version_not_published', `${owner.name} has no published version yet.`, {
+      hint: 'Run `edge deploy` again to upload its module.',
+    });
   }
   const path = `/functions/${owner.id}/versions/${encodeURIComponent(number)}`;
   const version = await api.get(path, Version);
@@ -61,26 +66,25 @@ export async function inspect(input: ManageInput): Promise<void> {
   if (input.json) return terminal.printJson({ function: owner, version, report });
   terminal.print(`${owner.name} ${version.version} (${version.status})`);
   const facts = { sha256: version.sha256, size_bytes: version.size_bytes, ...version.settings, report };
-  for (const [name, held] of Object.entries(facts)) {
-    if (held === null) continue;
-    terminal.print(`  ${name.padEnd(17)} ${typeof held === 'string' ? held : JSON.stringify(held)}`);
+  for (const [name, value] of Object.entries(facts)) {
+    if (value === null) continue;
+    terminal.print(`  ${name.padEnd(17)} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
   }
 }
 
 export async function showRoutes(input: ManageInput): Promise<void> {
   const { api, terminal, project } = input;
-  const owner = input.name === '' ? null : await needFunction(api, input.name, input);
+  const owner = input.name === '' ? null : await requireFunction(api, input.name, input);
   const all = await listAll(api, '/routes', Route, owner === null ? {} : { function_id: owner.id });
   const routes = all.filter((one) => project === null || one.project_id === project);
   if (input.json) return terminal.printJson(routes);
-  const functions = new Map(
-    (await listAll(api, '/functions', EdgeFunction)).map((one) => [one.id, one.name]),
-  );
+  const functions = await listAll(api, '/functions', EdgeFunction);
+  const names = new Map(functions.map((one) => [one.id, one.name]));
   const rows = routes.map((one) => [
     one.methods.length === 0 ? 'any' : one.methods.join(','),
     one.host,
     one.path,
-    functions.get(one.function_id) ?? one.function_id,
+    names.get(one.function_id) ?? one.function_id,
     `${one.priority}`,
   ]);
   terminal.printTable([['METHODS', 'HOST', 'PATH', 'FUNCTION', 'PRIORITY'], ...rows]);
@@ -89,13 +93,14 @@ export async function showRoutes(input: ManageInput): Promise<void> {
 export async function showNodes({ api, terminal, json }: ManageInput): Promise<void> {
   const nodes = await listAll(api, '/nodes', EdgeNode);
   if (json) return terminal.printJson(nodes);
-  if (nodes.length === 0) return terminal.note('No node yet: edge join-token makes the token for one');
+  if (nodes.length === 0)
+    return terminal.note('There is no node yet: `edge join-token` creates the token with which one joins');
   const rows = nodes.map((one) => [
     one.id,
     one.pop_id,
     one.status,
     Object.entries(one.labels)
-      .map(([name, held]) => `${name}=${held}`)
+      .map(([name, value]) => `${name}=${value}`)
       .join(','),
     one.edge_version,
     one.last_heartbeat_at ?? 'never',
@@ -103,26 +108,24 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
   terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
 }
 
-/** The token alone on stdout, so that a shell can take it. */
+/** Prints the token alone on stdout, so that a shell can read it. */
 export async function makeJoinToken({ api, terminal, json }: ManageInput): Promise<void> {
   const answer = await api.post('/nodes/join-tokens', {}, JoinTokenAnswer);
   if (json) return terminal.printJson(answer);
   terminal.print(answer.join_token);
-  terminal.note(`for one edge, until ${answer.expires_at}`);
+  terminal.note(`One edge may join with this token until ${answer.expires_at}.`);
 }
 
 export async function showStatus(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
-  const owner = await needFunction(api, input.name, input);
-  const active = (await listAll(api, `/functions/${owner.id}/deployments`, Deployment)).find(
-    (one) => one.status === 'active',
-  );
+  const owner = await requireFunction(api, input.name, input);
+  const deployments = await listAll(api, `/functions/${owner.id}/deployments`, Deployment);
+  const active = deployments.find((one) => one.status === 'active');
   if (active === undefined) {
     if (input.json)
       return terminal.printJson({ function: owner, deployment: null, nodes: [], complete: false });
-    return terminal.print(
-      `${owner.name} is not deployed (latest version: ${owner.latest_version ?? 'none'})`,
-    );
+    const latest = owner.latest_version ?? 'none';
+    return terminal.print(`${owner.name} is not deployed (latest version: ${latest})`);
   }
   const progress = await api.get(`/deployments/${active.id}`, DeploymentProgress);
   if (input.json) return terminal.printJson({ function: owner, ...progress });
@@ -135,17 +138,18 @@ export async function showStatus(input: ManageInput): Promise<void> {
 
 export async function rollBack(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
-  const owner = await needFunction(api, input.name, input);
+  const owner = await requireFunction(api, input.name, input);
   const body = input.version === null ? {} : { version: input.version };
-  const begun = await api.post(`/functions/${owner.id}/rollback`, body, DeploymentProgress);
-  const progress = await waitForNodes({ ...input, progress: begun, waitMs: input.waitSecs * 1_000 });
+  const started = await api.post(`/functions/${owner.id}/rollback`, body, DeploymentProgress);
+  const progress = await waitForNodes({ ...input, progress: started, waitMs: input.waitSecs * 1_000 });
   if (input.json) return terminal.printJson({ function: owner, ...progress });
-  terminal.print(`${owner.name} is back at ${progress.deployment.version} on ${progress.nodes.length} nodes`);
+  const { deployment, nodes } = progress;
+  terminal.print(`${owner.name} is back at ${deployment.version}: ${readyOf(nodes)} nodes ready`);
 }
 
 export async function undeploy(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
-  const owner = await needFunction(api, input.name, input);
+  const owner = await requireFunction(api, input.name, input);
   const answer = await api.post(`/functions/${owner.id}/undeploy`, {}, Type.Unknown());
   if (input.json) return terminal.printJson(answer);
   terminal.print(`${owner.name} is undeployed; its versions are kept`);
@@ -153,7 +157,7 @@ export async function undeploy(input: ManageInput): Promise<void> {
 
 export async function deleteFunction(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
-  const owner = await needFunction(api, input.name, input);
+  const owner = await requireFunction(api, input.name, input);
   await api.delete(`/functions/${owner.id}`);
   if (input.json) return terminal.printJson({ function: owner, deleted: true });
   terminal.print(`${owner.name} is deleted`);

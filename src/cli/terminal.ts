@@ -1,5 +1,4 @@
-// The only writer of the terminal: results on stdout, everything said on the way on stderr, a meter for what
-// is slow.
+// Writes to the terminal: results to stdout, notes, failures and progress to stderr.
 import type { Clock } from '../base/clock.ts';
 import { CliFailure } from './failure.ts';
 
@@ -7,23 +6,25 @@ import { CliFailure } from './failure.ts';
 export type Sink = { write(text: string): unknown; readonly isTTY?: boolean | undefined };
 
 /**
- * Shown only once it has taken more than a second: redrawn in place on a terminal, else one line at its
- * start.
+ * Shows the progress of work that takes more than a second: on a terminal a bar that is redrawn in place,
+ * elsewhere one line.
  */
 export type Meter = { update(done: number, text: string): void; close(): void };
 
 export type Terminal = {
-  /** Whether a person looks at stderr. */
+  /** Whether stderr is a terminal. */
   readonly isInteractive: boolean;
   print(line: string): void;
-  /** Text of this program itself, with its own line ends. */
+  /** Text of this program itself, with its line ends. */
   printText(text: string): void;
   printJson(value: unknown): void;
-  /** Columns are padded to their widest cell; the first row is the head. */
+  /** Pads each column to its widest cell; the first row is the header. */
   printTable(rows: readonly (readonly string[])[]): void;
+  /** One line on stderr. */
   note(line: string): void;
-  /** Text as it is, on stderr, for a caller that draws its own lines. */
+  /** Text as it is, on stderr. */
   write(text: string): void;
+  /** `edge: code: message`, and the hint of a CliFailure on a second line. */
   fail(failure: unknown): void;
   openMeter(options: { total: number }): Meter;
 };
@@ -48,7 +49,6 @@ export function createTerminal(options: { stdout: Sink; stderr: Sink; clock: Clo
   };
 }
 
-/** One line `edge: code: message`, and a second one with what to do next. */
 function describeFailure(failure: unknown): string {
   if (!(failure instanceof CliFailure)) {
     const message = failure instanceof Error ? failure.message : String(failure);
@@ -76,7 +76,7 @@ function layOut(rows: readonly (readonly string[])[]): string {
     .join('');
 }
 
-/** Text of a server or a guest cannot steer the terminal: control characters are shown as a space. */
+/** Shows control characters as a space, so that text of a server or a guest cannot control the terminal. */
 function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+/g, ' ');
 }

@@ -1,19 +1,19 @@
-// Sends a module in chunks, with a meter that shows how far it is.
+// Uploads a module in chunks and shows the progress.
 import type { OpenBody } from './api.ts';
 import type { Terminal } from './terminal.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** A body that gives `bytes` in chunks and tells how many have been taken. */
-export function createBody(bytes: Uint8Array, onTaken: (taken: number) => void): OpenBody {
+/** A body of `bytes`; calls `onProgress` with the number of bytes that were read from it so far. */
+export function createBody(bytes: Uint8Array, onProgress: (done: number) => void): OpenBody {
   return () => {
-    let taken = 0;
+    let done = 0;
     const stream = new ReadableStream<Uint8Array>({
       pull(controller) {
-        onTaken(taken);
-        if (taken >= bytes.length) return controller.close();
-        const chunk = bytes.slice(taken, taken + CHUNK_BYTES);
-        taken += chunk.length;
+        onProgress(done);
+        if (done >= bytes.length) return controller.close();
+        const chunk = bytes.slice(done, done + CHUNK_BYTES);
+        done += chunk.length;
         controller.enqueue(chunk);
       },
     });
@@ -21,20 +21,19 @@ export function createBody(bytes: Uint8Array, onTaken: (taken: number) => void):
   };
 }
 
-/** Runs `send` with a body of `bytes` under a meter. */
-export async function uploading(
-  tools: { terminal: Terminal },
+/** Runs `send` with a body of `bytes` and shows its progress on the terminal. */
+export async function upload(
+  terminal: Terminal,
   bytes: Uint8Array,
   send: (open: OpenBody) => Promise<void>,
 ): Promise<void> {
-  const meter = tools.terminal.openMeter({ total: bytes.length });
+  const meter = terminal.openMeter({ total: bytes.length });
   const megabytes = (count: number): string => (count / 1e6).toFixed(1);
   try {
-    await send(
-      createBody(bytes, (taken) => {
-        meter.update(taken, `uploading ${megabytes(taken)} of ${megabytes(bytes.length)} MB`);
-      }),
-    );
+    const open = createBody(bytes, (done) => {
+      meter.update(done, `uploading ${megabytes(done)} of ${megabytes(bytes.length)} MB`);
+    });
+    await send(open);
   } finally {
     meter.close();
   }

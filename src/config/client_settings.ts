@@ -1,9 +1,13 @@
-// Settings of the commands that talk to a control plane, and of what is deployed or run.
+// Settings of the commands that talk to a control plane, and of the module that is deployed or run.
 import { FUNCTION_BOUNDS, FUNCTION_DEFAULTS } from '../base/limits/function.ts';
 import { Entrypoint, EnvName, Name, Semver } from '../model/names.ts';
 import { RouteHost, RoutePath } from '../model/route.ts';
 import { choice, integer, list, onOff, pairs, text, url } from './kinds.ts';
 import { CLIENT, type SettingRow } from './row.ts';
+
+const NAME_BOUNDS = '1 to 63 lower-case letters, digits and dashes';
+const EXPORT_BOUNDS =
+  '1 to 128 letters, digits, dots, dashes and underscores, starting with a letter or underscore';
 
 export const CLIENT_SETTINGS = {
   url: {
@@ -11,7 +15,7 @@ export const CLIENT_SETTINGS = {
     variable: 'EDGE_URL',
     kind: url('URL'),
     initial: null,
-    meaning: 'The control plane to talk to. Not set: from the profile.',
+    meaning: 'URL of the control plane. When not set: that of the profile.',
     commands: CLIENT,
   },
   token: {
@@ -19,19 +23,20 @@ export const CLIENT_SETTINGS = {
     variable: 'EDGE_TOKEN',
     kind: text('TOKEN'),
     initial: null,
-    meaning: 'Token for the API; prefer the variable, flags are seen by others. Not set: from the profile.',
+    meaning:
+      'Token for the API. Prefer the variable: other users of this machine can read flags. When not set: ' +
+      'that of the profile.',
     commands: CLIENT,
     secret: true,
   },
   project: {
     flag: '--project',
     variable: 'EDGE_PROJECT',
-    kind: text('NAME', {
-      pattern: Name.pattern ?? '',
-      bounds: 'lower-case letters, digits, dashes; 63 at most',
-    }),
+    kind: text('NAME', { pattern: Name.pattern ?? '', bounds: NAME_BOUNDS }),
     initial: null,
-    meaning: "Project of the function. Not set: the token's own.",
+    meaning:
+      'Project of the function. When not set: `default` for a new function; an existing one is found in ' +
+      'any project.',
     commands: [
       'deploy',
       'functions',
@@ -49,26 +54,23 @@ export const CLIENT_SETTINGS = {
     variable: null,
     kind: onOff(),
     initial: 'false',
-    meaning: 'Print one JSON value on stdout and nothing else there.',
+    meaning: 'Print one JSON value on stdout; everything else goes to stderr.',
     commands: [...CLIENT, 'version', 'config'],
   },
   waitSecs: {
     flag: '--wait-secs',
     variable: 'EDGE_WAIT_SECS',
-    kind: integer('SECONDS', { min: 0, max: 3_600 }),
+    kind: integer('SECONDS', { min: 0, max: 3_600, unit: 'seconds' }),
     initial: '60',
-    meaning: 'How long to wait until every matching node has the version; 0: do not wait.',
+    meaning: 'Maximum time to wait until every matching node is ready; 0 does not wait.',
     commands: ['deploy', 'rollback'],
   },
   name: {
     flag: '--name',
     variable: null,
-    kind: text('NAME', {
-      pattern: Name.pattern ?? '',
-      bounds: 'lower-case letters, digits, dashes; 63 at most',
-    }),
+    kind: text('NAME', { pattern: Name.pattern ?? '', bounds: NAME_BOUNDS }),
     initial: null,
-    meaning: 'Name of the function. Not set: the name of the file.',
+    meaning: 'Name of the function. When not set: made from the name of the file.',
     commands: ['deploy'],
   },
   route: {
@@ -79,15 +81,18 @@ export const CLIENT_SETTINGS = {
       bounds: 'a path such as /hello, /users/:id or /files/*',
     }),
     initial: null,
-    meaning: 'Path that leads to the function. Not set: its routes stay as they are.',
+    meaning: 'Path that leads to the function. When not set: the routes stay as they are.',
     commands: ['deploy'],
   },
   host: {
     flag: '--host',
     variable: null,
-    kind: text('HOST', { pattern: RouteHost.pattern ?? '', bounds: 'a host, *.suffix or *' }),
+    kind: text('HOST', {
+      pattern: RouteHost.pattern ?? '',
+      bounds: 'a lower-case host such as api.example.com, *.example.com, or * for any',
+    }),
     initial: null,
-    meaning: 'Host of the route. Not set: any.',
+    meaning: 'Host of --route. When not set: any host.',
     commands: ['deploy'],
   },
   method: {
@@ -95,35 +100,40 @@ export const CLIENT_SETTINGS = {
     variable: null,
     kind: list('METHOD', {
       pattern: '^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$',
-      bounds: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
+      bounds: 'GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS',
       max: 7,
     }),
     initial: '',
-    meaning: 'Method of the route; may be repeated. Not set: every method.',
+    meaning: 'HTTP method of --route; may be repeated. When not set: every method, or those that it has.',
     commands: ['deploy'],
   },
   entrypoint: {
     flag: '--entrypoint',
     variable: null,
-    kind: text('EXPORT', { pattern: Entrypoint.pattern ?? '', bounds: 'the name of an export' }),
+    kind: text('EXPORT', { pattern: Entrypoint.pattern ?? '', bounds: EXPORT_BOUNDS }),
     initial: null,
-    meaning: 'Export that answers requests. Not set: as before, else handle.',
+    meaning:
+      'Export of the module that answers requests. When not set: that of the latest version, or handle.',
     commands: ['deploy', 'run'],
   },
   memoryPages: {
     flag: '--memory-pages',
     variable: null,
-    kind: integer('PAGES', { min: 1, max: FUNCTION_BOUNDS.memoryPagesMax }),
+    kind: integer('PAGES', { min: 1, max: FUNCTION_BOUNDS.memoryPagesMax, unit: 'pages of 64 KiB' }),
     initial: null,
-    meaning: `Memory limit, pages of 64 KiB. Not set: as before, else ${FUNCTION_DEFAULTS.memoryPages}.`,
+    meaning:
+      'Maximum linear memory of an instance. When not set: that of the latest version, or ' +
+      `${FUNCTION_DEFAULTS.memoryPages}.`,
     commands: ['deploy', 'run'],
   },
   maxExecutionMs: {
     flag: '--max-execution-ms',
     variable: null,
-    kind: integer('MS', { min: 1, max: FUNCTION_BOUNDS.executionMsMax }),
+    kind: integer('MS', { min: 1, max: FUNCTION_BOUNDS.executionMsMax, unit: 'milliseconds' }),
     initial: null,
-    meaning: `Time limit of a request. Not set: as before, else ${FUNCTION_DEFAULTS.executionMs}.`,
+    meaning:
+      'Maximum time for one request; one that takes longer gets 504. When not set: that of the latest ' +
+      `version, or ${FUNCTION_DEFAULTS.executionMs}.`,
     commands: ['deploy', 'run'],
   },
   isolation: {
@@ -132,15 +142,18 @@ export const CLIENT_SETTINGS = {
     kind: choice('MODE', ['clean', 'reuse']),
     initial: null,
     meaning:
-      'clean: each request sees a pristine instance; reuse: state is kept. Not set: as before, else clean.',
+      'clean gives every request a new instance; with reuse an instance keeps its state for later ' +
+      'requests. When not set: that of the latest version, or clean.',
     commands: ['deploy', 'run'],
   },
   env: {
     flag: '--env',
     variable: null,
-    kind: pairs('K=V', { name: EnvName, max: FUNCTION_BOUNDS.envEntriesMax, separator: null }),
+    kind: pairs('NAME=VALUE', { name: EnvName, max: FUNCTION_BOUNDS.envEntriesMax, separator: null }),
     initial: null,
-    meaning: 'Setting that the function reads with env_get; may be repeated. Not set: as before.',
+    meaning:
+      'Value that the function reads with env_get; may be repeated. When not set: those of the latest ' +
+      'version, or none.',
     commands: ['deploy', 'run'],
   },
   version: {
@@ -148,7 +161,7 @@ export const CLIENT_SETTINGS = {
     variable: null,
     kind: text('SEMVER', { pattern: Semver.pattern ?? '', bounds: 'a semantic version such as 1.2.3' }),
     initial: null,
-    meaning: 'Number of the new version. Not set: the next patch number.',
+    meaning: 'Number of the new version. When not set: the latest with its patch number raised by one.',
     commands: ['deploy'],
   },
   selector: {
@@ -156,7 +169,9 @@ export const CLIENT_SETTINGS = {
     variable: null,
     kind: text('EXPRESSION'),
     initial: null,
-    meaning: "Nodes to deploy to, such as region == 'tokyo' && latency_ms < 30. Not set: every node.",
+    meaning:
+      "Nodes to deploy to, such as region == 'tokyo' && latency_ms < 30. When not set: the function's own " +
+      'selector, or every node.',
     commands: ['deploy'],
   },
 } as const satisfies Record<string, SettingRow>;

@@ -1,17 +1,16 @@
-// The commands: what each does, its words, and an example that works.
+// The commands: what each does, its words, and examples that work.
 import type { CommandName } from './row.ts';
 
-/**
- * `words` are the arguments without a flag, `<needed>` or `[optional]`; `hidden` commands are reached by
- * --mode.
- */
 export type CommandRow = {
+  /** The usage line, where it is not `edge <command> [options] <words>`. */
   readonly usage?: string;
+  /** Arguments without a flag: `<required>` or `[optional]`. */
   readonly words: readonly string[];
   readonly summary: string;
   readonly details: string;
   readonly examples: readonly string[];
   readonly group: 'Run' | 'Functions' | 'Nodes' | 'About';
+  /** Not in the list of commands: it is chosen with --mode. */
   readonly hidden?: true;
 };
 
@@ -20,19 +19,20 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     words: [],
     summary: 'Start a control plane and one edge on this machine.',
     details:
-      'Everything is kept in the data directory: database, artifacts, keys, cache. The first start writes ' +
-      'an admin token and a profile there, so that `edge deploy` in the same directory needs no further ' +
-      'setting. SIGTERM or Ctrl-C lets running requests end; a second one stops at once.',
+      'The data directory holds everything: database, artifacts, keys and cache. The first start writes ' +
+      'an admin token and a profile there, so that `edge deploy` works in the same directory without ' +
+      'further settings. SIGTERM or Ctrl-C stops the server once running requests have finished; a second ' +
+      'one stops it at once.',
     examples: ['edge up --demo', 'edge up --data-dir /srv/edge --listen :80'],
     group: 'Run',
   },
   cp: {
     usage: '--mode=cp [options]',
     words: [],
-    summary: 'Start a control plane: functions, versions, routes, deployments, nodes.',
+    summary: 'Start a control plane, which manages functions, versions, routes, deployments and nodes.',
     details:
-      'Edges join it with a token of `edge join-token`. The first start writes an admin token to ' +
-      '<data-dir>/admin-token and a profile for the CLI.',
+      'The first start writes an admin token to <data-dir>/admin-token, and a profile that the client ' +
+      'commands read. Edges join with a token from `edge join-token`.',
     examples: ['edge --mode=cp --cp-listen :8080 --data-dir /srv/edge'],
     group: 'Run',
     hidden: true,
@@ -40,10 +40,10 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   edge: {
     usage: '--mode=edge --cp-url URL [--join-token TOKEN] [options]',
     words: [],
-    summary: 'Start an edge node, which answers requests with the functions of its control plane.',
+    summary: 'Start an edge node, which runs the functions that its control plane deploys to it.',
     details:
-      'The first start needs a join token; later ones do not. The edge keeps answering while the control ' +
-      'plane is away, also after its own restart.',
+      'The first start needs a join token, later starts do not. The edge keeps answering while the control ' +
+      'plane is unreachable, even after a restart of its own.',
     examples: [
       'edge --mode=edge --cp-url http://cp.internal --join-token TOKEN --labels region=tokyo,latency_ms=12',
     ],
@@ -54,7 +54,8 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     words: ['<file>'],
     summary: 'Serve one module on every path, without a control plane.',
     details:
-      'The module is checked, compiled and run exactly as on an edge. Nothing is kept but its compiled code.',
+      'The module is checked, compiled and run as on an edge. Only its compiled code is kept, so that the ' +
+      'next start is faster.',
     examples: [
       'edge run hello.wasm --listen 3000',
       'edge run hello.wasm --env GREETING=hi --isolation reuse',
@@ -63,11 +64,11 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   },
   deploy: {
     words: ['<file>'],
-    summary: 'Upload a module, deploy it, and wait until every matching node has it.',
+    summary: 'Upload a module, deploy it, and wait until every matching node is ready.',
     details:
-      'Makes the function when there is none of this name, else a new version of it; a file that is the ' +
-      'latest version already is deployed as it is. Prints id, version, sha256 and the URL. Calling it ' +
-      'again after a failure is safe.',
+      'Creates the function, or a new version of it. When neither the file nor the settings differ from ' +
+      'the latest version, deploys that one. Prints id, version, SHA-256 and URL. Run it again after a ' +
+      'failure: it continues where it stopped.',
     examples: [
       'edge deploy hello.wasm --name hello --route /hello',
       "edge deploy api.wasm --route '/api/*' --host api.example.com --selector \"region == 'tokyo'\"",
@@ -77,70 +78,72 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   functions: {
     words: [],
     summary: 'List the functions.',
-    details: 'One line per function: name, id, project, latest published version.',
+    details: 'Shows name, latest published version, project and id of each.',
     examples: ['edge functions', 'edge functions --json'],
     group: 'Functions',
   },
   versions: {
     words: ['<name>'],
-    summary: 'List the versions of a function.',
-    details: 'The newest comes first. A pending version has no artifact yet.',
+    summary: 'List the versions of a function, highest first.',
+    details: 'A pending version waits for its module: run `edge deploy` again to upload it.',
     examples: ['edge versions hello'],
     group: 'Functions',
   },
   inspect: {
     words: ['<name>', '[version]'],
-    summary: 'Show what a version is: settings, sizes, imports.',
-    details: 'Without a version it shows the latest one.',
+    summary: 'Show the settings, size, imports and exports of a version.',
+    details: 'Without a version, shows the latest one.',
     examples: ['edge inspect hello', 'edge inspect hello 1.0.1 --json'],
     group: 'Functions',
   },
   routes: {
     words: ['[name]'],
-    summary: 'List routes, of one function or of all.',
-    details: 'One line per route: methods, host, path, function, priority.',
+    summary: 'List the routes of one function or of all.',
+    details: 'Shows methods, host, path, function and priority of each; a higher priority wins.',
     examples: ['edge routes', 'edge routes hello'],
     group: 'Functions',
   },
   status: {
     words: ['<name>'],
-    summary: 'Show where a function is deployed, and what each node says of it.',
-    details: 'A node is pending, loading, cached or error; with an error its own sentence is shown.',
+    summary: 'Show the version that is deployed, and its state on every matching node.',
+    details:
+      'The state is pending (the node has not reported yet), loading, cached (ready to answer) or error, ' +
+      'with the reason.',
     examples: ['edge status hello'],
     group: 'Functions',
   },
   rollback: {
     words: ['<name>', '[version]'],
-    summary: 'Go back to the version that was deployed before, or to the one that is named.',
-    details: 'Waits until every matching node has it, as deploy does.',
+    summary: 'Deploy the previous version again, or the one that is given.',
+    details: 'Waits until every matching node is ready.',
     examples: ['edge rollback hello', 'edge rollback hello 1.0.0'],
     group: 'Functions',
   },
   undeploy: {
     words: ['<name>'],
-    summary: 'Take a function off every node; its versions are kept.',
-    details: 'Its routes answer 404 from then on. `edge deploy` brings it back.',
+    summary: 'Remove a function from every node; its versions are kept.',
+    details: 'Its routes answer 404 until `edge deploy` deploys it again.',
     examples: ['edge undeploy hello'],
     group: 'Functions',
   },
   delete: {
     words: ['<name>'],
     summary: 'Delete a function with its versions and routes.',
-    details: 'Refused while it is deployed: undeploy it first.',
+    details: 'Refused while the function is deployed: undeploy it first.',
     examples: ['edge undeploy hello && edge delete hello'],
     group: 'Functions',
   },
   nodes: {
     words: [],
     summary: 'List the nodes.',
-    details: 'One line per node: id, pop, status, labels, version of the program, last heartbeat.',
+    details: 'Shows id, pop, status, labels, version of edge and last heartbeat of each.',
     examples: ['edge nodes'],
     group: 'Nodes',
   },
   'join-token': {
     words: [],
-    summary: 'Make a one-time token with which an edge joins.',
-    details: 'It is shown once and ends after an hour or with its first use.',
+    summary: 'Create a token with which one edge joins the control plane.',
+    details: 'It is shown once. It expires after one hour, or when an edge has joined with it.',
     examples: [
       'edge join-token',
       'EDGE_JOIN_TOKEN=$(edge join-token) edge --mode=edge --cp-url http://cp.internal:8080',
@@ -150,14 +153,14 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   version: {
     words: [],
     summary: 'Print the version of this program.',
-    details: 'With --json also those of what it is built on.',
+    details: 'With --json, also that of the Bun runtime inside it.',
     examples: ['edge version'],
     group: 'About',
   },
   config: {
     words: ['[format]'],
-    summary: 'Print every setting: flag, variable, default, bounds, meaning.',
-    details: 'Flags beat variables, variables beat defaults. The format is text or markdown.',
+    summary: 'Print every setting: flag, variable, default, allowed values and meaning.',
+    details: 'A flag beats its variable, a variable beats the default. The format is text or markdown.',
     examples: ['edge config', 'edge config --json', 'edge config markdown'],
     group: 'About',
   },

@@ -1,18 +1,18 @@
-// The door to the process: the only place that reads its environment, its arguments and what kind of process
-// it is.
+// The only reader of the environment and the arguments of this process.
 
-/** Variables and their values, as handed to everything else. */
+/** Variables and their values. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What a child of this program is started as (`EDGE_ROLE`); null for what a person starts. */
+/** What a child of this program does (`EDGE_ROLE`). */
 export type Role = 'engine' | 'unpack' | 'check';
 
+/** Null for a process that a person started. */
 export function roleOfProcess(): Role | null {
   const role = process.env['EDGE_ROLE'];
   return role === 'engine' || role === 'unpack' || role === 'check' ? role : null;
 }
 
-/** The words after the program's name, and the environment. */
+/** `argv` holds the arguments after the program's name. */
 export function inputsOfProcess(): { argv: readonly string[]; env: Environment } {
   return { argv: process.argv.slice(2), env: process.env };
 }

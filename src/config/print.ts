@@ -1,5 +1,5 @@
-// Prints the table of settings: as text, as the README's section, and as JSON.
-import type { SettingRow } from './row.ts';
+// Prints the table of settings as text, as the README's table and as JSON.
+import { CLIENT, type SettingRow } from './row.ts';
 import { settingsOf } from './settings.ts';
 
 export type PrintFormat = 'text' | 'markdown' | 'json';
@@ -11,18 +11,18 @@ export function printSettings(format: PrintFormat): string {
   return rows.map(paragraph).join('\n');
 }
 
-/** `--mode` chooses the command before any other flag is read, so it is no setting of a command. */
+/** Not in the table of settings: `--mode` chooses the command, which decides which settings there are. */
 const MODE: SettingRow = {
   flag: '--mode',
   variable: 'MODE',
   kind: {
     placeholder: 'MODE',
-    bounds: 'cp | edge',
+    bounds: 'cp or edge',
     repeats: false,
     parse: () => ({ ok: true, value: null }),
   },
   initial: null,
-  meaning: 'Start a control plane or an edge on its own; with a command it is not read.',
+  meaning: 'Start a control plane or an edge alone. Ignored when a command is given.',
   commands: ['cp', 'edge'],
 };
 
@@ -57,11 +57,11 @@ function shownDefault(row: SettingRow): string {
   return row.initial === 'false' ? 'off' : (row.initial ?? '');
 }
 
-/** Commands that start something are named; those that talk to a control plane are many and go together. */
+/** The commands by name; where most client commands take the setting, these as `client commands`. */
 function shownCommands(row: SettingRow): string {
-  const modes = row.commands.map((name) => (name === 'cp' || name === 'edge' ? `--mode=${name}` : name));
-  if (modes.length <= 8) return modes.join(', ');
-  return [...modes.filter((name) => SERVERS.includes(name)), 'the client'].join(', ');
+  const isClient = (name: string): boolean => CLIENT.some((one) => one === name);
+  const isForMost = row.commands.filter(isClient).length > CLIENT.length / 2;
+  const named = isForMost ? row.commands.filter((name) => !isClient(name)) : row.commands;
+  const shown = named.map((name) => (name === 'cp' || name === 'edge' ? `--mode=${name}` : name));
+  return [...shown, ...(isForMost ? ['client commands'] : [])].join(', ');
 }
-
-const SERVERS: readonly string[] = ['up', '--mode=cp', '--mode=edge', 'run'];

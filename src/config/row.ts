@@ -1,8 +1,9 @@
-// What a row of the table of settings says, and the commands that it may name.
+// One row of the table of settings, and the names of the commands.
 import type { Kind } from './kinds.ts';
 
-/** Commands that start something, and commands that talk to a control plane. */
+/** Commands that start something. */
 export type ServerCommand = 'up' | 'cp' | 'edge' | 'run';
+/** Commands that talk to a control plane. */
 export type ClientCommand = (typeof CLIENT)[number];
 export type CommandName = ServerCommand | ClientCommand | 'version' | 'config';
 
@@ -20,13 +21,14 @@ export const CLIENT = [
   'delete',
 ] as const;
 
-/** `initial` is the default as one would write it; null: not set. A secret is never printed. */
 export type SettingRow = {
   readonly flag: string;
   readonly variable: string | null;
   readonly kind: Kind<unknown>;
+  /** The default as a person would write it; null where there is none. */
   readonly initial: string | null;
   readonly meaning: string;
   readonly commands: readonly CommandName[];
+  /** Error messages never show the value. */
   readonly secret?: true;
 };

@@ -8,6 +8,7 @@ import { address, choice, decimal, integer, labels, onOff, text, url } from './k
 import { CLIENT, type SettingRow } from './row.ts';
 
 const LABEL_NAME = '^[A-Za-z_][A-Za-z0-9_]{0,62}$';
+const ID_BOUNDS = '1 to 63 letters, digits, dots, dashes and underscores, starting with a letter or digit';
 
 export const SERVER_SETTINGS = {
   dataDir: {
@@ -15,7 +16,7 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_DATA_DIR',
     kind: text('DIR'),
     initial: './.edge',
-    meaning: 'Directory of the database, artifacts, keys and the profile that the CLI finds by itself.',
+    meaning: 'Directory for the database, artifacts, keys, and the profile that the client commands read.',
     commands: ['up', 'cp', 'edge', 'run', ...CLIENT],
   },
   listen: {
@@ -23,7 +24,9 @@ export const SERVER_SETTINGS = {
     variable: 'LISTEN_PORT',
     kind: address('ADDRESS'),
     initial: '127.0.0.1:3000',
-    meaning: 'Where functions answer. A port alone listens on this machine only, `:PORT` on every interface.',
+    meaning:
+      'Address where functions answer requests. A port alone listens on 127.0.0.1, `:PORT` on every IPv4 ' +
+      'interface.',
     commands: ['up', 'edge', 'run'],
   },
   cpListen: {
@@ -31,7 +34,7 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_CP_LISTEN',
     kind: address('ADDRESS'),
     initial: '127.0.0.1:8080',
-    meaning: 'Where the API of the control plane answers.',
+    meaning: 'Address of the API of the control plane.',
     commands: ['up', 'cp'],
   },
   metricsListen: {
@@ -39,7 +42,7 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_METRICS_LISTEN',
     kind: address('ADDRESS'),
     initial: '127.0.0.1:9090',
-    meaning: 'Where /metrics, /livez and /readyz answer, apart from the functions.',
+    meaning: 'Address of /metrics, /livez and /readyz.',
     commands: ['up', 'cp', 'edge'],
   },
   cpPublicUrl: {
@@ -47,7 +50,9 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_CP_PUBLIC_URL',
     kind: url('URL'),
     initial: null,
-    meaning: 'How clients and edges reach the control plane, when that is not its own address.',
+    meaning:
+      'URL under which clients and edges reach the control plane. When not set: the one that the caller ' +
+      'used.',
     commands: ['up', 'cp'],
   },
   edgeUrl: {
@@ -55,7 +60,7 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_PUBLIC_URL',
     kind: url('URL'),
     initial: null,
-    meaning: 'How people reach the functions; only for the URLs that are printed.',
+    meaning: 'URL under which the functions are reached; used only for the URLs that commands print.',
     commands: ['up', 'cp', 'deploy'],
   },
   demo: {
@@ -63,7 +68,7 @@ export const SERVER_SETTINGS = {
     variable: null,
     kind: onOff(),
     initial: 'false',
-    meaning: 'Deploy a hello function at /hello, unless there is one, and print the line that calls it.',
+    meaning: 'Deploy the function hello at /hello, unless there is one, and print the command that calls it.',
     commands: ['up'],
   },
   cpUrl: {
@@ -71,7 +76,7 @@ export const SERVER_SETTINGS = {
     variable: 'CP_URL',
     kind: url('URL'),
     initial: null,
-    meaning: 'The control plane that this edge belongs to.',
+    meaning: 'URL of the control plane that this edge belongs to. Required.',
     commands: ['edge'],
   },
   joinToken: {
@@ -79,38 +84,32 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_JOIN_TOKEN',
     kind: text('TOKEN'),
     initial: null,
-    meaning: 'One-time token from `edge join-token`; needed at the first start only.',
+    meaning: 'One-time token from `edge join-token`. Required until the node has joined.',
     commands: ['edge'],
     secret: true,
   },
   nodeId: {
     flag: '--node-id',
     variable: 'NODE_ID',
-    kind: text('ID', {
-      pattern: NodeId.pattern ?? '',
-      bounds: 'letters, digits, dot, dash, underscore; 63 at most',
-    }),
+    kind: text('ID', { pattern: NodeId.pattern ?? '', bounds: ID_BOUNDS }),
     initial: null,
-    meaning: 'Name of this node. Not set: `local` for up, the host name for an edge.',
+    meaning: 'Id of this node. When not set: `local` for up, the host name for --mode=edge.',
     commands: ['up', 'edge'],
   },
   popId: {
     flag: '--pop-id',
     variable: 'POP_ID',
-    kind: text('ID', {
-      pattern: PopId.pattern ?? '',
-      bounds: 'letters, digits, dot, dash, underscore; 63 at most',
-    }),
+    kind: text('ID', { pattern: PopId.pattern ?? '', bounds: ID_BOUNDS }),
     initial: 'local',
-    meaning: 'The place where this node stands.',
+    meaning: 'Id of the pop (point of presence) where this node stands.',
     commands: ['up', 'edge'],
   },
   labels: {
     flag: '--labels',
     variable: 'EDGE_LABELS',
-    kind: labels('K=V,…', { name: LABEL_NAME, max: FUNCTION_BOUNDS.labelsMax }),
+    kind: labels('NAME=VALUE,…', { name: LABEL_NAME, max: FUNCTION_BOUNDS.labelsMax }),
     initial: '',
-    meaning: 'What selectors read of this node, such as region=tokyo,latency_ms=12.',
+    meaning: 'Labels of this node, which selectors test, such as region=tokyo,latency_ms=12.',
     commands: ['up', 'edge'],
   },
   cacheDir: {
@@ -118,104 +117,107 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_CACHE_DIR',
     kind: text('DIR'),
     initial: null,
-    meaning: 'Cache of artifacts. Not set: <data-dir>/cache for up and run, /var/cache/wasm for an edge.',
+    meaning:
+      'Directory for cached artifacts and compiled code. When not set: <data-dir>/cache for up, ' +
+      "<data-dir>/run/cache for run, and /var/cache/wasm or the user's cache directory for --mode=edge.",
     commands: ['up', 'edge', 'run'],
   },
   cacheSizeGb: {
     flag: '--cache-size-gb',
     variable: 'CACHE_SIZE_GB',
-    kind: decimal('GB', { min: 0.01, max: 100_000 }),
+    kind: decimal('GIB', { min: 0.01, max: 100_000, unit: 'GiB' }),
     initial: '10',
-    meaning: 'Bytes that the cache may take, in units of 1024^3; the least recently used go first.',
+    meaning: 'Maximum size of the cached artifacts; the least recently used are evicted first.',
     commands: ['up', 'edge'],
   },
   maxHotInstances: {
     flag: '--max-hot-instances',
     variable: 'MAX_HOT_INSTANCES',
-    kind: integer('N', { min: 1, max: POOL_DEFAULTS.nodeWorkersMax }),
+    kind: integer('N', { min: 1, max: POOL_DEFAULTS.nodeWorkersMax, unit: 'workers' }),
     initial: String(POOL_DEFAULTS.workersMax),
-    meaning: 'Hot instances per version, each in a worker process of its own.',
+    meaning: 'Maximum workers per version; each is a process that holds one instance.',
     commands: ['up', 'edge', 'run'],
   },
   heartbeatIntervalSecs: {
     flag: '--heartbeat-interval-secs',
     variable: 'HEARTBEAT_INTERVAL_SECS',
-    kind: integer('SECONDS', { min: 1, max: 3_600 }),
+    kind: integer('SECONDS', { min: 1, max: 3_600, unit: 'seconds' }),
     initial: String(SYNC_DEFAULTS.heartbeatIntervalMs / 1_000),
-    meaning: 'The longest time between two heartbeats of a node.',
+    meaning: 'Maximum time between two heartbeats of this node.',
     commands: ['up', 'edge'],
   },
   concurrentPerProject: {
     flag: '--concurrent-per-project',
     variable: 'EDGE_CONCURRENT_PER_PROJECT',
-    kind: integer('N', { min: 1, max: 100_000 }),
+    kind: integer('N', { min: 1, max: 100_000, unit: 'requests' }),
     initial: String(REQUEST_DEFAULTS.concurrentPerProject),
-    meaning: 'Executions that a project may have running on this node; more get 429.',
+    meaning: 'Maximum requests of one project that run at once on this node; further ones get 429.',
     commands: ['up', 'edge'],
   },
   invocationsPerMinute: {
     flag: '--invocations-per-minute',
     variable: 'EDGE_INVOCATIONS_PER_MINUTE',
-    kind: integer('N', { min: 1, max: 1_000_000_000 }),
+    kind: integer('N', { min: 1, max: 1_000_000_000, unit: 'requests' }),
     initial: String(REQUEST_DEFAULTS.invocationsPerMinute),
-    meaning: 'Invocations that a project may make in any 60 seconds on this node; more get 429.',
+    meaning: 'Maximum requests of one project in any 60 seconds on this node; further ones get 429.',
     commands: ['up', 'edge'],
   },
   poolWorkersMin: {
     flag: '--pool-workers-min',
     variable: 'EDGE_POOL_WORKERS_MIN',
-    kind: integer('N', { min: 0, max: POOL_DEFAULTS.nodeWorkersMax }),
+    kind: integer('N', { min: 0, max: POOL_DEFAULTS.nodeWorkersMax, unit: 'workers' }),
     initial: String(POOL_DEFAULTS.workersMin),
     meaning:
-      'Workers that a version keeps when it is idle; 0: the first request after a pause is a cold start.',
+      'Minimum workers per version, started before its first request. With 0, a request after a pause ' +
+      'waits for one to start.',
     commands: ['up', 'edge', 'run'],
   },
   queueLengthMax: {
     flag: '--queue-length-max',
     variable: 'EDGE_QUEUE_LENGTH_MAX',
-    kind: integer('N', { min: 0, max: 100_000 }),
+    kind: integer('N', { min: 0, max: 100_000, unit: 'requests' }),
     initial: String(POOL_DEFAULTS.queueLengthMax),
-    meaning: 'Requests of a version that may wait for a worker; more get 503.',
+    meaning: 'Maximum requests per version that wait for a worker; further ones get 503.',
     commands: ['up', 'edge', 'run'],
   },
   workerIdleMs: {
     flag: '--worker-idle-ms',
     variable: 'EDGE_WORKER_IDLE_MS',
-    kind: integer('MS', { min: 1, max: 86_400_000 }),
+    kind: integer('MS', { min: 1, max: 86_400_000, unit: 'milliseconds' }),
     initial: String(POOL_DEFAULTS.workerIdleMs),
-    meaning: 'A worker beyond the least number ends after this time without a request.',
+    meaning: 'Workers above the minimum exit after this long without a request.',
     commands: ['up', 'edge', 'run'],
   },
   nodeWorkersMax: {
     flag: '--node-workers-max',
     variable: 'EDGE_NODE_WORKERS_MAX',
-    kind: integer('N', { min: 1, max: POOL_BOUNDS.nodeWorkersMax }),
+    kind: integer('N', { min: 1, max: POOL_BOUNDS.nodeWorkersMax, unit: 'workers' }),
     initial: String(POOL_DEFAULTS.nodeWorkersMax),
-    meaning: 'Workers of all versions on this node together.',
+    meaning: 'Maximum workers on this node, all versions together.',
     commands: ['up', 'edge', 'run'],
   },
   requestBytesMax: {
     flag: '--request-bytes-max',
     variable: 'EDGE_REQUEST_BYTES_MAX',
-    kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax }),
+    kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax, unit: 'bytes' }),
     initial: String(REQUEST_DEFAULTS.requestBytesMax),
-    meaning: 'Largest body of a request; a larger one gets 413.',
+    meaning: 'Maximum size of a request body; a larger one gets 413.',
     commands: ['up', 'edge', 'run'],
   },
   responseBytesMax: {
     flag: '--response-bytes-max',
     variable: 'EDGE_RESPONSE_BYTES_MAX',
-    kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax }),
+    kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax, unit: 'bytes' }),
     initial: String(REQUEST_DEFAULTS.responseBytesMax),
-    meaning: 'Largest body of a response; a larger one is answered with 500.',
+    meaning: 'Maximum size of a response body; the client gets 500 instead of a larger one.',
     commands: ['up', 'edge', 'run'],
   },
   drainSecs: {
     flag: '--drain-secs',
     variable: 'EDGE_DRAIN_SECS',
-    kind: integer('SECONDS', { min: 0, max: 3_600 }),
+    kind: integer('SECONDS', { min: 0, max: 3_600, unit: 'seconds' }),
     initial: String(REQUEST_DEFAULTS.drainMs / 1_000),
-    meaning: 'How long running requests may go on after SIGTERM.',
+    meaning: 'Time that running requests have to finish after SIGTERM or Ctrl-C.',
     commands: ['up', 'edge', 'run'],
   },
   accessLog: {
@@ -223,7 +225,7 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_ACCESS_LOG',
     kind: choice('WHICH', ['errors', 'all']),
     initial: 'errors',
-    meaning: 'Which answers of functions get a log line.',
+    meaning: 'Which requests get a log line: those that failed, or all.',
     commands: ['up', 'edge', 'run'],
   },
   logLevel: {
@@ -232,7 +234,8 @@ export const SERVER_SETTINGS = {
     kind: choice('LEVEL', ['debug', 'info', 'warn', 'error']),
     initial: null,
     meaning:
-      'Least level of the JSON log lines on stdout. Not set: warn for up and run on a terminal, else info.',
+      'Minimum log level; log lines are JSON on stdout. When not set: warn for up and run on a terminal, ' +
+      'info otherwise.',
     commands: ['up', 'cp', 'edge', 'run'],
   },
 } as const satisfies Record<string, SettingRow>;

@@ -1,5 +1,4 @@
-// The one table of settings: name, variable, flag, kind with its bounds, default, meaning, and which commands
-// take it.
+// The one table of settings, and the types of their values for each command.
 import { CLIENT_SETTINGS } from './client_settings.ts';
 import type { Kind } from './kinds.ts';
 import type { CommandName, SettingRow } from './row.ts';
@@ -16,12 +15,12 @@ type ValueOf<R> = R extends { kind: Kind<infer T>; initial: infer I }
     : T
   : never;
 
-/** The settings that a command takes, with the values that they have. */
+/** The settings of a command by name, with the types of their values. */
 export type SettingsOf<C extends CommandName> = {
   [K in SettingName as C extends Table[K]['commands'][number] ? K : never]: ValueOf<Table[K]>;
 };
 
-/** The rows of a command, in the order of the table; of every command without one. */
+/** The rows of a command, or of all commands, in the order of the table. */
 export function settingsOf(command?: CommandName): [name: SettingName, row: SettingRow][] {
   const rows = Object.entries(SETTINGS) as [SettingName, SettingRow][];
   return command === undefined ? rows : rows.filter(([, row]) => row.commands.includes(command));

@@ -1,4 +1,4 @@
-// The API client: what it sends, what it takes for an answer, and when it tries again.
+// The API client: what it sends, which answers it accepts, and when it retries.
 import { describe, expect, test } from 'bun:test';
 import { Type } from '@sinclair/typebox';
 import { createManualClock } from '../../src/base/clock.ts';
@@ -10,13 +10,13 @@ const Answer = Type.Object({ ok: Type.Boolean() });
 
 type Step = () => Response;
 
-/** An API whose answers are given in order; `sent` keeps what was asked. */
+/** A client whose requests get the answers of `steps` in order; `sent` records the requests. */
 function scripted(steps: Step[]): { api: Api; sent: { url: string; headers: Headers; body: unknown }[] } {
   const sent: { url: string; headers: Headers; body: unknown }[] = [];
   const clock = { ...createManualClock(), sleep: () => Promise.resolve() };
   let keys = 0;
   const api = createApi({
-    target: { url: 'http://cp', token: 'secret', edgeUrl: null },
+    connection: { url: 'http://cp', token: 'secret', edgeUrl: null },
     fetch: (url, init) => {
       sent.push({ url, headers: new Headers(init.headers), body: init.body });
       const step = steps[sent.length - 1];
@@ -37,7 +37,7 @@ const refused: Step = () => {
 const busy: Step = () => errorResponse('overloaded', 'r');
 
 describe('A call', () => {
-  test('carries the token, and a POST a key that its retries repeat', async () => {
+  test('carries the token, and a POST an idempotency key that its retries repeat', async () => {
     const { api, sent } = scripted([refused, busy, ok, ok]);
     expect(await api.post('/a', { b: 1 }, Answer)).toEqual({ ok: true });
     await api.post('/a', { b: 1 }, Answer);
@@ -51,11 +51,11 @@ describe('A call', () => {
     expect(sent[0]?.headers.get('authorization')).toBe('Bearer secret');
   });
 
-  test('is given up after four attempts, with a sentence that says where', async () => {
+  test('fails after four attempts, with a message that names the control plane', async () => {
     const { api, sent } = scripted([refused, refused, refused, refused]);
     await expect(api.get('/a', Answer)).rejects.toMatchObject({
       code: 'cp_unreachable',
-      message: 'http://cp does not answer: nothing listens there',
+      message: 'http://cp does not answer: nothing listens there.',
     });
     expect(sent).toHaveLength(4);
   });
@@ -75,7 +75,7 @@ describe('A call', () => {
     ],
     ['forbidden_import', { import: 'env.x', offset: 12 }, 'offer. (import: env.x; offset: 12)'],
   ] as const)(
-    'that is refused with %s is not tried again and keeps the code',
+    'that is refused with %s is not retried and fails with that code',
     async (code, details, message) => {
       const { api, sent } = scripted([() => errorResponse(code, 'r', { details })]);
       await expect(api.post('/a', {}, Answer)).rejects.toMatchObject({
@@ -88,22 +88,22 @@ describe('A call', () => {
 
   test.each([
     ['an answer of another shape', () => Response.json({ ok: 'yes' })],
-    ['no JSON', () => new Response('<html>')],
+    ['something else than JSON', () => new Response('<html>')],
     ['an error without a code', () => new Response('no', { status: 418 })],
     ['an endless answer', () => new Response(new Uint8Array(9 * 1024 * 1024))],
-  ] as const)('answered with %s is bad_answer', async (_, step) => {
+  ] as const)('answered with %s fails with bad_answer', async (_, step) => {
     await expect(scripted([step]).api.get('/a', Answer)).rejects.toMatchObject({ code: 'bad_answer' });
   });
 });
 
 describe('An upload', () => {
-  test('needs no token, starts from its first byte at every attempt, and tells how far it is', async () => {
+  test('carries no token, restarts with its first byte at a retry, and reports its progress', async () => {
     const { api, sent } = scripted([busy, ok]);
-    const taken: number[] = [];
+    const progress: number[] = [];
     const bytes = new Uint8Array(100_000).fill(7);
     await api.put(
       '/upload?signature=x',
-      createBody(bytes, (count) => taken.push(count)),
+      createBody(bytes, (done) => progress.push(done)),
     );
     expect(sent.map(({ url }) => url)).toEqual([
       'http://cp/upload?signature=x',
@@ -113,6 +113,6 @@ describe('An upload', () => {
     expect(sent[1]?.headers.get('content-length')).toBe('100000');
     const body = await new Response(sent[1]?.body as ReadableStream).bytes();
     expect(Buffer.from(body).equals(Buffer.from(bytes))).toBe(true);
-    expect(taken.at(-1)).toBe(100_000);
+    expect(progress.at(-1)).toBe(100_000);
   });
 });

@@ -1,8 +1,8 @@
-// A real control plane in a directory of its own, and the CLI's tools for it, without a socket.
+// A control plane in a temporary directory, and a CLI that calls its handler without a socket.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSystemClock } from '../../src/base/clock.ts';
+import { type Clock, createSystemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
@@ -15,7 +15,7 @@ const MIGRATIONS = join(import.meta.dir, '../../migrations/sqlite');
 
 export type Recorder = Terminal & { out: string[]; err: string[] };
 
-/** A terminal that keeps what is written. */
+/** A terminal that records what is written. */
 export function createRecorder(clock = createSystemClock(), isTTY = false): Recorder {
   const out: string[] = [];
   const err: string[] = [];
@@ -24,11 +24,11 @@ export function createRecorder(clock = createSystemClock(), isTTY = false): Reco
   return { ...createTerminal({ stdout, stderr, clock }), out, err };
 }
 
-/** `calls` lists every request as `METHOD /path`. */
 export type TestControl = {
   api: Api;
   terminal: Recorder;
-  clock: ReturnType<typeof createSystemClock>;
+  clock: Clock;
+  /** Every request as `METHOD /path`. */
   calls: string[];
   close(): Promise<void>;
 };
@@ -50,7 +50,7 @@ export async function openTestControl(): Promise<TestControl> {
   const calls: string[] = [];
   let keys = 0;
   const api = createApi({
-    target: { url: 'http://control', token: control.newAdminToken ?? '', edgeUrl: 'http://edge:3000' },
+    connection: { url: 'http://control', token: control.newAdminToken ?? '', edgeUrl: 'http://edge:3000' },
     fetch: (url, init) => {
       calls.push(`${init.method} ${new URL(url).pathname.replaceAll(/_[0-9a-z]{26}/g, '_ID')}`);
       return control.handle(new Request(url, init));

@@ -1,8 +1,14 @@
-// `edge deploy` against a real control plane: what becomes of a file, the first time and every other time.
+// `edge deploy` and the other client commands against a control plane in this process.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Deployed, deploy, type DeploySettings, printDeployed } from '../../src/cli/deploy.ts';
+import {
+  type Deployed,
+  deploy,
+  type DeploySettings,
+  NO_DEPLOY_SETTINGS,
+  printDeployed,
+} from '../../src/cli/deploy.ts';
 import { listAll, listVersions } from '../../src/cli/lookup.ts';
 import * as manage from '../../src/cli/manage.ts';
 import { Route } from '../../src/model/route.ts';
@@ -12,21 +18,7 @@ const FIXTURES = join(import.meta.dir, '../../fixtures/hello');
 const first = new Uint8Array(readFileSync(join(FIXTURES, 'hello-c.wasm')));
 const second = new Uint8Array(readFileSync(join(FIXTURES, 'hello-v2.wasm')));
 
-const NOTHING: DeploySettings = {
-  project: null,
-  name: 'hello',
-  route: '/hello',
-  host: null,
-  method: [],
-  entrypoint: null,
-  memoryPages: null,
-  maxExecutionMs: null,
-  isolation: null,
-  env: null,
-  version: null,
-  selector: null,
-  waitSecs: 1,
-};
+const HELLO: DeploySettings = { ...NO_DEPLOY_SETTINGS, name: 'hello', route: '/hello', waitSecs: 1 };
 
 let control: TestControl;
 
@@ -37,7 +29,7 @@ beforeEach(async () => {
 afterEach(() => control.close());
 
 const run = (bytes: Uint8Array, settings: Partial<DeploySettings> = {}): Promise<Deployed> =>
-  deploy({ file: '/some/Hello World.wasm', bytes }, { ...NOTHING, ...settings }, control);
+  deploy({ file: '/some/Hello World.wasm', bytes }, { ...HELLO, ...settings }, control);
 
 const versionsOf = async (id: string): Promise<string[]> =>
   (await listVersions(control.api, id)).map((one) => `${one.version} ${one.status}`);
@@ -62,7 +54,7 @@ describe('A file that is deployed for the first time', () => {
     expect((await run(first, { name: null })).name).toBe('hello-world');
   });
 
-  test('is told as lines: id, version, sha256 and URL', async () => {
+  test('is printed with its id, version, SHA-256 and URL', async () => {
     const deployed = await run(first);
     printDeployed(control.terminal, deployed);
     const text = control.terminal.out.join('');
@@ -76,7 +68,7 @@ describe('A file that is deployed for the first time', () => {
     expect((await run(first, { host: '*.example.com' })).url).toBe('http://edge:3000/hello');
   });
 
-  test('is refused before any call when it is larger than an artifact may be', async () => {
+  test('is refused before any request when it is larger than an artifact may be', async () => {
     await expect(run(new Uint8Array(32 * 1024 * 1024 + 1))).rejects.toMatchObject({
       code: 'artifact_too_large',
     });
@@ -85,7 +77,7 @@ describe('A file that is deployed for the first time', () => {
 });
 
 describe('A file that is deployed again', () => {
-  test('makes no new version and no second route when nothing changed', async () => {
+  test('gets no new version and no second route when nothing has changed', async () => {
     const before = await run(first);
     const deployed = await run(first);
     expect(deployed).toMatchObject({ version: '1.0.0', is_new_version: false });
@@ -97,8 +89,8 @@ describe('A file that is deployed again', () => {
     ['other bytes', second, {}],
     ['another setting', first, { memoryPages: 32 }],
     ['another environment', first, { env: { A: 'b' } }],
-    ['another number', first, { version: '2.0.0' }],
-  ])('makes a new version of %s', async (_, bytes, settings) => {
+    ['another version number', first, { version: '2.0.0' }],
+  ])('gets a new version for %s', async (_, bytes, settings) => {
     const { function_id } = await run(first);
     const deployed = await run(bytes, settings);
     expect(deployed.is_new_version).toBe(true);
@@ -106,7 +98,7 @@ describe('A file that is deployed again', () => {
     expect(await run(bytes, settings)).toMatchObject({ version: deployed.version, is_new_version: false });
   });
 
-  test('uses the version that waits for its artifact after a refused upload', async () => {
+  test('completes the pending version after a refused upload', async () => {
     const refused = run(new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]));
     await expect(refused).rejects.toMatchObject({ code: 'bad_magic' });
     const { function_id, version } = await run(first);
@@ -114,12 +106,12 @@ describe('A file that is deployed again', () => {
     expect(await versionsOf(function_id)).toEqual(['1.0.0 published']);
   });
 
-  test('says version_exists when the number belongs to other bytes', async () => {
+  test('is refused with version_exists when its number belongs to other bytes', async () => {
     await run(first, { version: '1.0.0' });
     await expect(run(second, { version: '1.0.0' })).rejects.toMatchObject({ code: 'version_exists' });
   });
 
-  test('replaces the methods of its route when they are given, and keeps them when not', async () => {
+  test('replaces the methods of its route when some are given, and keeps them otherwise', async () => {
     const methods = async (): Promise<string[][]> =>
       (await listAll(control.api, '/routes', Route)).map((one) => one.methods);
     await run(first, { method: ['GET'] });
@@ -129,7 +121,7 @@ describe('A file that is deployed again', () => {
     expect(await methods()).toEqual([['GET', 'PUT']]);
   });
 
-  test('tells whose route it is when another function has it', async () => {
+  test('is refused with a hint at the routes when another function has its route', async () => {
     await run(first);
     const other = run(first, { name: 'other' });
     await expect(other).rejects.toMatchObject({
@@ -154,35 +146,35 @@ describe('The other commands', () => {
       ...more,
     };
   };
-  const said = (): string => control.terminal.out.splice(0).join('');
+  const printed = (): string => control.terminal.out.splice(0).join('');
 
   test('list, show, roll back, undeploy and delete a function', async () => {
     await run(first);
     await run(second);
     await manage.showFunctions(input());
-    expect(said()).toMatch(/^NAME +LATEST +PROJECT +ID\nhello +1\.0\.1 +default +fn_/);
+    expect(printed()).toMatch(/^NAME +LATEST +PROJECT +ID\nhello +1\.0\.1 +default +fn_/);
     await manage.showVersions(input());
     expect(
-      said()
+      printed()
         .split('\n')
         .map((line) => line.split(' ')[0]),
     ).toEqual(['VERSION', '1.0.1', '1.0.0', '']);
     await manage.inspect(input({ version: '1.0.0' }));
-    expect(said()).toContain('memory_pages');
+    expect(printed()).toContain('memory_pages');
     await manage.showRoutes(input({ name: '' }));
-    expect(said()).toMatch(/any +\* +\/hello +hello +0/);
+    expect(printed()).toMatch(/any +\* +\/hello +hello +0/);
     await manage.rollBack(input());
-    expect(said()).toContain('back at 1.0.0');
+    expect(printed()).toContain('back at 1.0.0');
     await manage.showStatus(input({ json: true }));
-    expect(JSON.parse(said())).toMatchObject({ deployment: { version: '1.0.0' }, nodes: [] });
+    expect(JSON.parse(printed())).toMatchObject({ deployment: { version: '1.0.0' }, nodes: [] });
     await expect(manage.deleteFunction(input())).rejects.toMatchObject({ code: 'function_in_use' });
     await manage.undeploy(input());
     await manage.deleteFunction(input());
     await manage.showFunctions(input({ json: true }));
-    expect(said().trim().split('\n').at(-1)).toBe('[]');
+    expect(printed().trim().split('\n').at(-1)).toBe('[]');
   });
 
-  test('say function_not_found for a name that nothing has', async () => {
+  test('fail with function_not_found for an unknown name', async () => {
     for (const command of [
       manage.showVersions,
       manage.inspect,
@@ -194,10 +186,10 @@ describe('The other commands', () => {
     }
   });
 
-  test('print a join token alone, so that a shell can take it', async () => {
+  test('print a join token alone on stdout, so that a shell can read it', async () => {
     await manage.makeJoinToken(input());
-    expect(said()).toMatch(/^edge_join_\S+\n$/);
+    expect(printed()).toMatch(/^edge_join_\S+\n$/);
     await manage.showNodes(input({ json: true }));
-    expect(said()).toBe('[]\n');
+    expect(printed()).toBe('[]\n');
   });
 });

@@ -1,24 +1,24 @@
-// What the terminal shows: failures in one line and a hint, tables, and a meter only for what is slow.
+// What the terminal shows: failures with a hint, tables, and the progress of slow work.
 import { describe, expect, test } from 'bun:test';
 import { createManualClock } from '../../src/base/clock.ts';
 import { CliFailure } from '../../src/cli/failure.ts';
 import { createRecorder } from './control_plane.ts';
 
 describe('A failure', () => {
-  test('is a line with its code, and a line with what to do next', () => {
+  test('is one line with its code, and one line with what to do next', () => {
     const terminal = createRecorder();
     terminal.fail(new CliFailure('function_not_found', 'There is no function x.'));
     terminal.fail(new CliFailure('some_code', 'Alone.'));
     terminal.fail(new Error('broken'));
     expect(terminal.err).toEqual([
-      'edge: function_not_found: There is no function x.\n  `edge functions` lists what there is.\n',
+      'edge: function_not_found: There is no function x.\n  `edge functions` lists the functions.\n',
       'edge: some_code: Alone.\n',
       'edge: broken\n',
     ]);
     expect(terminal.out).toEqual([]);
   });
 
-  test('cannot steer the terminal with what a server said', () => {
+  test('cannot control the terminal with the text of a server', () => {
     const terminal = createRecorder();
     terminal.fail(new CliFailure('x', 'a\u001b[2Jb\r\nc\u202ed'));
     terminal.print('a\u0007b');
@@ -38,7 +38,7 @@ test('A table has columns as wide as their widest cell', () => {
 });
 
 describe('A meter', () => {
-  test('says nothing when the work takes less than a second', async () => {
+  test('shows nothing when the work takes less than a second', async () => {
     const clock = createManualClock();
     const terminal = createRecorder(clock, true);
     const meter = terminal.openMeter({ total: 10 });
@@ -49,7 +49,7 @@ describe('A meter', () => {
     expect(terminal.err).toEqual([]);
   });
 
-  test('is redrawn in place on a terminal, and wiped at the end', async () => {
+  test('is redrawn in place on a terminal, at most ten times a second, and erased at the end', async () => {
     const clock = createManualClock();
     const terminal = createRecorder(clock, true);
     const meter = terminal.openMeter({ total: 10 });
@@ -67,7 +67,7 @@ describe('A meter', () => {
     ]);
   });
 
-  test('is one plain line where nobody watches', async () => {
+  test('is one plain line where stderr is not a terminal', async () => {
     const clock = createManualClock();
     const terminal = createRecorder(clock, false);
     const meter = terminal.openMeter({ total: 0 });

@@ -1,4 +1,4 @@
-// Waiting for the nodes of a deployment: done, failed, superseded, late.
+// Waiting for the nodes of a deployment: until they are ready, fail, are superseded or take too long.
 import { describe, expect, test } from 'bun:test';
 import { createManualClock } from '../../src/base/clock.ts';
 import type { Api } from '../../src/cli/api.ts';
@@ -28,43 +28,43 @@ function progress(nodes: NodeProgress[], status: Deployment['status'] = 'active'
   return { deployment: { ...deployment, status }, nodes, complete };
 }
 
-/** The first progress is that of the deploy; each look takes 400 ms. */
+/** Waits from the first of `answers`; each request takes 400 ms and gets the next one, or the last again. */
 async function wait(
-  looks: DeploymentProgress[],
+  answers: DeploymentProgress[],
   waitMs = 1_000,
-): Promise<{ end: DeploymentProgress; asked: string[] }> {
-  const [begun, ...later] = looks;
+): Promise<{ end: DeploymentProgress; requests: string[] }> {
+  const [begun, ...later] = answers;
   if (begun === undefined) throw new Error('a deployment begins with a progress');
   const clock = createManualClock();
-  const asked: string[] = [];
+  const requests: string[] = [];
   const get = async (path: string): Promise<DeploymentProgress> => {
-    asked.push(path);
+    requests.push(path);
     await clock.advance(400);
-    return later.shift() ?? looks.at(-1) ?? begun;
+    return later.shift() ?? answers.at(-1) ?? begun;
   };
   const api: Pick<Api, 'get'> = { get: get as Api['get'] };
   const tools = { api: api as Api, terminal: createRecorder(clock), clock };
-  return { end: await waitForNodes({ ...tools, progress: begun, waitMs }), asked };
+  return { end: await waitForNodes({ ...tools, progress: begun, waitMs }), requests };
 }
 
 describe('Waiting', () => {
-  test('ends when every node has the version', async () => {
-    const looks = [progress([node('pending')]), progress([node('loading')]), progress([node('cached')])];
-    const { end, asked } = await wait(looks);
+  test('ends when every node is ready', async () => {
+    const answers = [progress([node('pending')]), progress([node('loading')]), progress([node('cached')])];
+    const { end, requests } = await wait(answers);
     expect(end.complete).toBe(true);
-    expect(asked).toEqual(['/deployments/dep_1?wait_ms=1000', '/deployments/dep_1?wait_ms=600']);
+    expect(requests).toEqual(['/deployments/dep_1?wait_ms=1000', '/deployments/dep_1?wait_ms=600']);
   });
 
   test.each([
-    ['every node has it already', [node('cached')], 1_000],
+    ['every node is ready already', [node('cached')], 1_000],
     ['no node matches', [], 1_000],
     ['every matching node is offline', [node('pending', { node_status: 'offline' })], 1_000],
-    ['nobody wants to wait', [node('pending')], 0],
-  ])('asks nothing when %s', async (_, nodes, waitMs) => {
-    expect((await wait([progress(nodes)], waitMs)).asked).toEqual([]);
+    ['the time to wait is 0', [node('pending')], 0],
+  ])('sends no request when %s', async (_, nodes, waitMs) => {
+    expect((await wait([progress(nodes)], waitMs)).requests).toEqual([]);
   });
 
-  test("ends with a node's own sentence when it reports an error", async () => {
+  test('fails with the reason of a node that reports an error', async () => {
     const failed = progress([node('cached'), node('error', { node_id: 'n2', error: 'sha256 differs' })]);
     await expect(wait([progress([node('pending')]), failed])).rejects.toMatchObject({
       code: 'deploy_failed',
@@ -72,16 +72,16 @@ describe('Waiting', () => {
     });
   });
 
-  test('ends when another deployment takes its place', async () => {
-    const looks = [progress([node('pending')]), progress([node('pending')], 'superseded')];
-    await expect(wait(looks)).rejects.toMatchObject({ code: 'deploy_superseded' });
+  test('fails when another deployment replaces this one', async () => {
+    const answers = [progress([node('pending')]), progress([node('pending')], 'superseded')];
+    await expect(wait(answers)).rejects.toMatchObject({ code: 'deploy_superseded' });
   });
 
-  test('ends with the nodes that are late when the time is over', async () => {
+  test('fails with the nodes that are not ready when the time is over', async () => {
     const pending = progress([node('loading'), node('cached', { node_id: 'n2' })]);
     await expect(wait([pending])).rejects.toMatchObject({
       code: 'deploy_timeout',
-      message: 'Not every node has the version yet: n1 is loading.',
+      message: 'Not every node is ready yet: n1 is loading.',
     });
   });
 });

@@ -1,9 +1,9 @@
 // The metrics page of a process that is a control plane and an edge at once.
 import { expect, test } from 'bun:test';
 import { createMetrics } from '../../src/base/metrics.ts';
-import { withMetrics } from '../../src/program/modes/exposition.ts';
+import { mergeMetrics } from '../../src/program/modes/exposition.ts';
 
-test('holds the families of both, and of a name that both have only the first', async () => {
+test('Of families with one name, the merged page shows only that of the first registry', async () => {
   const [edge, control] = [createMetrics(), createMetrics()];
   edge.gauge({ name: 'up', help: 'Of the edge.' }).series().set(1);
   control
@@ -11,7 +11,7 @@ test('holds the families of both, and of a name that both have only the first', 
     .series('n1')
     .set(2);
   control.counter({ name: 'requests_total', help: 'Requests.' }).series().inc(3);
-  const text = await withMetrics(edge, control).render();
+  const text = await mergeMetrics(edge, control).render();
   expect(text).toContain('# HELP up Of the edge.');
   expect(text).toContain('up 1\n');
   expect(text).toContain('requests_total 3\n');

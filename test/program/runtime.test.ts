@@ -1,4 +1,4 @@
-// The unpacked libraries: taken as they are, replaced when off, never half there or from a hostile archive.
+// The unpacked libraries: used when sound, replaced otherwise, never in part or from a hostile archive.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
@@ -7,15 +7,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { joinFrames, packFiles, TAR_END, tarEntry, writeArchive } from '../../native/build/pack.ts';
 import { createManualClock, createSystemClock } from '../../src/base/clock.ts';
+import { childEnvironment } from '../../src/program/child.ts';
 import {
-  childEnvironment,
   isSound,
   openRuntime,
   runtimeBases,
   type RuntimeManifest,
-  useRuntime,
+  markRuntimeInUse,
 } from '../../src/program/embedded/runtime.ts';
-import { createTarReader, unpackRole } from '../../src/program/embedded/unpacker.ts';
+import { createTarReader } from '../../src/program/embedded/tar_reader.ts';
+import { unpackRuntime } from '../../src/program/embedded/unpacker.ts';
 
 const FILES: Record<string, Uint8Array> = {
   'libempty.so': new Uint8Array(),
@@ -45,7 +46,7 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true }));
 
 const unpack = (of: RuntimeManifest = manifest, nowMs = createSystemClock().nowMs()): Promise<void> =>
-  unpackRole({
+  unpackRuntime({
     archive: Bun.file(archivePath),
     manifest: of,
     base,
@@ -65,7 +66,7 @@ describe('Unpacking', () => {
     expect(isSound(join(base, manifest.archive_sha256), manifest)).toBe(true);
   });
 
-  test('by several at once leaves one sound set and nothing else', async () => {
+  test('by several processes at once leaves one sound directory and nothing else', async () => {
     await Promise.all([unpack(), unpack(), unpack(), unpack()]);
     expect(await readdir(base)).toEqual([manifest.archive_sha256]);
     expect(isSound(join(base, manifest.archive_sha256), manifest)).toBe(true);
@@ -84,7 +85,7 @@ describe('Unpacking', () => {
     expect(await readdir(base)).toEqual([]);
   });
 
-  test('removes what a process left that ended an hour ago, not what is being written', async () => {
+  test('removes what a dead unpacker left more than an hour ago, and nothing younger', async () => {
     mkdirSync(join(base, '.unpack-old'));
     mkdirSync(join(base, '.unpack-new'));
     await utimes(join(base, '.unpack-old'), 1_000, 1_000);
@@ -93,31 +94,31 @@ describe('Unpacking', () => {
     expect((await readdir(base)).toSorted()).toEqual(['.unpack-new', manifest.archive_sha256].toSorted());
   });
 
-  test('removes the sets of other builds that were not in use for 30 days, and nothing else', async () => {
+  test('removes libraries of other builds that were not in use for 30 days, and nothing else', async () => {
     const [used, unused, other] = ['a'.repeat(64), 'b'.repeat(64), 'wasm'];
     const nowMs = 100 * 86_400_000;
     for (const name of [used, unused, other]) {
       mkdirSync(join(base, name), { mode: 0o700 });
       await utimes(join(base, name), 1_000, 1_000);
     }
-    useRuntime(join(base, used), createManualClock(nowMs - 29 * 86_400_000)).close();
+    markRuntimeInUse(join(base, used), createManualClock(nowMs - 29 * 86_400_000)).close();
     await unpack(manifest, nowMs);
     expect((await readdir(base)).toSorted()).toEqual([used, other, manifest.archive_sha256].toSorted());
   });
 
-  test('is not hindered by a set that cannot be marked as in use', () => {
-    expect(() => useRuntime(join(base, 'gone'), createSystemClock()).close()).not.toThrow();
+  test('does not depend on marking the libraries as in use', () => {
+    expect(() => markRuntimeInUse(join(base, 'gone'), createSystemClock()).close()).not.toThrow();
   });
 });
 
-describe('An unpacked set is off and replaced', () => {
-  const cases: [string, (set: string) => Promise<unknown>][] = [
-    ['when a file is gone', (set) => rm(join(set, 'libblock.so.1'))],
-    ['when a file is there that does not belong', (set) => writeFile(join(set, 'libother.so'), '')],
-    ['when a file has another size', (set) => rewrite(join(set, 'libblock.so.1'), 'short')],
-    ['when a file may be written', (set) => chmod(join(set, 'libblock.so.1'), 0o700)],
-    ['when a file is a link', (set) => replaceByLink(join(set, 'libblock.so.1'))],
-    ['when others may enter it', (set) => chmod(set, 0o755)],
+describe('The unpacked libraries are not sound and are replaced', () => {
+  const cases: [string, (unpacked: string) => Promise<unknown>][] = [
+    ['when a file is missing', (unpacked) => rm(join(unpacked, 'libblock.so.1'))],
+    ['when there is another file', (unpacked) => writeFile(join(unpacked, 'libother.so'), '')],
+    ['when a file has another size', (unpacked) => rewrite(join(unpacked, 'libblock.so.1'), 'short')],
+    ['when a file is writable', (unpacked) => chmod(join(unpacked, 'libblock.so.1'), 0o700)],
+    ['when a file is a symbolic link', (unpacked) => replaceByLink(join(unpacked, 'libblock.so.1'))],
+    ['when other users may enter the directory', (unpacked) => chmod(unpacked, 0o755)],
   ];
   const rewrite = async (path: string, text: string): Promise<void> => {
     await chmod(path, 0o700);
@@ -130,12 +131,12 @@ describe('An unpacked set is off and replaced', () => {
   };
 
   test.each(cases)('%s', async (_, spoil) => {
-    const set = join(base, manifest.archive_sha256);
+    const unpacked = join(base, manifest.archive_sha256);
     await unpack();
-    await spoil(set);
-    expect(isSound(set, manifest)).toBe(false);
+    await spoil(unpacked);
+    expect(isSound(unpacked, manifest)).toBe(false);
     await unpack();
-    expect(isSound(set, manifest)).toBe(true);
+    expect(isSound(unpacked, manifest)).toBe(true);
     expect(await readdir(base)).toEqual([manifest.archive_sha256]);
   });
 });
@@ -152,11 +153,11 @@ describe('An archive', () => {
     names.map((name) => tarEntry(name, FILES[name] ?? new Uint8Array()));
   const whole = (): Buffer => Buffer.concat([...entries(Object.keys(FILES)), TAR_END]);
 
-  test.each([1, 7, 511, 512, 513, 4_096])('is read alike in pieces of %d bytes', (chunk) => {
+  test.each([1, 7, 511, 512, 513, 4_096])('is read in pieces of %d bytes', (chunk) => {
     expect(() => read(whole(), chunk)).not.toThrow();
   });
 
-  /** The header of the first entry with `text` at `offset` and a sum that fits. */
+  /** The archive with `text` at `offset` of its first header, and a matching checksum. */
   const forged = (offset: number, text: string): Buffer => {
     const bytes = whole();
     bytes.write(text, offset, 'latin1');
@@ -172,41 +173,44 @@ describe('An archive', () => {
     ['a name with a prefix', () => forged(345, 'sub\0'), 'bad header'],
     ['a symbolic link', () => forged(156, '2'), 'bad header'],
     ['another size', () => forged(124, '00000000001\0'), 'not in its manifest'],
-    ['a size that is no number', () => forged(124, 'zzz\0'), 'not in its manifest'],
-    ['a broken sum', () => whole().fill('x', 20, 24), 'bad header'],
+    ['a size that is not a number', () => forged(124, 'zzz\0'), 'not in its manifest'],
+    ['a wrong checksum', () => whole().fill('x', 20, 24), 'bad header'],
     [
       'the same file twice',
       () => Buffer.concat([...entries(['libempty.so', 'libempty.so']), TAR_END]),
       'not in its manifest',
     ],
-    ['a file missing', () => Buffer.concat([...entries(['libempty.so']), TAR_END]), 'lacks a file'],
-    ['no end', () => whole().subarray(0, -1_024), 'cut short'],
-    ['half a file', () => whole().subarray(0, 3_000), 'cut short'],
+    ['a missing file', () => Buffer.concat([...entries(['libempty.so']), TAR_END]), 'lacks a file'],
+    ['no end mark', () => whole().subarray(0, -1_024), 'cut short'],
+    ['half of a file', () => whole().subarray(0, 3_000), 'cut short'],
   ])('is refused with %s', (_, make, sentence) => {
     expect(() => read(make())).toThrow(sentence);
   });
 });
 
 describe('Opening the runtime', () => {
-  /** A program that unpacks as the product does in its hidden role. */
+  /** A program that unpacks as the executable does in the role `unpack`. */
   const selfCommand = async (): Promise<string[]> => {
     const path = join(dir, 'self.ts');
     const source = (name: string): string => JSON.stringify(join(import.meta.dir, '../../src', name));
     await writeFile(
       path,
-      `import { unpackRole } from ${source('program/embedded/unpacker.ts')};
+      `import { unpackRuntime } from ${source('program/embedded/unpacker.ts')};
 import { createSystemClock } from ${source('base/clock.ts')};
 const { BUN_OPTIONS, EDGE_ROLE, EDGE_UNPACK_BASE: base } = process.env;
 if (BUN_OPTIONS !== undefined || EDGE_ROLE !== 'unpack') throw new Error('not a clean child');
 const manifest = await Bun.file(${JSON.stringify(join(dir, 'engine.json'))}).json();
 const archive = Bun.file(${JSON.stringify(archivePath)});
 const write = (text) => process.stdout.write(text);
-await unpackRole({ archive, manifest, base, clock: createSystemClock(), write });
+await unpackRuntime({ archive, manifest, base, clock: createSystemClock(), write });
 `,
     );
     return [process.execPath, path];
   };
-  const open = async (bases: readonly string[], self: readonly string[]): ReturnType<typeof openRuntime> =>
+  const open = (
+    bases: readonly string[],
+    self: readonly string[],
+  ): Promise<{ dir: string; unpacked: boolean }> =>
     openRuntime({
       manifest,
       bases,
@@ -216,33 +220,33 @@ await unpackRole({ archive, manifest, base, clock: createSystemClock(), write })
       terminal: { isInteractive: false, write: () => {} },
     });
 
-  test('unpacks in a child once, and later takes the same directory without one', async () => {
+  test('unpacks once in a child, and uses the same directory without one afterwards', async () => {
     const first = await open([base], await selfCommand());
     expect(first).toEqual({ dir: join(base, manifest.archive_sha256), unpacked: true });
     expect(await open([base], ['/nonexistent'])).toEqual({ ...first, unpacked: false });
   });
 
-  test('takes the next directory when the first cannot be used', async () => {
+  test('uses the next directory when the first one cannot be written', async () => {
     const file = join(dir, 'file');
     await writeFile(file, '');
     const opened = await open([join(file, 'edge'), join(dir, 'second')], await selfCommand());
     expect(opened.dir).toBe(join(dir, 'second', manifest.archive_sha256));
   });
 
-  test('makes a directory of this user private that others could enter', async () => {
+  test('makes a directory of this user private', async () => {
     await chmod(base, 0o755);
     await open([base], await selfCommand());
     expect((await stat(base)).mode & 0o777).toBe(0o700);
   });
 
-  test('says why for every directory when none can be used', async () => {
+  test('fails with the reason for every directory when none can be used', async () => {
     await writeFile(archivePath, 'no archive');
     await expect(open([base], await selfCommand())).rejects.toThrow(`could not be unpacked. ${base}: `);
   });
 });
 
-describe('The child', () => {
-  test('inherits no variable that changes what the executable is', () => {
+describe('The environment of a child', () => {
+  test('holds no variable that makes the executable act as bun', () => {
     const env = { BUN_BE_BUN: '1', BUN_OPTIONS: '--smol', NODE_OPTIONS: 'x', HOME: '/h', GONE: undefined };
     expect(childEnvironment(env, { EDGE_ROLE: 'unpack' })).toEqual({ HOME: '/h', EDGE_ROLE: 'unpack' });
   });
@@ -253,11 +257,11 @@ test.each([
   [{ HOME: '/h' }, ['/h/.cache/edge', '/d/runtime']],
   [{ XDG_CACHE_HOME: 'relative' }, ['/d/runtime']],
   [{}, ['/d/runtime']],
-])('The directories for %o are %o', (env, bases) => {
+])('The environment %o gives the directories %o', (env, bases) => {
   expect(runtimeBases(env, '/d')).toEqual(bases);
 });
 
-test('The same files make the same archive', async () => {
+test('The same files in any order make the same archive', async () => {
   const names = Object.keys(FILES);
   const digest = async (of: readonly string[]): Promise<string> =>
     createHash('sha256')

@@ -1,10 +1,10 @@
-// A control plane and an edge as two processes: join, artifacts tampered with, and an edge that outlives its
-// control plane.
+// A control plane and an edge as two processes: join, selectors, damaged artifacts, a lost control plane.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type Directory,
+  type Finished,
   type Running,
   WAIT_MS,
   codeOf,
@@ -25,7 +25,7 @@ const ports = { control: 0, listen: 0, metrics: 0, controlMetrics: 0 };
 const controlUrl = (): string => `http://127.0.0.1:${ports.control}`;
 const publicUrl = (): string => `http://127.0.0.1:${ports.listen}`;
 const metricsUrl = (): string => `http://127.0.0.1:${ports.metrics}`;
-const cli = (args: string[]): ReturnType<typeof run> =>
+const cli = (args: string[]): Promise<Finished> =>
   run(args, { env: { EDGE_URL: controlUrl(), EDGE_TOKEN: token } });
 
 async function startControl(): Promise<void> {
@@ -80,9 +80,9 @@ afterAll(async () => {
   directory[Symbol.dispose]();
 }, WAIT_MS);
 
-describe('An edge on a machine of its own', () => {
-  test('joins once and answers what the selector gives it', async () => {
-    const told = await cli([
+describe('An edge in a process of its own', () => {
+  test('joins with a token and serves the functions whose selector matches it', async () => {
+    const result = await cli([
       'deploy',
       fixture('hello/hello-c.wasm'),
       '--name',
@@ -93,13 +93,13 @@ describe('An edge on a machine of its own', () => {
       "region == 'tokyo' && latency_ms < 30",
       '--json',
     ]);
-    expect(`${told.code} ${told.err}`).toStartWith('0');
+    expect(`${result.code} ${result.err}`).toStartWith('0');
     const response = await fetch(`${publicUrl()}/hello`);
     expect(await response.text()).toBe('Hello from edge!\n');
   });
 
-  test('does not get what the selector gives to others', async () => {
-    const told = await cli([
+  test('does not serve the functions whose selector does not match it', async () => {
+    const result = await cli([
       'deploy',
       fixture('hello/hello-c.wasm'),
       '--name',
@@ -110,11 +110,11 @@ describe('An edge on a machine of its own', () => {
       "region == 'oslo'",
       '--json',
     ]);
-    expect(`${told.code} ${told.err}`).toStartWith('0');
+    expect(`${result.code} ${result.err}`).toStartWith('0');
     expect((await fetch(`${publicUrl()}/others`)).status).toBe(404);
   });
 
-  test('refuses an artifact that was tampered with in the store, and reports it', async () => {
+  test('refuses an artifact that was changed in the store, and reports the error', async () => {
     const create = await fetch(`${controlUrl()}/api/v1/functions`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
@@ -163,8 +163,8 @@ describe('An edge on a machine of its own', () => {
   }, 60_000);
 });
 
-describe('An edge whose control plane is gone', () => {
-  test('answers, and answers after its own restart', async () => {
+describe('An edge whose control plane has stopped', () => {
+  test('keeps answering, even after its own restart', async () => {
     await control.close();
     expect((await fetch(`${publicUrl()}/hello`)).status).toBe(200);
     await edge.close();
@@ -173,7 +173,7 @@ describe('An edge whose control plane is gone', () => {
     expect(await (await fetch(`${publicUrl()}/hello`)).text()).toBe('Hello from edge!\n');
   }, 60_000);
 
-  test('does not run a cached artifact that was tampered with', async () => {
+  test('does not run a cached artifact that was changed', async () => {
     await edge.close();
     for (const path of await filesUnder(join(directory.path, 'cache'))) {
       if (path.endsWith('.wasm') || path.endsWith('.bin')) flipByte(path);
@@ -185,13 +185,13 @@ describe('An edge whose control plane is gone', () => {
     expect(['not_ready', 'artifact_unavailable']).toContain((await codeOf(response)) ?? '');
   }, 60_000);
 
-  test('pulls the artifact again once the control plane is back', async () => {
+  test('downloads the artifact again once the control plane is back', async () => {
     await startControl();
     await until('the function answers', async () => (await statusOf(`${publicUrl()}/hello`)) === 200, 90_000);
   }, 120_000);
 
   test(
-    'ends with 0 on SIGTERM',
+    'exits with code 0 on SIGTERM',
     async () => {
       edge.signal('SIGTERM');
       expect(await edge.exited).toBe(0);

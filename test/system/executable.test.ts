@@ -1,5 +1,4 @@
-// The executable by itself: usage, a port in use, one module without a control plane, and a copy in an empty
-// directory.
+// The executable by itself: usage errors, help, a port or directory in use, `edge run`, and how it stops.
 import { describe, expect, test } from 'bun:test';
 import { copyFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +27,7 @@ describe('A wrong command line', () => {
     [['deploy']],
     [['no-such-command']],
     [['--mode=edge']],
-  ])('%j is one clear line and exit code 2', async (args) => {
+  ])('%j fails with exit code 2, one line that says why and at most one hint', async (args) => {
     const { code, out, err } = await run(args);
     expect(code).toBe(2);
     expect(out).toBe('');
@@ -39,7 +38,7 @@ describe('A wrong command line', () => {
 
 describe('Help', () => {
   test.each([['up'], ['deploy'], ['run'], ['rollback'], ['join-token']])(
-    'edge %s --help explains itself',
+    'edge %s --help explains the command',
     async (command) => {
       const { code, out } = await run([command, '--help']);
       expect(code).toBe(0);
@@ -47,7 +46,7 @@ describe('Help', () => {
     },
   );
 
-  test('version prints one line', async () => {
+  test('edge version prints one line', async () => {
     const { code, out } = await run(['version']);
     expect(code).toBe(0);
     expect(out).toMatch(/^edge \d+\.\d+\.\d+/);
@@ -55,7 +54,7 @@ describe('Help', () => {
 });
 
 describe('A port in use', () => {
-  test('is one clear line and exit code 1', async () => {
+  test('is named, and the exit code is 1', async () => {
     using directory = temporaryDirectory();
     const taken = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('taken') });
     try {
@@ -77,7 +76,7 @@ describe('A port in use', () => {
 });
 
 describe('A data directory in use', () => {
-  test('is one clear line and exit code 1, and who has it goes on', async () => {
+  test('is named, the exit code is 1, and the process that has it keeps running', async () => {
     using directory = temporaryDirectory();
     const up = await startUp(directory.path);
     try {
@@ -97,7 +96,7 @@ describe('A data directory in use', () => {
 });
 
 describe('edge run', () => {
-  test('serves one module with no control plane, on every path', async () => {
+  test('serves one module on every path, without a control plane', async () => {
     const port = await freePort();
     const running = start(['run', fixture('hello/hello-c.wasm'), '--listen', `127.0.0.1:${port}`]);
     try {
@@ -110,7 +109,7 @@ describe('edge run', () => {
     expect(await running.exited).toBe(0);
   }, 60_000);
 
-  test('refuses what is not a module, with the code', async () => {
+  test('refuses a file that is not a module with the code of its fault', async () => {
     const { code, err } = await run(['run', fixture('hostile/bad-magic.wasm'), '--listen', '127.0.0.1:0']);
     expect(code).toBe(1);
     expect(err).toContain('bad_magic');
@@ -118,28 +117,28 @@ describe('edge run', () => {
 });
 
 describe('A copy of the executable in an empty directory', () => {
-  test('needs nothing beside it', async () => {
-    using place = temporaryDirectory();
+  test('needs no other file', async () => {
+    using directory = temporaryDirectory();
     using home = temporaryDirectory();
-    const program = join(place.path, 'edge');
+    const program = join(directory.path, 'edge');
     copyFileSync(executable(), program);
     const env = { HOME: home.path, XDG_CACHE_HOME: join(home.path, 'cache') };
-    const version = await run(['version'], { program, cwd: place.path, env });
+    const version = await run(['version'], { program, cwd: directory.path, env });
     expect(version.code).toBe(0);
-    const up = await startUp(join(place.path, 'data'), { program, env });
+    const up = await startUp(join(directory.path, 'data'), { program, env });
     try {
       await deployed(up, fixture('hello/hello-c.wasm'), ['--name', 'hello', '--route', '/hello']);
       expect((await fetch(`${up.publicUrl}/hello`)).status).toBe(200);
-      expect(readdirSync(place.path).toSorted()).toEqual(['data', 'edge']);
-      expect(statSync(join(place.path, 'data', 'admin-token')).mode & 0o777).toBe(0o600);
+      expect(readdirSync(directory.path).toSorted()).toEqual(['data', 'edge']);
+      expect(statSync(join(directory.path, 'data', 'admin-token')).mode & 0o777).toBe(0o600);
     } finally {
       await up.close();
     }
   }, 120_000);
 });
 
-describe('SIGTERM', () => {
-  test('drains, ends with 0 and leaves no process behind', async () => {
+describe('A signal', () => {
+  test('SIGTERM ends the program with exit code 0 and leaves no process behind', async () => {
     using directory = temporaryDirectory();
     const up = await startUp(directory.path);
     await deployed(up, fixture('hello/hello-c.wasm'), ['--name', 'hello', '--route', '/hello']);
@@ -147,10 +146,10 @@ describe('SIGTERM', () => {
     expect(family.length).toBeGreaterThan(1);
     up.signal('SIGTERM');
     expect(await up.exited).toBe(0);
-    await until('every process of it is gone', () => family.every((pid) => !isRunning(pid)));
+    await until('all its processes have ended', () => family.every((pid) => !isRunning(pid)));
   }, 60_000);
 
-  test('and an interrupt that arrives twice at once end the same way', async () => {
+  test('SIGINT that arrives twice at once ends the program with exit code 0', async () => {
     using directory = temporaryDirectory();
     const up = await startUp(directory.path);
     up.signal('SIGINT');
@@ -158,13 +157,13 @@ describe('SIGTERM', () => {
     expect(await up.exited).toBe(0);
   }, 60_000);
 
-  test('and SIGKILL leave no worker behind either', async () => {
+  test('SIGKILL leaves no process behind', async () => {
     using directory = temporaryDirectory();
     const up = await startUp(directory.path);
     await deployed(up, fixture('hello/hello-c.wasm'), ['--name', 'hello', '--route', '/hello']);
     const family = childrenOf(up.pid).flatMap((pid) => [pid, ...childrenOf(pid)]);
     up.signal('SIGKILL');
     await up.exited;
-    await until('every process of it is gone', () => family.every((pid) => !isRunning(pid)));
+    await until('all its processes have ended', () => family.every((pid) => !isRunning(pid)));
   }, 60_000);
 });

@@ -1,4 +1,4 @@
-// What one function does wrong stays its own: timeouts, crashes, and workers and engines killed from outside.
+// Faults stay in their function: timeouts, crashes, and workers or engines killed from outside.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import {
   type Directory,
@@ -18,17 +18,17 @@ const EXECUTION_MS = 300;
 let directory: Directory;
 let up: Up;
 
-const answers = (path: string): Promise<Response> => fetch(`${up.publicUrl}${path}`);
+const request = (path: string): Promise<Response> => fetch(`${up.publicUrl}${path}`);
 
-/** Requests on the neighbour, one after another, until it is stopped; every status that was seen. */
+/** Sends requests to the neighbour until it is stopped; counts the answers by status. */
 function neighbourLoad(connections = 4): { stop(): Promise<Map<number, number>> } {
-  const seen = new Map<number, number>();
+  const counts = new Map<number, number>();
   let running = true;
   const one = async (): Promise<void> => {
     while (running) {
-      const response = await answers('/neighbour');
+      const response = await request('/neighbour');
       await response.arrayBuffer();
-      seen.set(response.status, (seen.get(response.status) ?? 0) + 1);
+      counts.set(response.status, (counts.get(response.status) ?? 0) + 1);
     }
   };
   const all = Array.from({ length: connections }, one);
@@ -36,7 +36,7 @@ function neighbourLoad(connections = 4): { stop(): Promise<Map<number, number>> 
     async stop() {
       running = false;
       await Promise.all(all);
-      return seen;
+      return counts;
     },
   };
 }
@@ -71,12 +71,12 @@ afterAll(async () => {
 
 describe('A function that never answers', () => {
   test(
-    'is 504 in time while its neighbour answers everything',
+    'gets 504 at its time limit while its neighbour answers every request',
     async () => {
       const load = neighbourLoad();
       for (let i = 0; i < 5; i += 1) {
         const begun = performance.now();
-        const response = await answers('/loop');
+        const response = await request('/loop');
         const took = performance.now() - begun;
         expect(response.status).toBe(504);
         expect(await codeOf(response)).toBe('execution_timeout');
@@ -91,12 +91,12 @@ describe('A function that never answers', () => {
 
 describe('A function that crashes its worker', () => {
   test(
-    'is 500 with a stable code while its neighbour answers everything',
+    'gets 500 with a stable code while its neighbour answers every request',
     async () => {
       const zygote = await up.zygote();
       const load = neighbourLoad();
       for (let i = 0; i < 10; i += 1) {
-        const response = await answers('/deep');
+        const response = await request('/deep');
         expect(response.status).toBe(500);
         expect(await codeOf(response)).toBe('guest_stack_exhausted');
       }
@@ -106,9 +106,9 @@ describe('A function that crashes its worker', () => {
     WAIT_MS,
   );
 
-  test('is served again after a trap', async () => {
+  test('answers again after a trap', async () => {
     for (let i = 0; i < 3; i += 1) {
-      const response = await answers('/trap');
+      const response = await request('/trap');
       expect(response.status).toBe(500);
       expect(await codeOf(response)).toBe('trap_unreachable');
     }
@@ -117,7 +117,7 @@ describe('A function that crashes its worker', () => {
 
 describe('A worker killed from outside', () => {
   test(
-    'costs at most its own request',
+    'costs at most the request that it serves',
     async () => {
       const zygote = await up.zygote();
       const load = neighbourLoad();
@@ -127,14 +127,14 @@ describe('A worker killed from outside', () => {
         if (worker !== undefined) {
           process.kill(worker, 'SIGKILL');
           killed += 1;
-          await until('the worker is gone', () => !isRunning(worker));
+          await until('the worker has ended', () => !isRunning(worker));
         }
       }
-      await until('the neighbour answers', async () => (await answers('/neighbour')).status === 200);
-      const seen = await load.stop();
+      await until('the neighbour answers', async () => (await request('/neighbour')).status === 200);
+      const counts = await load.stop();
       expect(killed).toBeGreaterThan(0);
-      for (const status of seen.keys()) expect([200, 500]).toContain(status);
-      expect(seen.get(500) ?? 0).toBeLessThanOrEqual(killed);
+      for (const status of counts.keys()) expect([200, 500]).toContain(status);
+      expect(counts.get(500) ?? 0).toBeLessThanOrEqual(killed);
       expect(await up.zygote()).toBe(zygote);
     },
     WAIT_MS,
@@ -143,20 +143,20 @@ describe('A worker killed from outside', () => {
 
 describe('The engine killed from outside, under load', () => {
   test(
-    'is started again, and the edge never stops answering',
+    'is started again, and the edge keeps answering',
     async () => {
       const zygote = await up.zygote();
       const load = neighbourLoad(8);
-      await until('the neighbour answers', async () => (await answers('/neighbour')).status === 200);
+      await until('the neighbour answers', async () => (await request('/neighbour')).status === 200);
       process.kill(zygote, 'SIGKILL');
       const next = await until('another engine runs', () => childrenOf(up.pid).find((pid) => pid !== zygote));
-      await until('the neighbour answers again', async () => (await answers('/neighbour')).status === 200);
-      const seen = await load.stop();
+      await until('the neighbour answers again', async () => (await request('/neighbour')).status === 200);
+      const counts = await load.stop();
       expect(next).not.toBe(zygote);
-      for (const status of seen.keys()) expect([200, 503]).toContain(status);
-      expect(seen.get(503) ?? 0).toBeLessThanOrEqual(8);
+      for (const status of counts.keys()) expect([200, 503]).toContain(status);
+      expect(counts.get(503) ?? 0).toBeLessThanOrEqual(8);
       expect(isRunning(up.pid)).toBe(true);
-      expect((await answers('/trap')).status).toBe(500);
+      expect((await request('/trap')).status).toBe(500);
     },
     WAIT_MS,
   );

@@ -1,4 +1,4 @@
-// Every guest of fixtures/manifest.json, the hostile ones too, through the built executable.
+// Every guest of fixtures/manifest.json, hostile ones included, through the built executable.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { readGuest, readGuestCases, type GuestAnswer, type GuestCase } from '../fixtures/manifest.ts';
@@ -15,7 +15,7 @@ import {
   temporaryDirectory,
 } from './harness.ts';
 
-/** Longest answer to a guest that does not answer: its limit, and room for a busy machine. */
+/** The time limit of every guest, and the longest wait for an answer on a busy machine. */
 const EXECUTION_MS = 400;
 const ANSWER_MS_MAX = 3_000;
 
@@ -25,7 +25,7 @@ const keyOf = (guest: GuestCase): string => `${guest.file} ${JSON.stringify(gues
 const nameOf = (guest: GuestCase): string => new Bun.CryptoHasher('sha1').update(keyOf(guest)).digest('hex');
 const hostOf = (guest: GuestCase): string => `${nameOf(guest)}.test`;
 
-/** The cases of one module with the same settings, which share a deployment. */
+/** Cases with the same module and settings share a deployment. */
 const groups = new Map<string, GuestCase[]>();
 for (const each of cases) {
   const key = keyOf(each);
@@ -116,7 +116,7 @@ async function expectAnswer(guest: GuestCase): Promise<void> {
   }
 }
 
-/** A module that could not start on the node: its requests must fail with the code that the node reported. */
+/** For a module that could not start: the node reports an allowed code and requests fail. */
 async function expectStartFailure(guest: GuestCase, published: Published): Promise<void> {
   const allowed = guest.answer_any ?? (guest.answer === null ? [] : [guest.answer]);
   const reported = published.nodes[0]?.error ?? '';
@@ -134,7 +134,7 @@ describe('A guest', () => {
     '%s',
     async (_, group) => {
       const [first] = group;
-      if (first === undefined) throw new Error('empty group');
+      if (first === undefined) throw new Error('a group has no case');
       const settings = { max_execution_ms: EXECUTION_MS, ...first.settings };
       const published = await publish(up, await readGuest(first.file), {
         name: nameOf(first),
@@ -158,7 +158,7 @@ describe('A guest', () => {
 });
 
 describe('After every guest', () => {
-  test('the processes are the same, the neighbour saw no error, health answers at once', async () => {
+  test('the engine is the same, the neighbour saw no error, and health checks answer at once', async () => {
     expect(neighbourErrors).toBe(0);
     expect(await up.zygote()).toBe(zygote);
     const begun = performance.now();
@@ -167,15 +167,15 @@ describe('After every guest', () => {
     expect(performance.now() - begun).toBeLessThan(200);
   });
 
-  test('no temporary file is left behind', () => {
+  test('no temporary file is left', () => {
     const left = readdirSync(directory.path, { recursive: true }).filter((path) =>
       /\.(tmp|part)/.test(String(path)),
     );
     expect(left).toEqual([]);
   });
 
-  test('an unknown host is still nobody', async () => {
-    const response = await fetch(`${up.publicUrl}/`, { headers: { host: 'nobody.test' } });
+  test('an unknown host still gets route_not_found', async () => {
+    const response = await fetch(`${up.publicUrl}/`, { headers: { host: 'unknown.test' } });
     expect(response.status).toBe(404);
     expect(await codeOf(response)).toBe('route_not_found');
   });

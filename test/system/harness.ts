@@ -1,4 +1,4 @@
-// Starts the built executable as a user would and talks to it over HTTP, the CLI and /proc only.
+// Starts the built executable as a user would and talks to it only over HTTP, the CLI and /proc.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -33,22 +33,22 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Awaits a condition, looking every 10 ms; the sentence names what did not come true. */
+/** Calls `check` every 10 ms until it returns a value; fails with `what` after `withinMs`. */
 export async function until<T>(
   what: string,
-  look: () => T | Promise<T>,
+  check: () => T | Promise<T>,
   withinMs = WAIT_MS,
 ): Promise<NonNullable<T>> {
   const end = performance.now() + withinMs;
   for (;;) {
-    const seen = await look();
-    if (seen !== undefined && seen !== null && seen !== false) return seen as NonNullable<T>;
-    if (performance.now() > end) throw new Error(`within ${withinMs} ms it did not come true that ${what}`);
+    const value = await check();
+    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>;
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
     await Bun.sleep(10);
   }
 }
 
-/** The status of a GET, or 0 where nobody listens. */
+/** The status of a GET; 0 where nothing listens. */
 export async function statusOf(url: string): Promise<number> {
   try {
     const response = await fetch(url);
@@ -67,8 +67,8 @@ const BASE_ENVIRONMENT = (): Record<string, string> => ({
   ...(process.env['XDG_CACHE_HOME'] === undefined ? {} : { XDG_CACHE_HOME: process.env['XDG_CACHE_HOME'] }),
 });
 
-/** An empty directory of this process, so that no profile of another is found. */
-const workplace = (() => {
+/** An empty directory for this process, so that the CLI finds no profile. */
+const emptyDirectory = (() => {
   let path: string | null = null;
   return (): string => {
     if (path !== null) return path;
@@ -79,9 +79,10 @@ const workplace = (() => {
   };
 })();
 
-type Place = { cwd?: string; env?: Record<string, string>; program?: string };
+type SpawnOptions = { cwd?: string; env?: Record<string, string>; program?: string };
 
-function spawn(args: string[], { program = executable(), cwd = workplace(), env = {} }: Place): Spawned {
+function spawn(args: string[], options: SpawnOptions): Spawned {
+  const { program = executable(), cwd = emptyDirectory(), env = {} } = options;
   const all = { ...BASE_ENVIRONMENT(), ...env };
   return Bun.spawn([program, ...args], { cwd, env: all, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' });
 }
@@ -89,7 +90,7 @@ function spawn(args: string[], { program = executable(), cwd = workplace(), env 
 type Spawned = Bun.Subprocess<'ignore', 'pipe', 'pipe'>;
 
 /** Runs the executable to its end. */
-export async function run(args: string[], options: Place = {}): Promise<Finished> {
+export async function run(args: string[], options: SpawnOptions = {}): Promise<Finished> {
   const child = spawn(args, options);
   const [out, err] = await Promise.all([
     new Response(child.stdout).text(),
@@ -100,15 +101,15 @@ export async function run(args: string[], options: Place = {}): Promise<Finished
 
 export type Running = {
   pid: number;
-  /** Everything it has written so far, both streams. */
+  /** The last million characters that it wrote to both streams. */
   output(): string;
   signal(name: 'SIGTERM' | 'SIGKILL' | 'SIGINT'): void;
   exited: Promise<number>;
   close(): Promise<void>;
 };
 
-/** Starts the executable and keeps it running until it is closed. */
-export function start(args: string[], options: Place = {}): Running {
+/** Starts the executable; `close` sends SIGTERM, and SIGKILL when that takes too long. */
+export function start(args: string[], options: SpawnOptions = {}): Running {
   const child = spawn(args, options);
   let written = '';
   const collect = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
@@ -132,7 +133,7 @@ export function start(args: string[], options: Place = {}): Running {
   };
 }
 
-/** Direct children of a process, from /proc. */
+/** The direct children of a process that have not ended. */
 export function childrenOf(pid: number): number[] {
   const children: number[] = [];
   for (const entry of readdirSync('/proc')) {
@@ -157,14 +158,14 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** A control plane and an edge on one machine, as `edge up` starts them. */
+/** A running `edge up`. */
 export type Up = Running & {
   dataDir: string;
   publicUrl: string;
   controlUrl: string;
   metricsUrl: string;
   token: string;
-  /** The engine process of the edge. */
+  /** The pid of the engine process. */
   zygote(): Promise<number>;
   deploy(file: string, args: string[]): Promise<Finished>;
   cli(args: string[]): Promise<Finished>;
@@ -179,10 +180,10 @@ export async function startUp(
   const args = ['up', '--data-dir', dataDir, '--listen', `127.0.0.1:${listen}`, '--cp-listen'];
   args.push(`127.0.0.1:${control}`, '--metrics-listen', `127.0.0.1:${metrics}`, ...(options.args ?? []));
   const running = start(args, options);
-  return adopt(running, { dataDir, listen, control, metrics });
+  return whenReady(running, { dataDir, listen, control, metrics });
 }
 
-async function adopt(
+async function whenReady(
   running: Running,
   at: { dataDir: string; listen: number; control: number; metrics: number },
 ): Promise<Up> {
@@ -190,7 +191,7 @@ async function adopt(
   const metricsUrl = `http://127.0.0.1:${at.metrics}`;
   try {
     await until('the control plane and the edge are ready', async () => {
-      if (!isRunning(running.pid)) throw new Error(`it ended: ${running.output()}`);
+      if (!isRunning(running.pid)) throw new Error(`edge up has ended: ${running.output()}`);
       return (
         (await statusOf(`${controlUrl}/readyz`)) === 200 && (await statusOf(`${metricsUrl}/readyz`)) === 200
       );
@@ -224,7 +225,7 @@ async function adopt(
   };
 }
 
-/** Deploys and fails with the CLI's own words when that did not work; answers what `--json` printed. */
+/** Runs `edge deploy --json` and returns what it printed; throws what it wrote when it fails. */
 export async function deployed(up: Up, file: string, args: string[]): Promise<Record<string, unknown>> {
   const { code, out, err } = await up.deploy(file, [...args, '--json']);
   if (code !== 0) throw new Error(`deploy ended with ${code}: ${err}${out}`);
@@ -239,7 +240,7 @@ export async function codeOf(response: Response): Promise<string | undefined> {
 export type Published = { ok: true; functionId: string; nodes: { state: string; error: string | null }[] };
 export type Refused = { ok: false; status: number; code: string };
 
-/** Create, upload, route and deploy over the API, then await the node's word on it. */
+/** Creates, uploads, routes and deploys over the API, then waits for the report of the node. */
 export async function publish(
   up: Up,
   bytes: Uint8Array,
@@ -259,10 +260,9 @@ export async function publish(
   const { deployment } = made.json as { deployment: { id: string } };
   const nodes = await until('the node has reported the version', async () => {
     const { json } = await up.api('GET', `/deployments/${deployment.id}?wait_ms=1000`);
-    const seen = (json as { nodes: Published['nodes'] }).nodes;
-    return seen.length > 0 && seen.every(({ state }) => state === 'cached' || state === 'error')
-      ? seen
-      : null;
+    const reported = (json as { nodes: Published['nodes'] }).nodes;
+    const isComplete = reported.every(({ state }) => state === 'cached' || state === 'error');
+    return reported.length > 0 && isComplete ? reported : null;
   });
   return { ok: true, functionId: edgeFunction.id, nodes };
 }

@@ -1,4 +1,4 @@
-// A function from upload to its removal, through the built executable.
+// A function from upload to removal, through the built executable.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import {
   type Directory,
@@ -26,15 +26,20 @@ afterAll(async () => {
 }, WAIT_MS);
 
 describe('A deployed function', () => {
-  test('answers HTTP on its route with the headers that name it', async () => {
-    const told = await deployed(up, fixture('hello/hello-c.wasm'), ['--name', 'hello', '--route', '/hello']);
-    expect(told['version']).toBe('1.0.0');
-    expect(told['sha256']).toMatch(/^[0-9a-f]{64}$/);
+  test('answers on its route, with headers that name function, version and request', async () => {
+    const result = await deployed(up, fixture('hello/hello-c.wasm'), [
+      '--name',
+      'hello',
+      '--route',
+      '/hello',
+    ]);
+    expect(result['version']).toBe('1.0.0');
+    expect(result['sha256']).toMatch(/^[0-9a-f]{64}$/);
     const response = await fetch(`${up.publicUrl}/hello`);
     expect(await response.text()).toBe('Hello from edge!\n');
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toStartWith('text/plain');
-    expect(response.headers.get('x-edge-function')).toBe(String(told['function_id']));
+    expect(response.headers.get('x-edge-function')).toBe(String(result['function_id']));
     expect(response.headers.get('x-edge-version')).toBe('1.0.0');
     expect(response.headers.get('x-request-id')).toMatch(/^[A-Za-z0-9._-]{1,64}$/);
   });
@@ -52,18 +57,23 @@ describe('A deployed function', () => {
     const load = (async () => {
       while (running) statuses.add((await fetch(`${up.publicUrl}/hello`)).status);
     })();
-    const told = await deployed(up, fixture('hello/hello-v2.wasm'), ['--name', 'hello', '--route', '/hello']);
+    const result = await deployed(up, fixture('hello/hello-v2.wasm'), [
+      '--name',
+      'hello',
+      '--route',
+      '/hello',
+    ]);
     await until('the second version answers', async () => {
       const response = await fetch(`${up.publicUrl}/hello`);
       return (await response.text()) === 'Hello again from edge!\n';
     });
     running = false;
     await load;
-    expect(told['version']).toBe('1.0.1');
+    expect(result['version']).toBe('1.0.1');
     expect([...statuses]).toEqual([200]);
   });
 
-  test('rolls back to the first version in one call', async () => {
+  test('rolls back to its first version with one command', async () => {
     const { code, err } = await up.cli(['rollback', 'hello']);
     expect(`${code} ${err}`).toStartWith('0');
     await until('the first version answers again', async () => {
@@ -74,7 +84,7 @@ describe('A deployed function', () => {
     });
   });
 
-  test('takes only the methods of its route', async () => {
+  test('accepts only the methods of its route', async () => {
     const args = ['--name', 'only-get', '--route', '/only-get', '--method', 'GET'];
     await deployed(up, fixture('hello/hello-c.wasm'), args);
     const response = await fetch(`${up.publicUrl}/only-get`, { method: 'DELETE' });
@@ -83,7 +93,7 @@ describe('A deployed function', () => {
     expect(await codeOf(response)).toBe('method_not_allowed');
   });
 
-  test('is 404 after its undeploy', async () => {
+  test('gets 404 after it was undeployed', async () => {
     const { code, err } = await up.cli(['undeploy', 'hello']);
     expect(`${code} ${err}`).toStartWith('0');
     const gone = await until('its route is gone', async () => {
@@ -95,7 +105,7 @@ describe('A deployed function', () => {
 });
 
 describe('The echo guest', () => {
-  test('sees method, target, headers and body as sent', async () => {
+  test('sees method, target, headers and body as they were sent', async () => {
     await deployed(up, fixture('echo/echo.wasm'), ['--name', 'echo', '--route', '/echo/*']);
     const response = await fetch(`${up.publicUrl}/echo/a%20b?x=1&y=%2F`, {
       method: 'POST',
@@ -108,7 +118,7 @@ describe('The echo guest', () => {
     expect(text).toEndWith('some bytes');
   });
 
-  test('gets a body of the largest size back, and a larger one is 413', async () => {
+  test('returns a body of the maximum size, and a larger one gets 413', async () => {
     const args = [
       '--name',
       'large',
@@ -138,7 +148,7 @@ describe('A request with large headers', () => {
   const send = (bytes: number): Promise<Response> =>
     fetch(`${up.publicUrl}/echo/x`, { headers: { 'x-large': 'a'.repeat(bytes) } });
 
-  test('is answered up to the limit of 32 KiB, and 431 with our error beyond it', async () => {
+  test('is answered up to the limit of 32 KiB, and gets 431 with headers_too_large above it', async () => {
     expect((await send(30_000)).status).toBe(200);
     const refused = await send(33_000);
     expect(refused.status).toBe(431);
@@ -153,14 +163,14 @@ describe.each(['hello-assemblyscript', 'hello-c', 'hello-rust'])('The hello gues
   });
 });
 
-describe('A guest that remembers', () => {
-  test('starts from nothing on every request in clean isolation', async () => {
+describe('A guest that keeps state', () => {
+  test('starts afresh for every request with clean isolation', async () => {
     await deployed(up, fixture('counter/counter.wasm'), ['--name', 'clean', '--route', '/clean']);
     const first = await (await fetch(`${up.publicUrl}/clean`)).text();
     for (let i = 0; i < 20; i += 1) expect(await (await fetch(`${up.publicUrl}/clean`)).text()).toBe(first);
   });
 
-  test('keeps its state in reuse isolation', async () => {
+  test('keeps its state between requests with reuse isolation', async () => {
     const args = ['--name', 'reuse', '--route', '/reuse', '--isolation', 'reuse'];
     await deployed(up, fixture('counter/counter.wasm'), args);
     const seen: string[] = [];
@@ -170,7 +180,7 @@ describe('A guest that remembers', () => {
 });
 
 describe('The environment of a version', () => {
-  test('is read by the guest by name', async () => {
+  test('is read by the guest', async () => {
     const args = ['--name', 'settings', '--route', '/settings/*', '--env', 'COLOUR=blue'];
     await deployed(up, fixture('env/env.wasm'), args);
     expect(await (await fetch(`${up.publicUrl}/settings/COLOUR`)).text()).toContain('blue');
@@ -178,7 +188,7 @@ describe('The environment of a version', () => {
 });
 
 describe('The API', () => {
-  test('describes itself and reports what runs', async () => {
+  test('serves its OpenAPI document and lists the node as online', async () => {
     const document = (await (await fetch(`${up.controlUrl}/openapi.json`)).json()) as {
       paths: Record<string, unknown>;
     };
@@ -188,7 +198,7 @@ describe('The API', () => {
     expect(JSON.stringify(json)).toContain('"online"');
   });
 
-  test('refuses bad fields with a list, and a missing token', async () => {
+  test('refuses bad fields with a list of them, and a request without a token', async () => {
     const refused = await up.api('POST', '/functions', {
       name: 'Bad Name',
       memory_pages: -1,
@@ -202,7 +212,7 @@ describe('The API', () => {
 });
 
 describe('The metrics port', () => {
-  test('names what the node did, by function', async () => {
+  test('shows metrics of the node and of its functions', async () => {
     const text = await (await fetch(`${up.metricsUrl}/metrics`)).text();
     for (const name of [
       'edge_node_up 1',

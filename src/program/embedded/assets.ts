@@ -17,7 +17,7 @@ export type Assets = {
 /** Opens no file: each Blob is read when it is used. */
 export function openAssets(): Assets {
   const isPacked = Bun.isStandaloneExecutable;
-  // The executable holds this file in the bundle of `program/program.ts`, one folder below the assets.
+  // In the executable this code is part of the bundle of `program/program.ts`, one folder below the assets.
   const top = join(import.meta.dir, isPacked ? '..' : '../../..');
   const assets = isPacked ? join(top, 'assets') : join(top, 'dist', 'stage', 'assets');
   return {

@@ -1,87 +1,79 @@
-// Finds the unpacked libraries of the engine, or has them unpacked by a process of its own.
+// Finds the unpacked libraries of the engine, or unpacks them in a child process.
 import { chmodSync, lstatSync, mkdirSync, readdirSync, type Stats, utimesSync } from 'node:fs';
-import { isAbsolute, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
+import { cacheHomes } from '../../config/directories.ts';
+import type { Environment } from '../../config/inputs.ts';
+import { childEnvironment } from '../child.ts';
 
-/** What the archive holds, as the build wrote it. The directory of a set is named by `archive_sha256`. */
+/** What the archive holds, as the build wrote it; it unpacks to a directory named `archive_sha256`. */
 export type RuntimeManifest = {
   archive_sha256: string;
   archive_bytes: number;
   files: { name: string; bytes: number; sha256: string }[];
 };
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type RuntimeOptions = {
+  manifest: RuntimeManifest;
+  /** Directories that may hold the unpacked libraries, in order of preference. */
+  bases: readonly string[];
+  /** The command that starts this program again. */
+  self: readonly string[];
+  env: Environment;
+  clock: Clock;
+  terminal: { isInteractive: boolean; write(text: string): void };
+};
 
 /** The value of EDGE_ROLE, and the variable that tells a child in this role where to unpack. */
 const UNPACK_ROLE = 'unpack';
 export const UNPACK_BASE_VARIABLE = 'EDGE_UNPACK_BASE';
 
-/** A set says by its time of change when it was last in use; who uses it says so again this often. */
-const USE_INTERVAL_MS = 86_400_000;
-
+/** How often a process marks the libraries as in use. */
+const MARK_INTERVAL_MS = 86_400_000;
+/** Unpacking that takes less than this shows no progress. */
 const PROGRESS_AFTER_MS = 1_000;
 const STDERR_CHARACTERS_MAX = 2_000;
 
-/** The directories that may hold the unpacked set, best first. */
+/** The user's cache directories, then a folder of the data directory. */
 export function runtimeBases(env: Environment, dataDir: string): string[] {
-  const { XDG_CACHE_HOME: cache = '', HOME: home = '' } = env;
-  return [
-    ...(isAbsolute(cache) ? [join(cache, 'edge')] : []),
-    ...(isAbsolute(home) ? [join(home, '.cache', 'edge')] : []),
-    resolve(dataDir, 'runtime'),
-  ];
-}
-
-/** The environment of a child that re-executes this program: nothing in it may turn it into the bun tool. */
-export function childEnvironment(
-  env: Environment,
-  more: Readonly<Record<string, string>>,
-): Record<string, string> {
-  const kept: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined && !name.startsWith('BUN_') && name !== 'NODE_OPTIONS') kept[name] = value;
-  }
-  return { ...kept, ...more };
+  return [...cacheHomes(env).map((home) => join(home, 'edge')), resolve(dataDir, 'runtime')];
 }
 
 /**
- * Returns the directory of the unpacked set. A sound one is taken as it is (names, sizes, owner and modes are
- * compared, no content is read); else `self`, the command that starts this program again, is run in the role
- * `unpack` for the first base that can be written. Throws when no base can hold the set.
+ * Returns the directory of the unpacked libraries. Uses the first base that holds them (compares names,
+ * sizes, owner and modes; reads no content), otherwise unpacks into the first base that can be written.
+ * Throws when there is none.
  */
-export async function openRuntime(options: {
-  manifest: RuntimeManifest;
-  bases: readonly string[];
-  self: readonly string[];
-  env: Environment;
-  clock: Clock;
-  terminal: { isInteractive: boolean; write(text: string): void };
-}): Promise<{ dir: string; unpacked: boolean }> {
+export async function openRuntime(options: RuntimeOptions): Promise<{ dir: string; unpacked: boolean }> {
   const { manifest, bases } = options;
   const dirIn = (base: string): string => join(base, manifest.archive_sha256);
-  const kept = bases.find((base) => isPrivateDir(base) && isSound(dirIn(base), manifest));
-  if (kept !== undefined) return { dir: dirIn(kept), unpacked: false };
+  const found = bases.find((base) => isPrivateDir(base) && isSound(dirIn(base), manifest));
+  if (found !== undefined) return { dir: dirIn(found), unpacked: false };
   const refusals: string[] = [];
   for (const base of bases) {
-    const refusal = openBase(base) ?? (await runUnpacker(base, options));
-    if (refusal === undefined && isSound(dirIn(base), manifest)) return { dir: dirIn(base), unpacked: true };
+    const refusal = prepareBase(base) ?? (await runUnpacker(base, options));
+    if (refusal === null && isSound(dirIn(base), manifest)) return { dir: dirIn(base), unpacked: true };
     refusals.push(`${base}: ${refusal ?? 'the unpacked files are not as they were packed'}`);
   }
-  throw new Error(`The engine could not be unpacked. ${refusals.join('; ')}`);
+  const advice = 'Set XDG_CACHE_HOME to a directory that this user can write.';
+  throw new Error(`The engine could not be unpacked. ${refusals.join('; ')}. ${advice}`);
 }
 
-/** Marks the set in `dir` as in use until the end, so that no other build removes it as left over. */
-export function useRuntime(dir: string, clock: Clock): { close(): void } {
+/**
+ * Marks the libraries in `dir` as in use, once a day until closed: an unpacker of another build removes what
+ * was not in use for 30 days.
+ */
+export function markRuntimeInUse(dir: string, clock: Clock): { close(): void } {
   const mark = (): void => {
     const seconds = clock.nowMs() / 1_000;
     try {
       utimesSync(dir, seconds, seconds);
     } catch {
-      // Where nothing can be written nothing can be removed either.
+      // A directory that cannot be marked cannot be removed by this user either.
     }
   };
   mark();
-  const timer = setInterval(mark, USE_INTERVAL_MS);
+  const timer = setInterval(mark, MARK_INTERVAL_MS);
   timer.unref();
   return { close: () => clearInterval(timer) };
 }
@@ -89,7 +81,7 @@ export function useRuntime(dir: string, clock: Clock): { close(): void } {
 /** Whether `dir` holds exactly the files of the manifest, private to this user. */
 export function isSound(dir: string, manifest: RuntimeManifest): boolean {
   if (!isPrivateDir(dir)) return false;
-  if (entriesOf(dir) !== manifest.files.length) return false;
+  if (entryCount(dir) !== manifest.files.length) return false;
   return manifest.files.every((file) => {
     const entry = entryAt(join(dir, file.name));
     return (
@@ -101,7 +93,7 @@ export function isSound(dir: string, manifest: RuntimeManifest): boolean {
   });
 }
 
-/** What stands at `path`; undefined when it is not there or may not be seen. */
+/** Undefined when there is nothing at `path`, or this user may not see it. */
 function entryAt(path: string): Stats | undefined {
   try {
     return lstatSync(path);
@@ -110,7 +102,7 @@ function entryAt(path: string): Stats | undefined {
   }
 }
 
-function entriesOf(dir: string): number | undefined {
+function entryCount(dir: string): number | undefined {
   try {
     return readdirSync(dir).length;
   } catch {
@@ -123,56 +115,71 @@ function isPrivateDir(dir: string): boolean {
   return entry?.isDirectory() === true && entry.uid === process.geteuid?.() && (entry.mode & 0o777) === 0o700;
 }
 
-/** Makes `base` a private directory of this user; returns why that cannot be. */
-function openBase(base: string): string | undefined {
+/** Makes `base` a private directory of this user; returns the reason when it cannot. */
+function prepareBase(base: string): string | null {
   try {
     mkdirSync(base, { recursive: true, mode: 0o700 });
     const entry = lstatSync(base);
     if (!entry.isDirectory() || entry.uid !== process.geteuid?.()) return 'not a directory of this user';
     if ((entry.mode & 0o777) !== 0o700) chmodSync(base, 0o700);
-    return undefined;
+    return null;
   } catch (failure) {
     return failure instanceof Error ? failure.message : String(failure);
   }
 }
 
-/** Runs the unpacker for `base` and shows how far it is; returns why it failed. */
-async function runUnpacker(
-  base: string,
-  options: Parameters<typeof openRuntime>[0],
-): Promise<string | undefined> {
-  const { manifest, clock, terminal, self, env } = options;
+/** Runs the unpacker for `base` and shows its progress; returns the reason when it fails. */
+async function runUnpacker(base: string, options: RuntimeOptions): Promise<string | null> {
+  const { self, env } = options;
   const child = Bun.spawn([...self], {
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
     env: childEnvironment(env, { EDGE_ROLE: UNPACK_ROLE, [UNPACK_BASE_VARIABLE]: base }),
   });
+  const progress = createProgress(options);
+  const followed = followReports(child.stdout, (bytes) => progress.show(bytes));
+  const [, stderr, exitCode] = await Promise.all([followed, child.stderr.text(), child.exited]);
+  progress.close({ isComplete: exitCode === 0 });
+  if (exitCode === 0) return null;
+  const reason = stderr.trim().slice(0, STDERR_CHARACTERS_MAX);
+  return reason === '' ? `the unpacker ended with ${child.signalCode ?? exitCode}` : reason;
+}
+
+/** Calls `report` with the number of the last whole line, each time that a piece of the stream arrives. */
+async function followReports(
+  stream: ReadableStream<Uint8Array>,
+  report: (bytes: number) => void,
+): Promise<void> {
+  let tail = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of stream) {
+    tail = `${tail}${decoder.decode(chunk, { stream: true })}`.slice(-64);
+    const last = tail.split('\n').at(-2);
+    if (last !== undefined && /^\d+$/.test(last)) report(Number(last));
+  }
+}
+
+type Progress = { show(bytes: number): void; close(options: { isComplete: boolean }): void };
+
+/** On a terminal a line that is redrawn in place; elsewhere one line. */
+function createProgress({ manifest, clock, terminal }: RuntimeOptions): Progress {
   const total = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
-  const megabytes = (count: number): string => `${Math.round(count / 1e6)}`;
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)}`;
   const startedMs = clock.monotonicMs();
   let isShown = false;
-  const show = (done: number): void => {
+  const show = (bytes: number): void => {
     if (clock.monotonicMs() - startedMs < PROGRESS_AFTER_MS || (isShown && !terminal.isInteractive)) return;
     isShown = true;
-    const what = 'Unpacking the engine (once)';
-    if (terminal.isInteractive) terminal.write(`\r${what}: ${megabytes(done)} of ${megabytes(total)} MB`);
+    const what = 'Unpacking the engine (first start only)';
+    if (terminal.isInteractive) terminal.write(`\r${what}: ${megabytes(bytes)} of ${megabytes(total)} MB`);
     else terminal.write(`${what}: ${megabytes(total)} MB …\n`);
   };
-  const follow = async (): Promise<void> => {
-    let tail = '';
-    const decoder = new TextDecoder();
-    for await (const chunk of child.stdout) {
-      tail = `${tail}${decoder.decode(chunk, { stream: true })}`.slice(-64);
-      const last = tail.split('\n').at(-2);
-      if (last !== undefined && /^\d+$/.test(last)) show(Number(last));
-    }
+  return {
+    show,
+    close({ isComplete }) {
+      if (isComplete) show(total);
+      if (isShown && terminal.isInteractive) terminal.write('\n');
+    },
   };
-  const [, stderr, exitCode] = await Promise.all([follow(), child.stderr.text(), child.exited]);
-  if (exitCode === 0) show(total);
-  if (isShown && terminal.isInteractive) terminal.write('\n');
-  if (exitCode === 0) return undefined;
-  return (
-    stderr.trim().slice(0, STDERR_CHARACTERS_MAX) || `the unpacker ended with ${child.signalCode ?? exitCode}`
-  );
 }

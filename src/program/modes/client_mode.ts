@@ -1,14 +1,13 @@
-// The commands that talk to a control plane: finds out whom to talk to, then runs the one that was chosen.
-import { isAbsolute, join } from 'node:path';
+// The commands that talk to a control plane: finds the connection, then runs the command.
 import { createId, randomFraction } from '../../base/id.ts';
-import { createApi, type Api } from '../../cli/api.ts';
-import { deploy, printDeployed, type DeploySettings } from '../../cli/deploy.ts';
-import { CliFailure } from '../../cli/failure.ts';
+import { type Api, createApi } from '../../cli/api.ts';
+import { deploy, type DeploySettings, printDeployed } from '../../cli/deploy.ts';
 import * as manage from '../../cli/manage.ts';
-import { profilePaths, resolveTarget } from '../../cli/profile.ts';
-import type { Environment } from '../../config/inputs.ts';
+import { readModule } from '../../cli/module_file.ts';
+import { type Connection, profilePaths, resolveConnection } from '../../cli/profile.ts';
+import { configHome } from '../../config/directories.ts';
 import type { ClientCommand } from '../../config/row.ts';
-import type { ClientChoice, Context } from './context.ts';
+import type { ChosenClientCommand, Context } from './context.ts';
 
 type ManageCommand = Exclude<ClientCommand, 'deploy'>;
 
@@ -25,12 +24,13 @@ const MANAGE: Record<ManageCommand, (input: manage.ManageInput) => Promise<void>
   delete: manage.deleteFunction,
 };
 
-export async function runClient(chosen: ClientChoice, context: Context): Promise<number> {
+export async function runClientMode(chosen: ChosenClientCommand, context: Context): Promise<number> {
   const { terminal, clock } = context;
   const { settings, words } = chosen;
+  const { url, token } = settings;
   const edgeUrl = 'edgeUrl' in settings ? settings.edgeUrl : null;
-  const paths = profilePaths({ dataDir: settings.dataDir, configHome: configHomeOf(context.env) });
-  const api = openApi(resolveTarget({ url: settings.url, token: settings.token, edgeUrl, paths }), context);
+  const paths = profilePaths({ dataDir: settings.dataDir, configHome: configHome(context.env) });
+  const api = createRemoteApi(resolveConnection({ url, token, edgeUrl, paths }), context);
   if (chosen.command === 'deploy') return runDeploy(words[0] ?? '', chosen.settings, { api, context });
   await MANAGE[chosen.command]({
     api,
@@ -58,32 +58,12 @@ async function runDeploy(
   return 0;
 }
 
-function openApi(target: ReturnType<typeof resolveTarget>, { clock, random }: Context): Api {
+function createRemoteApi(connection: Connection, { clock, random }: Context): Api {
   return createApi({
-    target,
+    connection,
     fetch: (url, init) => fetch(url, init),
     clock,
     random: () => randomFraction(random),
     createKey: () => createId('cli', clock.nowMs(), random),
   });
-}
-
-/** The bytes of a module; a CliFailure when there is no such file. */
-export async function readModule(file: string): Promise<Uint8Array> {
-  try {
-    return new Uint8Array(await Bun.file(file).arrayBuffer());
-  } catch (failure) {
-    const reason = failure instanceof Error && 'code' in failure ? String(failure.code) : 'it cannot be read';
-    throw new CliFailure(
-      'file_unreadable',
-      `${file}: ${reason === 'ENOENT' ? 'there is no such file' : reason}`,
-    );
-  }
-}
-
-/** XDG Base Directory Specification: a relative value is as good as none. */
-function configHomeOf(env: Environment): string | null {
-  const { XDG_CONFIG_HOME: given = '', HOME: home = '' } = env;
-  if (isAbsolute(given)) return given;
-  return isAbsolute(home) ? join(home, '.config') : null;
 }

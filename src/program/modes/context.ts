@@ -3,22 +3,20 @@ import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import type { Terminal } from '../../cli/terminal.ts';
 import type { Environment } from '../../config/inputs.ts';
-import type { Parsed } from '../../config/parse.ts';
+import type { ChosenCommand } from '../../config/parse.ts';
 import { CLIENT, type ClientCommand } from '../../config/row.ts';
 
-/** `isLogRead`: a person looks at stdout, where the log goes. */
 export type Context = {
   terminal: Terminal;
   clock: Clock;
   random: RandomBytes;
   env: Environment;
-  isLogRead: boolean;
+  /** The log goes to stdout; on a terminal a person reads it. */
+  isStdoutTerminal: boolean;
 };
 
-/** A command with its words and checked settings. */
-export type Command = Extract<Parsed, { kind: 'command' }>;
-export type ClientChoice = Extract<Command, { command: ClientCommand }>;
+export type ChosenClientCommand = Extract<ChosenCommand, { command: ClientCommand }>;
 
-export function isClientCommand(chosen: Command): chosen is ClientChoice {
+export function isClientCommand(chosen: ChosenCommand): chosen is ChosenClientCommand {
   return CLIENT.some((name) => name === chosen.command);
 }

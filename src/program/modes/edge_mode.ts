@@ -1,39 +1,40 @@
-// `--mode=edge`: one node that belongs to a control plane elsewhere.
+// `--mode=edge`: one node whose control plane runs elsewhere.
 import { resolve } from 'node:path';
 import { openHeapKeeper } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import type { Context } from './context.ts';
-import { claim, openLog, reachable, stopSignal } from './lifetime.ts';
-import { cacheDirOf, hasJoined, nodeIdOfHost, openEdge, openEngine } from './node.ts';
+import { claimDataDir, localUrl, openLog, stopSignal } from './lifetime.ts';
+import { hasJoined, nodeIdOfHost, systemCacheDir, wireEdge, wireEngine } from './node.ts';
 
-export async function runEdge(settings: SettingsOf<'edge'>, context: Context): Promise<number> {
+export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context): Promise<number> {
   const stopped = stopSignal();
-  const { cpUrl, joinToken } = settings;
+  const { terminal } = context;
+  const { cpUrl, joinToken, listen, metricsListen, popId } = settings;
   if (cpUrl === null) throw new CliFailure('usage', '--mode=edge needs --cp-url URL');
   const dataDir = resolve(settings.dataDir);
-  if (joinToken === null && !hasJoined(dataDir)) {
-    throw new CliFailure('join_token_missing', 'This node has not joined its control plane yet.', {
-      hint: '`edge join-token` at the control plane makes one; give it with --join-token or EDGE_JOIN_TOKEN.',
-    });
-  }
+  if (joinToken === null && !hasJoined(dataDir)) throw joinTokenMissing(dataDir);
+  const cacheDir = resolve(settings.cacheDir ?? systemCacheDir(context.env, dataDir));
+  const nodeId = settings.nodeId ?? nodeIdOfHost();
   const log = openLog(context, { level: settings.logLevel, isQuiet: false });
   const metrics = createMetrics();
-  const cacheDir = resolve(settings.cacheDir ?? cacheDirOf(context.env, dataDir));
-  const node = { nodeId: settings.nodeId ?? nodeIdOfHost(), dataDir, cacheDir, cpUrl, joinToken };
   await using closing = new AsyncDisposableStack();
   closing.use(openHeapKeeper());
-  claim(dataDir, 'node', closing);
-  const engine = await openEngine({ settings, dataDir, cacheDir, context, log, closing });
+  claimDataDir(dataDir, 'node', closing);
+  const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
+  const node = { nodeId, dataDir, cacheDir, cpUrl, joinToken };
   const controlFetch = (request: Request): Promise<Response> => fetch(request);
-  const edge = await openEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });
-  const { terminal } = context;
-  terminal.note(
-    `edge     ${reachable(settings.listen, edge.port)} (node ${node.nodeId}, pop ${settings.popId})`,
-  );
-  terminal.note(`metrics  ${reachable(settings.metricsListen, edge.metricsPort)}/metrics`);
+  const edge = await wireEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });
+  terminal.note(`edge     ${localUrl(listen, edge.port)} (node ${nodeId}, pop ${popId})`);
+  terminal.note(`metrics  ${localUrl(metricsListen, edge.metricsPort)}/metrics`);
   terminal.note(`data     ${dataDir}, cache ${cacheDir}`);
   log.info('stopping', { signal: await stopped });
   return 0;
+}
+
+function joinTokenMissing(dataDir: string): CliFailure {
+  const message = `The node of ${dataDir} has not joined a control plane, and there is no join token.`;
+  const hint = 'Run `edge join-token` at the control plane and pass its output as EDGE_JOIN_TOKEN.';
+  return new CliFailure('join_token_missing', message, { hint });
 }

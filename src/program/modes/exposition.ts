@@ -1,16 +1,15 @@
-// One text exposition of two registries, for a process that is a control plane and an edge at once.
+// One metrics page of two registries, for a process that is a control plane and an edge at once.
 import type { Metrics } from '../../base/metrics.ts';
 
-/** `first` with another rendering: families of `second` follow, without those whose name `first` has. */
-export function withMetrics(first: Metrics, second: Metrics): Metrics {
+/** `first`, whose page also shows the families of `second`; of families with one name only `first`'s. */
+export function mergeMetrics(first: Metrics, second: Metrics): Metrics {
   return {
     ...first,
     async render() {
-      const [own, more] = await Promise.all([first.render(), second.render()]);
+      const [own, others] = await Promise.all([first.render(), second.render()]);
       const names = new Set(familiesOf(own).map(nameOf));
-      return [own.trimEnd(), ...familiesOf(more).filter((family) => !names.has(nameOf(family))), ''].join(
-        '\n',
-      );
+      const added = familiesOf(others).filter((family) => !names.has(nameOf(family)));
+      return `${[own.trimEnd(), ...added].join('\n')}\n`;
     },
   };
 }

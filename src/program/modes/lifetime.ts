@@ -1,4 +1,5 @@
-// How long a server lives, how its start fails, and what is common to everything that listens.
+// What all servers share: the signal that stops them, their log, their sockets and their data directory.
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { createLog, type Log, type LogLevel } from '../../base/log.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { formatAddress } from '../../config/kinds.ts';
@@ -12,80 +13,99 @@ const SAME_SIGNAL_MS = 500;
 /** Resolves with the first SIGTERM or SIGINT; a later one ends the process with code 1 at once. */
 export function stopSignal(): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
-  let phase: 'running' | 'stopping' | 'impatient' = 'running';
+  let isStopping = false;
+  let mayExit = false;
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.on(name, () => {
-      if (phase === 'impatient') process.exit(1);
-      if (phase === 'stopping') return;
-      phase = 'stopping';
-      setTimeout(() => (phase = 'impatient'), SAME_SIGNAL_MS).unref();
+      if (mayExit) process.exit(1);
+      if (isStopping) return;
+      isStopping = true;
+      setTimeout(() => (mayExit = true), SAME_SIGNAL_MS).unref();
       resolve(name);
     });
   }
   return promise;
 }
 
-/** The log of a server: quiet where a person reads the same terminal, unless a level is asked for. */
+/**
+ * The log of a server at `level`. When that is null: `warn` for a server that is `isQuiet` on a terminal,
+ * `info` otherwise.
+ */
 export function openLog(context: Context, options: { level: LogLevel | null; isQuiet: boolean }): Log {
-  const initial = options.isQuiet && context.isLogRead ? 'warn' : 'info';
+  const initial = options.isQuiet && context.isStdoutTerminal ? 'warn' : 'info';
   return createLog({ clock: context.clock, level: options.level ?? initial });
 }
 
-/** Where a server listens, and the flag that says so. */
-export type Place = { flag: string; address: ListenAddress };
+/** An address that a server binds, and the flag that sets it. */
+export type FlagAddress = { flag: string; address: ListenAddress };
 
-/** Runs what opens sockets; a port in use becomes one sentence that names it and the flag. */
-export async function binding<T>(places: readonly Place[], open: () => T | Promise<T>): Promise<T> {
+/**
+ * Runs `open`, which binds `addresses`. A failure to bind becomes a CliFailure that names the address and the
+ * flag that changes it.
+ */
+export async function explainBindFailures<T>(
+  addresses: readonly FlagAddress[],
+  open: () => T | Promise<T>,
+): Promise<T> {
   try {
     return await open();
   } catch (failure) {
-    throw portFailure(failure, places) ?? failure;
+    throw bindFailure(failure, addresses) ?? failure;
   }
 }
 
-function portFailure(failure: unknown, places: readonly Place[]): CliFailure | null {
-  if (!(failure instanceof Error) || !('code' in failure)) return null;
-  const { code } = failure;
-  if (code !== 'EADDRINUSE' && code !== 'EACCES' && code !== 'EADDRNOTAVAIL') return null;
-  const port = Number(/port (\d+)/.exec(failure.message)?.[1] ?? Number.NaN);
-  const named = places.filter(({ address }) => address.port === port);
-  const [place] = named.length > 0 ? named : places;
-  if (place === undefined) return null;
-  const where = (named.length > 0 ? [place] : places)
-    .map(({ address }) => formatAddress(address))
-    .join(' or ');
-  const reasons = {
-    EADDRINUSE: 'is in use',
-    EACCES: 'may not be used by this user',
-    EADDRNOTAVAIL: 'is not of this machine',
-  };
-  return new CliFailure(
-    code === 'EADDRINUSE' ? 'port_in_use' : 'address_unusable',
-    `${where} ${reasons[code]}.`,
-    {
-      hint: `Choose another address with ${place.flag}.`,
-    },
-  );
+/** Null for a failure that is not about an address; those of files carry a path. */
+function bindFailure(failure: unknown, addresses: readonly FlagAddress[]): CliFailure | null {
+  if (!(failure instanceof Error) || !('code' in failure) || 'path' in failure) return null;
+  const port = Number(/(?:port |:)(\d+)/.exec(failure.message)?.[1] ?? Number.NaN);
+  const named = addresses.filter(({ address }) => address.port === port).slice(0, 1);
+  const suspects = named.length > 0 ? named : addresses;
+  const where = suspects.map(({ address }) => formatAddress(address)).join(' or ');
+  const sentence = bindSentence(failure, where);
+  if (sentence === null) return null;
+  const flags = suspects.map(({ flag }) => flag).join(' or ');
+  return new CliFailure(failure.code === 'EADDRINUSE' ? 'port_in_use' : 'address_unusable', sentence, {
+    hint: `Choose another address with ${flags}.`,
+  });
 }
 
-/** The address under which this machine reaches a listener: of every interface, the loopback one. */
-export function reachable(address: ListenAddress, port: number): string {
+function bindSentence(failure: Error & { code: unknown }, where: string): string | null {
+  const { code } = failure;
+  if (code === 'EADDRINUSE') return `${where} is in use by another process.`;
+  if (code === 'EACCES') return `This user may not listen on ${where}.`;
+  if (code === 'EADDRNOTAVAIL') return `${where} is not an address of this machine.`;
+  // For a host name without an address, Bun reports whichever code the last system call left.
+  const isListen = 'syscall' in failure && failure.syscall === 'listen';
+  return isListen ? `Cannot listen on ${where}: check that the host name has an address.` : null;
+}
+
+/** The URL under which this machine reaches a listener: the loopback address for one on every interface. */
+export function localUrl(address: ListenAddress, port: number): string {
   const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
   return `http://${formatAddress({ host, port })}`;
 }
 
-/** No other process may have this data directory in this role; held until `closing` ends. */
-export function claim(dir: string, role: ClaimRole, closing: AsyncDisposableStack): void {
-  const held = claimDirectory(dir, role);
-  if (held === null) {
-    throw new CliFailure('data_dir_in_use', `${dir} is in use by another process.`, {
-      hint: 'Stop that one, or choose another directory with --data-dir.',
+/** Makes a directory where it is missing; throws a CliFailure unless this user can write it. */
+export function makeDirectory(dir: string, flag: string): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    accessSync(dir, constants.W_OK);
+  } catch (failure) {
+    const reason = failure instanceof Error ? failure.message : String(failure);
+    throw new CliFailure('directory_unusable', `${dir} cannot be used: ${reason}.`, {
+      hint: `Choose a directory that this user can write with ${flag}.`,
     });
   }
-  closing.defer(() => held.close());
 }
 
-/** Starts this program again: the executable alone, or Bun with the source that it runs. */
-export function commandOfProgram(): string[] {
-  return Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main];
+/** Refuses a data directory that another process has in this role; holds it until `closing` ends. */
+export function claimDataDir(dir: string, role: ClaimRole, closing: AsyncDisposableStack): void {
+  makeDirectory(dir, '--data-dir');
+  const claim = claimDirectory(dir, role);
+  if (claim === null) {
+    throw new CliFailure('data_dir_in_use', `${dir} is in use by another process.`, {
+      hint: 'Stop that process, or choose another directory with --data-dir.',
+    });
+  }
+  closing.defer(() => claim.close());
 }

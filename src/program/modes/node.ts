@@ -1,21 +1,23 @@
-// Starts the engine and the edge of a node from its settings; what is opened is closed in reverse order.
+// Wires the engine and the edge of a node from its settings.
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
-import { openAssets, versionOfProgram } from '../embedded/assets.ts';
-import { createModuleCheck } from '../roles/module_check.ts';
+import { join, resolve } from 'node:path';
 import { randomFraction } from '../../base/id.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import { cacheHomes } from '../../config/directories.ts';
 import type { Environment } from '../../config/inputs.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { createEdge, type Edge, edgeLimits } from '../../edge/edge.ts';
 import { createEngine } from '../../engine/create.ts';
 import type { Engine } from '../../engine/engine.ts';
-import { openRuntime, type RuntimeManifest, runtimeBases, useRuntime } from '../embedded/runtime.ts';
+import { commandOfProgram } from '../child.ts';
+import { openAssets, versionOfProgram } from '../embedded/assets.ts';
+import { markRuntimeInUse, openRuntime, type RuntimeManifest, runtimeBases } from '../embedded/runtime.ts';
+import { createModuleCheck } from '../roles/module_check.ts';
 import type { Context } from './context.ts';
-import { binding, commandOfProgram } from './lifetime.ts';
+import { explainBindFailures, makeDirectory } from './lifetime.ts';
 
 const GIB = 1024 ** 3;
 
@@ -33,7 +35,18 @@ type EngineSettings = Pick<
   | 'responseBytesMax'
 >;
 
-export async function openEngine(options: {
+/** What a mode decides about its node besides the settings. */
+export type NodeIdentity = {
+  nodeId: string;
+  dataDir: string;
+  cacheDir: string;
+  cpUrl: string;
+  /** Null for a node that has joined. */
+  joinToken: string | null;
+};
+
+/** Unpacks the engine's libraries where needed and starts the engine, which `closing` closes. */
+export async function wireEngine(options: {
   settings: EngineSettings;
   dataDir: string;
   cacheDir: string;
@@ -43,22 +56,16 @@ export async function openEngine(options: {
 }): Promise<Engine> {
   const { settings, dataDir, cacheDir, context, log, closing } = options;
   const { clock, random, env, terminal } = context;
+  makeDirectory(dataDir, '--data-dir');
+  makeDirectory(cacheDir, '--cache-dir');
   const self = commandOfProgram();
   const manifest = (await openAssets().manifest.json()) as RuntimeManifest;
-  const { dir } = await openRuntime({
-    manifest,
-    bases: runtimeBases(env, dataDir),
-    self,
-    env,
-    clock,
-    terminal,
-  });
-  const use = useRuntime(dir, clock);
-  closing.defer(() => use.close());
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
+  const bases = runtimeBases(env, dataDir);
+  const runtime = await openRuntime({ manifest, bases, self, env, clock, terminal });
+  const mark = markRuntimeInUse(runtime.dir, clock);
+  closing.defer(() => mark.close());
   const engine = await createEngine({
-    libraryDir: dir,
+    libraryDir: runtime.dir,
     command: self,
     cacheDir,
     dataDir,
@@ -82,12 +89,12 @@ export async function openEngine(options: {
 }
 
 /**
- * `controlFetch` carries what the node says to its control plane: `fetch`, or the handler in the same
- * process.
+ * Starts the edge, which `closing` closes. `controlFetch` carries its requests to the control plane: `fetch`,
+ * or the handler of a control plane in this process.
  */
-export async function openEdge(options: {
+export async function wireEdge(options: {
   settings: NodeSettings;
-  node: { nodeId: string; dataDir: string; cacheDir: string; cpUrl: string; joinToken: string | null };
+  node: NodeIdentity;
   engine: Engine;
   controlFetch: (request: Request) => Promise<Response>;
   context: Context;
@@ -97,11 +104,11 @@ export async function openEdge(options: {
 }): Promise<Edge> {
   const { settings, node, engine, controlFetch, context, log, metrics, closing } = options;
   const { listen, metricsListen } = settings;
-  const places = [
+  const addresses = [
     { flag: '--listen', address: listen },
     { flag: '--metrics-listen', address: metricsListen },
   ];
-  const edge = await binding(places, () =>
+  const edge = await explainBindFailures(addresses, () =>
     createEdge({
       config: {
         ...edgeLimits,
@@ -133,12 +140,12 @@ export async function openEdge(options: {
   return edge;
 }
 
-/** Whether the node in this directory has joined a control plane. */
+/** Whether the node of this data directory has joined a control plane. */
 export function hasJoined(dataDir: string): boolean {
   return existsSync(join(dataDir, 'node.json'));
 }
 
-/** The host's name as far as it fits an id. */
+/** The host's name, with the characters and the length that an id may have. */
 export function nodeIdOfHost(): string {
   const name = hostname()
     .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
@@ -147,15 +154,15 @@ export function nodeIdOfHost(): string {
   return name === '' ? 'edge' : name;
 }
 
-/** `/var/cache/wasm`, or the user's cache directory when that is not writable, or the data directory. */
-export function cacheDirOf(env: Environment, dataDir: string): string {
-  const { XDG_CACHE_HOME: cache = '', HOME: home = '' } = env;
+/** `/var/cache/wasm`; the user's cache directory when that is not writable; else a folder of `dataDir`. */
+export function systemCacheDir(env: Environment, dataDir: string): string {
   const system = '/var/cache/wasm';
   if (isWritable(system)) return system;
-  if (isAbsolute(cache)) return join(cache, 'edge', 'wasm');
-  return isAbsolute(home) ? join(home, '.cache', 'edge', 'wasm') : resolve(dataDir, 'cache');
+  const [cacheHome] = cacheHomes(env);
+  return cacheHome === undefined ? resolve(dataDir, 'cache') : join(cacheHome, 'edge', 'wasm');
 }
 
+/** Makes the directory when it is missing. */
 function isWritable(dir: string): boolean {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });

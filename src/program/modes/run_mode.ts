@@ -4,50 +4,50 @@ import { CodedError } from '../../base/errors.ts';
 import { openHeapKeeper } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
+import { readModule } from '../../cli/module_file.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { edgeLimits } from '../../edge/edge.ts';
-import { createSingleRunner } from '../../edge/single.ts';
+import { createSingleRunner, type SingleRunner } from '../../edge/single.ts';
 import { defaultVersionSettings, type VersionSettings } from '../../model/function.ts';
-import { readModule } from './client_mode.ts';
 import type { Context } from './context.ts';
-import { binding, openLog, reachable, stopSignal } from './lifetime.ts';
-import { openEngine } from './node.ts';
+import { explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
+import { wireEngine } from './node.ts';
 
-export async function runModule(
+export async function runSingleMode(
   file: string,
   settings: SettingsOf<'run'>,
   context: Context,
 ): Promise<number> {
   const stopped = stopSignal();
   const { clock, random, terminal } = context;
+  const { accessLog, listen } = settings;
   const bytes = await readModule(file);
   const log = openLog(context, { level: settings.logLevel, isQuiet: true });
   const dataDir = resolve(settings.dataDir, 'run');
   const cacheDir = resolve(settings.cacheDir ?? join(dataDir, 'cache'));
   await using closing = new AsyncDisposableStack();
   closing.use(openHeapKeeper());
-  const engine = await openEngine({ settings, dataDir, cacheDir, context, log, closing });
-  const { listen, accessLog } = settings;
-  const runner = await binding([{ flag: '--listen', address: listen }], () =>
-    told(file, () =>
-      createSingleRunner({
-        bytes,
-        settings: versionSettings(settings),
-        engine,
-        listen,
-        limits: { ...edgeLimits, requestBytesMax: settings.requestBytesMax },
-        accessLog,
-        poolWorkersMin: Math.min(settings.poolWorkersMin, settings.maxHotInstances),
-        drainMs: settings.drainSecs * 1_000,
-        clock,
-        random,
-        log,
-        metrics: createMetrics(),
-      }),
-    ),
+  const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
+  const createRunner = (): Promise<SingleRunner> =>
+    createSingleRunner({
+      bytes,
+      settings: versionSettings(settings),
+      engine,
+      listen,
+      limits: { ...edgeLimits, requestBytesMax: settings.requestBytesMax },
+      accessLog,
+      poolWorkersMin: Math.min(settings.poolWorkersMin, settings.maxHotInstances),
+      drainMs: settings.drainSecs * 1_000,
+      clock,
+      random,
+      log,
+      metrics: createMetrics(),
+    });
+  const runner = await explainBindFailures([{ flag: '--listen', address: listen }], () =>
+    explainRefusal(file, createRunner),
   );
   closing.defer(() => runner.close());
-  const url = reachable(listen, runner.port);
+  const url = localUrl(listen, runner.port);
   terminal.note(`${file} answers every path at ${url}`);
   terminal.note(`next  curl ${url}/`);
   log.info('stopping', { signal: await stopped });
@@ -66,8 +66,8 @@ function versionSettings(settings: SettingsOf<'run'>): VersionSettings {
   };
 }
 
-/** A refusal of the module by its code. */
-async function told<T>(file: string, step: () => Promise<T>): Promise<T> {
+/** A refusal of the module becomes a CliFailure that names its file. */
+async function explainRefusal<T>(file: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
   } catch (failure) {

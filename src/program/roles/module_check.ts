@@ -1,48 +1,48 @@
-// Checks modules: a small one here and now, a larger one in a child with a wall clock, so that nobody waits
-// for it.
+// Checks modules: a small one in this process, a larger one in a child that a time limit ends.
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
+import { createSerialQueue } from '../../base/concurrency.ts';
 import { CHECK_BOUNDS, CHECK_TUNING } from '../../base/limits/module.ts';
 import { type CheckResult, checkModule, type ModuleCheck } from '../../model/wasm/check.ts';
 import { moduleFault } from '../../model/wasm/fault.ts';
-import { childEnvironment } from '../embedded/runtime.ts';
+import { childEnvironment } from '../child.ts';
 
 export const CHECK_VARIABLE = 'EDGE_CHECK';
 
-const Options = Type.Object({ memoryPages: Type.Integer(), entrypoint: Type.String() });
-type Options = Static<typeof Options>;
+const CheckOptions = Type.Object({ memoryPages: Type.Integer(), entrypoint: Type.String() });
+type CheckOptions = Static<typeof CheckOptions>;
 
-export function decodeCheckOptions(text: string): Options {
-  return Value.Parse(Options, JSON.parse(text));
+/** Reads the value of EDGE_CHECK; throws when it is not what the parent wrote. */
+export function decodeCheckOptions(text: string): CheckOptions {
+  return Value.Parse(CheckOptions, JSON.parse(text));
 }
 
-export function checkHere(bytes: Uint8Array, { memoryPages, entrypoint }: Options): CheckResult {
-  const typeCheck = (held: Uint8Array): boolean => WebAssembly.validate(held as Uint8Array<ArrayBuffer>);
+/** Checks in this process, however long it takes. */
+export function checkHere(bytes: Uint8Array, { memoryPages, entrypoint }: CheckOptions): CheckResult {
+  const typeCheck = (module: Uint8Array): boolean => WebAssembly.validate(module as Uint8Array<ArrayBuffer>);
   return checkModule(bytes, { memoryPages, entrypoint, typeCheck });
 }
 
 /**
- * `self` starts this program again. One child runs at a time, for `CHECK_BOUNDS.checkMs` at most: a module
- * that needs longer is `module_too_complex`. Whoever calls bounds the number of checks that wait.
+ * `self` starts this program again. Children run one at a time, each for `checkMs` at most: a module that
+ * needs longer is `module_too_complex`. The caller bounds the number of checks that wait.
  */
 export function createModuleCheck(options: { self: readonly string[]; checkMs?: number }): ModuleCheck {
   const { self, checkMs = CHECK_BOUNDS.checkMs } = options;
-  let last: Promise<unknown> = Promise.resolve();
-  return (bytes, { memoryPages, entrypoint }) => {
-    const asked = { memoryPages, entrypoint };
-    if (bytes.length <= CHECK_TUNING.inlineBytesMax) return Promise.resolve(checkHere(bytes, asked));
-    const mine = last.then(() => checkInChild(bytes, { asked, self, checkMs }));
-    last = mine.catch(() => undefined);
-    return mine;
+  const children = createSerialQueue();
+  return async (bytes, { memoryPages, entrypoint }) => {
+    const checkOptions = { memoryPages, entrypoint };
+    if (bytes.length <= CHECK_TUNING.inlineBytesMax) return checkHere(bytes, checkOptions);
+    return children(() => checkInChild(bytes, { checkOptions, self, checkMs }));
   };
 }
 
 async function checkInChild(
   bytes: Uint8Array,
-  { asked, self, checkMs }: { asked: Options; self: readonly string[]; checkMs: number },
+  { checkOptions, self, checkMs }: { checkOptions: CheckOptions; self: readonly string[]; checkMs: number },
 ): Promise<CheckResult> {
   const child = Bun.spawn([...self], {
-    env: childEnvironment({}, { EDGE_ROLE: 'check', [CHECK_VARIABLE]: JSON.stringify(asked) }),
+    env: childEnvironment({}, { EDGE_ROLE: 'check', [CHECK_VARIABLE]: JSON.stringify(checkOptions) }),
     stdin: bytes,
     stdout: 'pipe',
     stderr: 'ignore',
@@ -50,9 +50,9 @@ async function checkInChild(
     killSignal: 'SIGKILL',
     maxBuffer: CHECK_BOUNDS.answerBytesMax,
   });
-  const answer = await new Response(child.stdout).text();
+  const answer = await child.stdout.text();
   const exitCode = await child.exited;
   if (child.signalCode === 'SIGKILL') return { ok: false, error: moduleFault('module_too_complex') };
-  if (exitCode !== 0) throw new Error(`the check of a module ended with ${exitCode}`);
+  if (exitCode !== 0) throw new Error(`the process that checks a module ended with ${exitCode}`);
   return JSON.parse(answer) as CheckResult;
 }
