@@ -2,8 +2,11 @@
 import { describe, expect, test } from 'bun:test';
 import packageJson from '../package.json';
 import { CONTROL_ERRORS, EDGE_ERRORS, ERRORS, GUEST_ERRORS, MODULE_ERRORS } from '../src/base/errors.ts';
-import { cyclesRule, exportsRule, floorsRule, packagesRule } from './tidy/floors.ts';
+import { cyclesRule } from './tidy/cycles.ts';
+import { exportsRule } from './tidy/exports.ts';
+import { floorsRule } from './tidy/floors.ts';
 import { errorTableFindings, hostsRule, topLevelFindings, untestedCodes } from './tidy/layout.ts';
+import { packagesRule } from './tidy/packages.ts';
 import { type Finding, type Rule, readRepository } from './tidy/repository.ts';
 import { functionsRule, sizesRule } from './tidy/sizes.ts';
 import { bansRule, captionsRule, commentsRule, namesRule, plainRule, purityRule } from './tidy/style.ts';

@@ -1,7 +1,10 @@
 // Each tidy rule finds the fault that it is for, and leaves alone what only looks like it.
 import { describe, expect, test } from 'bun:test';
-import { cyclesRule, exportsRule, floorsRule, packagesRule } from './floors.ts';
+import { cyclesRule } from './cycles.ts';
+import { exportsRule } from './exports.ts';
+import { floorsRule } from './floors.ts';
 import { errorTableFindings, hostsRule, topLevelFindings, untestedCodes } from './layout.ts';
+import { packagesRule } from './packages.ts';
 import type { Rule, SourceFile } from './repository.ts';
 import { functionsRule, sizesRule } from './sizes.ts';
 import { bansRule, captionsRule, commentsRule, namesRule, plainRule, purityRule } from './style.ts';
