@@ -1,15 +1,13 @@
 // The rule against import cycles, of types as well.
 import { importsOf, targetOf } from './modules.ts';
-import { type Finding, type Rule, type SourceFile, isTypeScript } from './repository.ts';
-import type { Scanned } from './tokens.ts';
-
-type Scan = (file: SourceFile) => Scanned;
+import { type Finding, type Rule, isTypeScript } from './repository.ts';
+import type { Scan } from './tokens.ts';
 
 export function cyclesRule(scan: Scan): Rule {
   return (files) => {
     const graph = new Map(
       files.filter(isTypeScript).map((file) => {
-        const targets = importsOf(scan(file).tokens).map(({ specifier }) => targetOf(file, specifier));
+        const targets = importsOf(scan(file)).map(({ specifier }) => targetOf(file, specifier));
         return [file.path, targets.filter((target) => target !== null)] as const;
       }),
     );

@@ -1,9 +1,7 @@
 // The rule against exports that no other file imports.
 import { type Export, exportsOf, importsOf, targetOf } from './modules.ts';
-import { type Finding, type Rule, type SourceFile, isTypeScript } from './repository.ts';
-import type { Scanned, Token } from './tokens.ts';
-
-type Scan = (file: SourceFile) => Scanned;
+import { type Finding, type Rule, isTypeScript } from './repository.ts';
+import type { Scan, Token } from './tokens.ts';
 
 /** Files that a tool reads by its own path, not by an import. */
 const ENTRIES = ['src/main.ts', 'build.ts'];
@@ -14,25 +12,22 @@ export function exportsRule(scan: Scan): Rule {
     const taken = new Set<string>();
     const whole = new Set<string>(ENTRIES);
     for (const file of sources) {
-      for (const one of importsOf(scan(file).tokens)) {
+      for (const one of importsOf(scan(file))) {
         const target = targetOf(file, one.specifier);
         if (target === null) continue;
         if (one.names === null) whole.add(target);
         for (const name of one.names ?? []) taken.add(`${target} ${name}`);
       }
-      for (const token of scan(file).tokens) {
+      for (const token of scan(file)) {
         if (token.kind === 'string' && token.value.startsWith('./src/')) whole.add(token.value.slice(2));
       }
     }
     return sources.flatMap((file) => {
-      const { tokens } = scan(file);
+      const tokens = scan(file);
       const exported = exportsOf(tokens);
       return exported.flatMap((one): Finding[] => {
         const at = { path: file.path, line: one.line };
-        if (one.what === 'default') {
-          const isForTool = file.path.endsWith('.config.ts');
-          return isForTool ? [] : [{ ...at, sentence: 'default export: give it a name.' }];
-        }
+        if (one.what === 'default') return [];
         if (one.what === 'again')
           return [{ ...at, sentence: 'an export of an import: import it from where it is made.' }];
         const isTaken = whole.has(file.path) || taken.has(`${file.path} ${one.name}`);

@@ -1,9 +1,7 @@
 // The rule about who may import whom between the floors of src/.
 import { importsOf, targetOf } from './modules.ts';
-import { type Rule, type SourceFile, isProduct } from './repository.ts';
-import type { Scanned } from './tokens.ts';
-
-type Scan = (file: SourceFile) => Scanned;
+import { type Rule, isProduct } from './repository.ts';
+import type { Scan } from './tokens.ts';
 
 const BELOW: Readonly<Record<string, readonly string[]>> = {
   base: [],
@@ -19,7 +17,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
 export function floorsRule(scan: Scan): Rule {
   return (files) =>
     files.filter(isProduct).flatMap((file) =>
-      importsOf(scan(file).tokens).flatMap((one) => {
+      importsOf(scan(file)).flatMap((one) => {
         const target = targetOf(file, one.specifier);
         const sentence = target === null ? null : misplaced(file.path, target);
         return sentence === null ? [] : [{ path: file.path, line: one.line, sentence }];

@@ -3,14 +3,33 @@
 import type { ErrorEntry } from '../../src/base/errors.ts';
 import { type Finding, type Rule, type SourceFile, isTypeScript } from './repository.ts';
 
-const TOP = [
-  ...['package.json', 'bunfig.toml', 'tsconfig.json', 'src', 'native', 'migrations', 'fixtures', 'test'],
-  ...['build.ts', 'README.md', 'LICENSE', 'bun.lock'],
-];
-const SOURCES = [
-  ...['base', 'model', 'store', 'engine', 'control', 'edge', 'cli', 'console', 'config', 'program'],
+const TOP = new Set([
+  'package.json',
+  'bunfig.toml',
+  'tsconfig.json',
+  'src',
+  'native',
+  'migrations',
+  'fixtures',
+  'test',
+  'build.ts',
+  'README.md',
+  'LICENSE',
+  'bun.lock',
+]);
+const SOURCES = new Set([
   'main.ts',
-];
+  'program',
+  'config',
+  'cli',
+  'console',
+  'control',
+  'edge',
+  'store',
+  'engine',
+  'model',
+  'base',
+]);
 
 /** The entries of the root and of src/ are fixed. */
 export function topLevelFindings(paths: readonly string[]): Finding[] {
@@ -18,8 +37,8 @@ export function topLevelFindings(paths: readonly string[]): Finding[] {
   const inside = new Set(
     paths.filter((path) => path.startsWith('src/')).map((path) => path.split('/')[1] ?? ''),
   );
-  const strangers = [...tops].filter((name) => !TOP.includes(name) && !name.startsWith('.'));
-  const guests = [...inside].filter((name) => !SOURCES.includes(name));
+  const strangers = [...tops].filter((name) => !TOP.has(name) && !name.startsWith('.'));
+  const guests = [...inside].filter((name) => !SOURCES.has(name));
   return [
     ...strangers.map((path) => ({
       path,

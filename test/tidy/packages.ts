@@ -1,9 +1,7 @@
 // The rule about packages: each is in package.json, and some have one home.
 import { type Import, importsOf, packageOf, targetOf } from './modules.ts';
 import { type Finding, type Rule, type SourceFile, isProduct, isTypeScript } from './repository.ts';
-import type { Scanned } from './tokens.ts';
-
-type Scan = (file: SourceFile) => Scanned;
+import type { Scan } from './tokens.ts';
 
 /** Packages with one home; a name ends with `*` where it stands for all that begin so. */
 const HOMES: readonly { name: string; homes: readonly string[] }[] = [
@@ -26,7 +24,7 @@ export function packagesRule(
   return (files) => {
     const taken = new Set<string>();
     const findings = files.filter(isTypeScript).flatMap((file) =>
-      importsOf(scan(file).tokens).flatMap((one): Finding[] => {
+      importsOf(scan(file)).flatMap((one): Finding[] => {
         if (targetOf(file, one.specifier) !== null) return [];
         const name = packageOf(one.specifier);
         if (isProduct(file)) taken.add(name);

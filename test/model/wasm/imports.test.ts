@@ -15,7 +15,7 @@ import {
   vector,
 } from './builder.ts';
 
-const typesOf = (letters: string): number[] => [...letters].map((letter) => (letter === 'I' ? I64 : I32));
+const typesOf = (letters: string): number[] => Array.from(letters, (letter) => (letter === 'I' ? I64 : I32));
 
 /** A module that imports one thing and is otherwise good. */
 function importing(
