@@ -1,37 +1,53 @@
 // The rule about who may import whom between the floors of src/.
-import { importsOf, targetOf } from './modules.ts';
+import { type Import, importsOf, targetOf } from './modules.ts';
 import { type Rule, isProduct } from './repository.ts';
 import type { Scan } from './tokens.ts';
 
-const BELOW: Readonly<Record<string, readonly string[]>> = {
-  base: [],
-  model: ['base'],
-  store: ['model', 'base'],
-  engine: ['model', 'base'],
-  control: ['store', 'model', 'base'],
-  edge: ['engine', 'model', 'base'],
-  cli: ['model', 'base'],
-  console: ['model', 'base'],
-};
+/** From top to bottom; each floor with the floors that its files may import besides their own. */
+const FLOORS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['program', ['config', 'cli', 'console', 'control', 'edge', 'store', 'engine', 'model', 'base']],
+  ['config', ['model', 'base']],
+  ['cli', ['model', 'base']],
+  ['console', ['model', 'base']],
+  ['control', ['store', 'model', 'base']],
+  ['edge', ['engine', 'model', 'base']],
+  ['store', ['model', 'base']],
+  ['engine', ['model', 'base']],
+  ['model', ['base']],
+  ['base', []],
+]);
+
+/** What the entry loads before and after it knows the role of the process; the rest comes with the program. */
+const OF_ENTRY = /^src\/(config\/inputs|engine\/process\/role(_\w+)?)\.ts$/;
+const PROGRAM = 'src/program/program.ts';
+
+/** Whether `name` may stand in src/. */
+export function isFloor(name: string): boolean {
+  return FLOORS.has(name) || name === 'main.ts';
+}
 
 export function floorsRule(scan: Scan): Rule {
   return (files) =>
     files.filter(isProduct).flatMap((file) =>
       importsOf(scan(file)).flatMap((one) => {
         const target = targetOf(file, one.specifier);
-        const sentence = target === null ? null : misplaced(file.path, target);
+        const sentence = target === null ? null : misplaced(file.path, target, one);
         return sentence === null ? [] : [{ path: file.path, line: one.line, sentence }];
       }),
     );
 }
 
-function misplaced(path: string, target: string): string | null {
+function misplaced(path: string, target: string, { isStatic }: Import): string | null {
   if (!target.startsWith('src/'))
     return target === 'package.json' ? null : `src/ imports ${target}: move what it needs into src/.`;
-  const [, folder = ''] = path.split('/');
+  const [, floor = ''] = path.split('/');
   const [, other = ''] = target.split('/');
-  const below = BELOW[folder];
-  if (below === undefined || other === folder || below.includes(other)) return null;
-  const allowed = [folder, ...below].map((name) => `${name}/`).join(', ');
-  return `${folder}/ imports ${target}: it may use ${allowed} only; hand the rest in as an option.`;
+  if (floor === 'main.ts') {
+    if (OF_ENTRY.test(target) || (target === PROGRAM && !isStatic)) return null;
+    return `main.ts imports ${target}: let program/program.ts load it, so that the engine role does not.`;
+  }
+  const below = FLOORS.get(floor) ?? [];
+  if (other === floor || below.includes(other)) return null;
+  const allowed = [floor, ...below].map((name) => `${name}/`).join(', ');
+  return `${floor}/ imports ${target}: it may use ${allowed} only; hand the rest in as an option.`;
 }

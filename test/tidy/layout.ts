@@ -1,6 +1,7 @@
 // Rules about the repository as a whole: what lies at the top, whose names appear nowhere, and the error
 // table.
 import type { ErrorEntry } from '../../src/base/errors.ts';
+import { isFloor } from './floors.ts';
 import { type Finding, type Rule, type SourceFile, isTypeScript } from './repository.ts';
 
 const TOP = new Set([
@@ -17,19 +18,6 @@ const TOP = new Set([
   'LICENSE',
   'bun.lock',
 ]);
-const SOURCES = new Set([
-  'main.ts',
-  'program',
-  'config',
-  'cli',
-  'console',
-  'control',
-  'edge',
-  'store',
-  'engine',
-  'model',
-  'base',
-]);
 
 /** The entries of the root and of src/ are fixed. */
 export function topLevelFindings(paths: readonly string[]): Finding[] {
@@ -38,7 +26,7 @@ export function topLevelFindings(paths: readonly string[]): Finding[] {
     paths.filter((path) => path.startsWith('src/')).map((path) => path.split('/')[1] ?? ''),
   );
   const strangers = [...tops].filter((name) => !TOP.has(name) && !name.startsWith('.'));
-  const guests = [...inside].filter((name) => !SOURCES.has(name));
+  const guests = [...inside].filter((name) => !isFloor(name));
   return [
     ...strangers.map((path) => ({
       path,
@@ -48,7 +36,7 @@ export function topLevelFindings(paths: readonly string[]): Finding[] {
     ...guests.map((name) => ({
       path: `src/${name}`,
       line: 1,
-      sentence: 'src/ has its folders: put it on the floor where its imports are.',
+      sentence: 'this is no floor of src/: put the files on the floor whose imports they need.',
     })),
   ];
 }

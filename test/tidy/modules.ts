@@ -3,8 +3,11 @@ import { dirname, join } from 'node:path';
 import type { SourceFile } from './repository.ts';
 import type { Token } from './tokens.ts';
 
-/** `names` is null where everything is taken: a namespace, a dynamic import, or one for its effect. */
-export type Import = { specifier: string; names: string[] | null; line: number };
+/**
+ * `names` is null where everything is taken: a namespace, a dynamic import, or one for its effect. `isStatic`
+ * says that the file cannot be loaded without what it names: `import` as a statement, not as a call or a type.
+ */
+export type Import = { specifier: string; names: string[] | null; line: number; isStatic: boolean };
 
 export type Export = {
   name: string;
@@ -21,7 +24,9 @@ export function importsOf(tokens: readonly Token[]): Import[] {
     if (next?.text === '(') {
       const specifier = tokens[at + 2];
       const isFixed = specifier?.kind === 'string' && tokens[at + 3]?.text === ')';
-      if (isFixed) found.push({ specifier: specifier.value, names: memberOf(tokens, at), line: token.line });
+      if (!isFixed) return;
+      const names = memberOf(tokens, at);
+      found.push({ specifier: specifier.value, names, line: token.line, isStatic: false });
       return;
     }
     const end = tokens.findIndex(
@@ -30,7 +35,8 @@ export function importsOf(tokens: readonly Token[]): Import[] {
     const specifier = tokens[end];
     if (specifier === undefined) return;
     const clause = tokens.slice(at + 1, end);
-    found.push({ specifier: specifier.value, names: namesOf(clause), line: token.line });
+    const isStatic = next?.text !== 'type';
+    found.push({ specifier: specifier.value, names: namesOf(clause), line: token.line, isStatic });
   });
   return found;
 }
