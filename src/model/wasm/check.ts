@@ -3,7 +3,7 @@ import { MODULE_BOUNDS } from '../../base/limits/module.ts';
 import { moduleFault, type ModuleFault } from './fault.ts';
 import { importFault } from './imports.ts';
 import { parseModule } from './parser/parser.ts';
-import type { ModuleLimits } from './parser/parsed.ts';
+import type { ModuleLimits } from './module.ts';
 import {
   allocatorOf,
   entrypointFault,

@@ -24,17 +24,6 @@ export function moduleFault(
   return { code, message: detail === undefined ? sentence : `${sentence} ${detail}`, ...place };
 }
 
-/** Leaves the decoder from any depth; it is caught where decoding began and never seen outside. */
-export class ModuleRefusal extends Error {
-  readonly fault: ModuleFault;
-
-  constructor(fault: ModuleFault) {
-    super(fault.message);
-    this.name = 'ModuleRefusal';
-    this.fault = fault;
-  }
-}
-
 const QUOTED_LENGTH_MAX = 64;
 
 /** A guest's name for use in a sentence: quoted, cut, printable ASCII only. */

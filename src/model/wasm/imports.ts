@@ -1,8 +1,8 @@
 // What a module may import: our functions of `env` and those of WASI preview 1, each with its signature.
 // Source: `abi` of this product; wasi_snapshot_preview1 of the WASI legacy documents.
 import { moduleFault, quoted, type ModuleFault } from './fault.ts';
-import type { ModuleImport, ParsedModule } from './parser/parsed.ts';
-import { sameSignature, signatureOf, signatureText } from './parser/values.ts';
+import type { ModuleImport, ParsedModule } from './module.ts';
+import { sameSignature, signatureOf, signatureText } from './signature.ts';
 
 const ENV = 'env';
 const WASI = 'wasi_snapshot_preview1';

@@ -1,8 +1,8 @@
 // The rules that a well-formed module must also keep: memory, tables, segments, entrypoint and ABI.
 import { moduleFault, quoted, type ModuleFault } from './fault.ts';
-import type { ModuleExport, ModuleLimits, ParsedModule, Signature, SizeRange } from './parser/parsed.ts';
+import type { ModuleExport, ModuleLimits, ParsedModule, SizeRange } from './module.ts';
 import type { Allocator } from './report.ts';
-import { sameSignature, signatureOf, signatureText } from './parser/values.ts';
+import { sameSignature, signatureOf, signatureText, type Signature } from './signature.ts';
 
 const PAGE_BYTES = 65_536;
 const AOT_SECTION = 'wasmedge';

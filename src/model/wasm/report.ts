@@ -1,7 +1,7 @@
 // What is recorded of an accepted module: its ABI, imports, exports and sizes.
 import { type Static, Type } from '@sinclair/typebox';
 import { MODULE_BOUNDS } from '../../base/limits/module.ts';
-import type { ModuleSection, ParsedModule } from './parser/parsed.ts';
+import type { ModuleSection, ParsedModule } from './module.ts';
 
 /** The export that gives the host memory for the inputs; `none`: the host adds a region of its own. */
 export const Allocator = Type.Union([

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { MODULE_BOUNDS } from '../../../src/base/limits/module.ts';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
-import type { ModuleLimits } from '../../../src/model/wasm/parser/parsed.ts';
+import type { ModuleLimits } from '../../../src/model/wasm/module.ts';
 import {
   FUNCREF,
   HANDLE_TYPE,

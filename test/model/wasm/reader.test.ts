@@ -1,7 +1,6 @@
 // The reader: LEB128 integers, names, counts and nested ends, each at its edges.
 import { describe, expect, test } from 'bun:test';
-import { ModuleRefusal } from '../../../src/model/wasm/fault.ts';
-import { ModuleReader } from '../../../src/model/wasm/parser/reader.ts';
+import { ModuleReader, ModuleRefusal } from '../../../src/model/wasm/parser/reader.ts';
 import { repeated, text, u32 } from './builder.ts';
 
 const readerOf = (bytes: readonly number[]): ModuleReader => new ModuleReader(Uint8Array.from(bytes));

@@ -1,7 +1,7 @@
 // The validation algorithm's two stacks: the types of the operands and the blocks that are open.
 // Source: WebAssembly Core Specification 2.0, appendix "Validation Algorithm".
 import type { ModuleReader } from './reader.ts';
-import { sameTypes, typeName } from './values.ts';
+import { sameTypes, typeName } from '../signature.ts';
 
 /** The type of an operand that unreachable code has without having pushed it. */
 export const ANY = 0;

@@ -3,9 +3,10 @@ import { ANY, BlockStack } from './blocks.ts';
 import { AFTER_FC, AFTER_FD, PLAIN, disabledProposal, type Immediates } from './instructions.ts';
 import { ItemDecoder } from './items.ts';
 import { FC_OPERANDS, FD_OPERANDS, PLAIN_OPERANDS, type Operands } from './operands.ts';
-import type { ModuleLimits, ParsedModule, Signature } from './parsed.ts';
+import type { ModuleLimits, ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
-import { FUNCREF, I32, decodeValueType, isReferenceType } from './values.ts';
+import { FUNCREF, I32, isReferenceType, type Signature } from '../signature.ts';
+import { decodeValueType } from './values.ts';
 
 const OPCODE_BLOCK = 0x02;
 const OPCODE_IF = 0x04;

@@ -1,6 +1,6 @@
 // Decodes constant expressions: exactly one constant instruction, since extended-const is not enabled.
 import { disabledProposal } from './instructions.ts';
-import type { ParsedModule } from './parsed.ts';
+import type { ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
 import { decodeHeapType } from './values.ts';
 

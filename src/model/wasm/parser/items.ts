@@ -1,9 +1,10 @@
 // Decodes and types the instructions that name an item: locals, globals, tables, segments, memory.
 import { ANY, type BlockStack } from './blocks.ts';
 import type { Immediates } from './instructions.ts';
-import type { ModuleGlobal, ParsedModule } from './parsed.ts';
+import type { ModuleGlobal, ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
-import { FUNCREF, I32, decodeHeapType, isReferenceType } from './values.ts';
+import { FUNCREF, I32, isReferenceType } from '../signature.ts';
+import { decodeHeapType } from './values.ts';
 
 /** `dataCount` is what the data count section says, or null without one. */
 type ItemContext = {

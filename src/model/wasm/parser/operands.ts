@@ -1,6 +1,6 @@
 // The operands of the instructions whose types are fixed: what each pops and what it pushes.
 // Source: WebAssembly Core Specification 2.0, "Instructions" of the validation chapter.
-import { signatureOf } from './values.ts';
+import { signatureOf } from '../signature.ts';
 
 /** `pops` stands in the order of popping, the last operand first; `push` is 0 where nothing is pushed. */
 export type Operands = { readonly pops: Uint8Array; readonly push: number };

@@ -2,9 +2,9 @@
 // Source: WebAssembly Core Specification 2.0, "Modules" of the binary format.
 import { MODULE_BOUNDS } from '../../../base/limits/module.ts';
 import { BodyDecoder } from './body.ts';
-import { ModuleRefusal, moduleFault, type ModuleFault } from '../fault.ts';
-import { createParsedModule, type ModuleLimits, type ParsedModule } from './parsed.ts';
-import { ModuleReader } from './reader.ts';
+import { moduleFault, type ModuleFault } from '../fault.ts';
+import { createParsedModule, type ModuleLimits, type ParsedModule } from '../module.ts';
+import { ModuleReader, ModuleRefusal } from './reader.ts';
 import {
   decodeExports,
   decodeFunctions,

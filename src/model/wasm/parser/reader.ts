@@ -1,7 +1,18 @@
 // A bounded cursor over the bytes of a module: LEB128 integers, names and counts, as strict as the format.
 // Source: WebAssembly Core Specification, "Values" of the binary format.
 import type { ModuleErrorCode } from '../../../base/errors.ts';
-import { ModuleRefusal, moduleFault } from '../fault.ts';
+import { moduleFault, type ModuleFault } from '../fault.ts';
+
+/** Leaves the decoder from any depth; it is caught where decoding began and never seen outside. */
+export class ModuleRefusal extends Error {
+  readonly fault: ModuleFault;
+
+  constructor(fault: ModuleFault) {
+    super(fault.message);
+    this.name = 'ModuleRefusal';
+    this.fault = fault;
+  }
+}
 
 type CountBound = { max: number; code: ModuleErrorCode; what: string };
 

@@ -1,11 +1,9 @@
 // What a decoded module is known to hold: the shapes that the decoder fills and the policy reads.
-import type { MODULE_BOUNDS } from '../../../base/limits/module.ts';
+import type { MODULE_BOUNDS } from '../../base/limits/module.ts';
+import type { Signature } from './signature.ts';
 
 /** The bounds that one check applies: those of `MODULE_BOUNDS`, or smaller ones. */
 export type ModuleLimits = { readonly [Name in keyof typeof MODULE_BOUNDS]: number };
-
-/** Value types as the binary format writes them; both arrays are views of the module's bytes. */
-export type Signature = { readonly params: Uint8Array; readonly results: Uint8Array };
 
 /** In pages of 64 KiB for a memory, in elements for a table; `offset` is where it is written. */
 export type SizeRange = { readonly min: number; readonly max: number | null; readonly offset: number };
