@@ -85,7 +85,10 @@ export function entrypointFault(module: ParsedModule, entrypoint: string): Modul
   const item = exportNamed(module, entrypoint);
   const isCommand = exportedSignature(module, COMMAND_EXPORT) !== undefined;
   if (item === undefined) {
-    if (!isCommand) return moduleFault('entrypoint_missing', quoted(entrypoint), { export: entrypoint });
+    if (!isCommand) {
+      const detail = `There is no export ${quoted(entrypoint)}.`;
+      return moduleFault('entrypoint_missing', detail, { export: entrypoint });
+    }
     const detail = `It exports ${COMMAND_EXPORT} (a WASI command) and not ${quoted(entrypoint)}.`;
     return moduleFault('abi_not_supported', detail, { export: COMMAND_EXPORT });
   }

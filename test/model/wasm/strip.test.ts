@@ -37,6 +37,6 @@ describe('A module with custom sections', () => {
 
   test('that was never decoded and is cut short is refused', () => {
     const bytes = joined([type, custom('a', [1, 2, 3])]);
-    expect(() => stripCustomSections(bytes.subarray(0, -1))).toThrow('not well formed');
+    expect(() => stripCustomSections(bytes.subarray(0, -1))).toThrow('The module is truncated or malformed.');
   });
 });
