@@ -121,7 +121,7 @@ export type GuestErrorCode = keyof typeof GUEST_ERRORS;
 export type EdgeErrorCode = keyof typeof EDGE_ERRORS;
 export type ErrorCode = keyof typeof ERRORS;
 
-/** Facts that help the caller: offsets, names, fields. Never a path of this host, a stack or another project. */
+/** Facts that help the caller: offsets, names, fields; no path of this host, no name of another project. */
 export type ErrorDetails = Record<string, unknown>;
 
 export type ErrorBody = {

@@ -9,7 +9,7 @@ export const HEAP_TUNING = {
   workMs: 100,
   /** Collections after each burst of work: pages go back to the system in more than one step. */
   collections: 2,
-  /** A process above `residentBytes` that works at this many polls in a row is collected while it works. */
+  /** Polls with work, since its last collection, after which a process above `residentBytes` gets another. */
   busyPolls: 5,
   /** A process of this resident size or less has nothing to give back. */
   smallBytes: 100 * MIB,
