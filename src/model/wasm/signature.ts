@@ -1,6 +1,6 @@
-// Value types and signatures of functions: their short forms, their comparison and their text.
+// Value types and signatures of functions: their short form, their comparison and their text.
 
-/** Value types as the binary format writes them; both arrays are views of the module's bytes. */
+/** Value types as the binary format writes them; in a decoded module both are views of its bytes. */
 export type Signature = { readonly params: Uint8Array; readonly results: Uint8Array };
 
 export const I32 = 0x7f;
@@ -33,14 +33,14 @@ const typesText = (types: Uint8Array): string => {
   return `(${names.join(', ')})`;
 };
 
-/** Such as `(i32, i64) -> (i32)`; long lists are cut. */
+/** Such as `(i32, i64) -> (i32)`; a list of more than 16 types is cut. */
 export function signatureText(signature: Signature): string {
   return `${typesText(signature.params)} -> ${typesText(signature.results)}`;
 }
 
 const LETTERS: Readonly<Record<string, number>> = { i: I32, I: 0x7e, f: 0x7d, F: 0x7c, v: 0x7b };
 
-/** From a short form: i32 `i`, i64 `I`, f32 `f`, f64 `F`, v128 `v`, and a colon before the results. */
+/** Reads the short form: i32 `i`, i64 `I`, f32 `f`, f64 `F`, v128 `v`, and a colon before the results. */
 export function signatureOf(short: string): Signature {
   const encode = (letters: string): Uint8Array => Uint8Array.from(letters, (letter) => LETTERS[letter] ?? 0);
   const [params = '', results = ''] = short.split(':');

@@ -1,5 +1,4 @@
 // Decodes element and data segments: where they are copied to and how large they are, not what they hold.
-// Source: WebAssembly Core Specification 2.0, "Element Section" and "Data Section" of the binary format.
 import { decodeConstant } from './constants.ts';
 import type { ModuleLimits, ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';

@@ -1,11 +1,10 @@
-// Decodes the types of WebAssembly: value types, signatures, ranges of memories and tables.
-// Source: WebAssembly Core Specification 2.0, "Types" of the binary format.
+// Decodes types: value types, reference types, signatures, and the ranges of memories and tables.
 import type { ModuleLimits, SizeRange, TableType } from '../module.ts';
 import { I32, isReferenceType, type Signature } from '../signature.ts';
 import type { ModuleReader } from './reader.ts';
 
 const isValueType = (byte: number): boolean => (byte <= I32 && byte >= 0x7b) || isReferenceType(byte);
-/** Types of the exception, stack switching, typed reference and garbage collection proposals. */
+/** Types of proposals that are not enabled: exceptions, stack switching, typed references, GC. */
 const isLaterType = (byte: number): boolean => byte >= 0x62 && byte <= 0x75;
 
 export function decodeValueType(reader: ModuleReader): number {
@@ -55,7 +54,7 @@ export function decodeSignature(reader: ModuleReader, limits: ModuleLimits): Sig
   return { params: decodeResultTypes(reader, limits), results: decodeResultTypes(reader, limits) };
 }
 
-/** By the flags without their lowest bit; the flags of several proposals may stand together. */
+/** By the flags without their lowest bit; several proposals may be asked for at once. */
 const MEMORY_PROPOSALS: readonly string[] = [
   '',
   'threads',
