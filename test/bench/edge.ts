@@ -83,9 +83,13 @@ async function startTimes(): Promise<void> {
     const { join_token: joinToken } = (await join_.json()) as { join_token: string };
     begun = performance.now();
     const edge = start([
-      ...['--mode=edge', '--cp-url', `http://127.0.0.1:${control}`, '--join-token', joinToken],
-      ...['--data-dir', join(directory.path, 'edge'), '--listen', `127.0.0.1:${listen}`],
-      ...['--metrics-listen', `127.0.0.1:${metrics}`, ...NO_QUOTA],
+      '--mode=edge',
+      `--cp-url=http://127.0.0.1:${control}`,
+      `--join-token=${joinToken}`,
+      `--data-dir=${join(directory.path, 'edge')}`,
+      `--listen=127.0.0.1:${listen}`,
+      `--metrics-listen=127.0.0.1:${metrics}`,
+      ...NO_QUOTA,
     ]);
     running.push(edge);
     await until(

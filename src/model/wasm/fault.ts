@@ -2,8 +2,8 @@
 import { MODULE_ERRORS, type ModuleErrorCode } from '../../base/errors.ts';
 
 /**
- * `offset` is the byte at fault, `import` or `export` the item at fault. Names are the guest's own text: valid
- * UTF-8 of at most `MODULE_BOUNDS.nameBytesMax` bytes, not escaped. `message` is printable ASCII.
+ * `offset` is the byte at fault, `import` or `export` the item. Names are the guest's own text: valid UTF-8
+ * of at most `MODULE_BOUNDS.nameBytesMax` bytes, not escaped. `message` is printable ASCII.
  */
 export type ModuleFault = {
   code: ModuleErrorCode;

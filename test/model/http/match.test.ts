@@ -1,4 +1,4 @@
-// Route matching as tables.
+// The rules of route matching, as tables of patterns and requests.
 import { describe, expect, test } from 'bun:test';
 import { compileRoutes, matchRoute } from '../../../src/model/http/match.ts';
 import type { RouteRule } from '../../../src/model/route.ts';
@@ -11,7 +11,7 @@ const rule = (path: string, more: Partial<RouteRule> = {}): RouteRule => ({
   ...more,
 });
 
-/** What `path` on `host` leads to, with targets named after their place in `rules`. */
+/** What a request for `path` on `host` matches; a target is named after the position of its rule. */
 function lead(
   rules: RouteRule[],
   path: string,
@@ -56,7 +56,7 @@ describe('A path pattern', () => {
     ['/a/b', '/a%2fb', false],
   ];
   for (const [pattern, path, matches] of table) {
-    test(`${pattern} ${matches ? 'takes' : 'does not take'} ${path}`, () => {
+    test(`${pattern} ${matches ? 'matches' : 'does not match'} ${path}`, () => {
       expect(lead([rule(pattern)], path)).toBe(matches ? 0 : 'not found');
     });
   }
@@ -75,7 +75,7 @@ describe('A host pattern', () => {
     ['*.example.com', 'badexample.com', false],
   ];
   for (const [pattern, host, matches] of table) {
-    test(`${pattern} ${matches ? 'takes' : 'does not take'} "${host}"`, () => {
+    test(`${pattern} ${matches ? 'matches' : 'does not match'} "${host}"`, () => {
       expect(lead([rule('/*', { host: pattern })], '/', { host })).toBe(matches ? 0 : 'not found');
     });
   }
@@ -111,7 +111,7 @@ describe('Where several routes match', () => {
     test(name, () => expect(lead(rules, path, { host })).toBe(winner));
   }
 
-  test('a route that does not take the method steps back for one that does', () => {
+  test('a route that takes the method wins over a better one that does not', () => {
     const rules = [rule('/a', { methods: ['POST'] }), rule('/*')];
     expect(lead(rules, '/a', { method: 'GET' })).toBe(1);
     expect(lead(rules, '/a', { method: 'POST' })).toBe(0);
@@ -119,7 +119,7 @@ describe('Where several routes match', () => {
 });
 
 describe('A known path with another method', () => {
-  test('says which methods it takes, each once and in one order', () => {
+  test('lists the methods that it takes, each once and in a fixed order', () => {
     const rules = [rule('/a', { methods: ['POST', 'DELETE'] }), rule('/:x', { methods: ['PUT', 'POST'] })];
     expect(lead(rules, '/a', { method: 'GET' })).toBe('allow POST, PUT, DELETE');
   });
@@ -138,7 +138,7 @@ describe('A known path with another method', () => {
 });
 
 describe('A hostile path', () => {
-  test('of many segments is answered from the patterns alone', () => {
+  test('of many segments costs no more than the patterns allow', () => {
     const rules = [rule('/:a/:b/:c'), rule('/x/:b/z'), rule('/:a/y/*')];
     expect(lead(rules, '/x'.repeat(4_000))).toBe('not found');
   });
