@@ -1,4 +1,4 @@
-// Reads the repository and fails with a sentence that says what to do instead.
+// Holds the repository to its rules; a failure says what to do instead.
 import { describe, expect, test } from 'bun:test';
 import packageJson from '../package.json';
 import { CONTROL_ERRORS, EDGE_ERRORS, ERRORS, GUEST_ERRORS, MODULE_ERRORS } from '../src/base/errors.ts';

@@ -1,4 +1,4 @@
-// The rule against import cycles, of types as well.
+// The rule against import cycles, imports of types included.
 import { importsOf, targetOf } from './modules.ts';
 import { type Finding, type Rule, isTypeScript } from './repository.ts';
 import type { Scan } from './tokens.ts';

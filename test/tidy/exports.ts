@@ -32,16 +32,13 @@ export function exportsRule(scan: Scan): Rule {
           return [{ ...at, sentence: 'an export of an import: import it from where it is made.' }];
         const isTaken = whole.has(file.path) || taken.has(`${file.path} ${one.name}`);
         if (isTaken || (one.what === 'type' && isVocabulary(one.name, exported, tokens))) return [];
-        return [{ ...at, sentence: `nobody imports ${one.name}: drop the word export, or the code.` }];
+        return [{ ...at, sentence: `no file imports ${one.name}: drop the word export, or the code.` }];
       });
     });
   };
 }
 
-/**
- * A type that its own file uses is a word of that file's contract; one that only pairs with a schema goes
- * with it.
- */
+/** Whether a type belongs to the contract of its file: the file uses it, or pairs it with a schema. */
 function isVocabulary(name: string, exported: readonly Export[], tokens: readonly Token[]): boolean {
   const isPair = exported.some((one) => one.name === name && one.what !== 'type');
   return isPair || tokens.filter((token) => token.text === name && token.kind === 'name').length > 1;

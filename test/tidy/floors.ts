@@ -3,7 +3,7 @@ import { type Import, importsOf, targetOf } from './modules.ts';
 import { type Rule, isProduct } from './repository.ts';
 import type { Scan } from './tokens.ts';
 
-/** From top to bottom; each floor with the floors that its files may import besides their own. */
+/** The floors from top to bottom, each with the floors below it that its files may import. */
 const FLOORS: ReadonlyMap<string, readonly string[]> = new Map([
   ['program', ['config', 'cli', 'console', 'control', 'edge', 'store', 'engine', 'model', 'base']],
   ['config', ['model', 'base']],
@@ -17,11 +17,11 @@ const FLOORS: ReadonlyMap<string, readonly string[]> = new Map([
   ['base', []],
 ]);
 
-/** What the entry loads before and after it knows the role of the process; the rest comes with the program. */
+/** What main.ts may load itself: its inputs and the engine role. The program brings everything else. */
 const OF_ENTRY = /^src\/(config\/inputs|engine\/process\/role(_\w+)?)\.ts$/;
 const PROGRAM = 'src/program/program.ts';
 
-/** Whether `name` may stand in src/. */
+/** Whether src/ may have this entry. */
 export function isFloor(name: string): boolean {
   return FLOORS.has(name) || name === 'main.ts';
 }

@@ -1,11 +1,11 @@
-// Reads the imports and exports of a TypeScript file from its tokens, and follows relative ones to files.
+// Reads the imports and exports of a TypeScript file from its tokens, and resolves relative imports.
 import { dirname, join } from 'node:path';
 import type { SourceFile } from './repository.ts';
 import type { Token } from './tokens.ts';
 
 /**
- * `names` is null where everything is taken: a namespace, a dynamic import, or one for its effect. `isStatic`
- * says that the file cannot be loaded without what it names: `import` as a statement, not as a call or a type.
+ * `names` is null if everything is imported: a namespace, a dynamic import, or one for its side effect. A
+ * static import is loaded with the file, unlike a dynamic one or one of types.
  */
 export type Import = { specifier: string; names: string[] | null; line: number; isStatic: boolean };
 
@@ -41,7 +41,7 @@ export function importsOf(tokens: readonly Token[]): Import[] {
   return found;
 }
 
-/** `import('x').Name` in a type takes one name. */
+/** The name in `import('x').Name`, which a type uses. */
 function memberOf(tokens: readonly Token[], at: number): string[] | null {
   const member = tokens[at + 5];
   return tokens[at + 4]?.text === '.' && member !== undefined && member.text !== 'then'
@@ -114,7 +114,7 @@ export function exportsOf(tokens: readonly Token[]): Export[] {
   return found;
 }
 
-/** The file that a relative specifier names, as a path from the root; null for a package. */
+/** The path from the root that a relative specifier names; null for a package. */
 export function targetOf(file: SourceFile, specifier: string): string | null {
   return specifier.startsWith('.') ? join(dirname(file.path), specifier) : null;
 }

@@ -1,4 +1,4 @@
-// The rule about the lengths of C files, functions and lines; oxlint and the formatter hold TypeScript to them.
+// The rule about lengths of C files, functions and lines; oxlint and the formatter see TypeScript only.
 import { type Finding, type Rule, isNative } from './repository.ts';
 
 const FILE_LINES_MAX = 400;
@@ -30,7 +30,7 @@ function longFunctions(path: string, lines: readonly string[]): Finding[] {
   return functionsOf(lines).flatMap(({ name, first, last }) => {
     const length = last - first + 1;
     if (length <= FUNCTION_LINES_MAX) return [];
-    const sentence = `${name} has ${length} lines, ${FUNCTION_LINES_MAX} at most: give one of its steps a name.`;
+    const sentence = `${name} has ${length} lines, ${FUNCTION_LINES_MAX} at most: name one of its steps.`;
     return [{ path, line: first, sentence }];
   });
 }

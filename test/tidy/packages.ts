@@ -1,9 +1,9 @@
-// The rule about packages: each is in package.json, and some have one home.
+// The rule about packages: package.json lists each, and some may be imported in one folder only.
 import { type Import, importsOf, packageOf, targetOf } from './modules.ts';
 import { type Finding, type Rule, type SourceFile, isProduct, isTypeScript } from './repository.ts';
 import type { Scan } from './tokens.ts';
 
-/** Packages with one home; a name ends with `*` where it stands for all that begin so. */
+/** The folders that may import a package; a `*` stands for the rest of its name. */
 const HOMES: readonly { name: string; homes: readonly string[] }[] = [
   { name: 'bun:ffi', homes: ['src/engine/'] },
   { name: 'bun:sqlite', homes: ['src/store/', 'src/edge/'] },

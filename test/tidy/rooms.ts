@@ -1,4 +1,4 @@
-// Rules about rooms, the folders of a floor: their doors, their guides, their size and the arrows between them.
+// Rules about rooms, the folders of a floor: their doors, their guides, their size, and who imports whom.
 import { basename, dirname } from 'node:path';
 import { importsOf, targetOf } from './modules.ts';
 import { type Finding, type Rule, type SourceFile, isProduct } from './repository.ts';
@@ -101,7 +101,7 @@ export const foldersRule: Rule = (files) => {
   const folders = Map.groupBy(files.filter(isProduct), ({ path }) => dirname(path));
   return [...folders].flatMap(([path, inside]) => {
     if (inside.length <= FOLDER_FILES_MAX) return [];
-    const sentence = `${inside.length} files, ${FOLDER_FILES_MAX} at most: give some of them a room of their own.`;
+    const sentence = `${inside.length} files, ${FOLDER_FILES_MAX} at most: move some of them to a new room.`;
     return [{ path, line: 1, sentence }];
   });
 };
@@ -112,7 +112,8 @@ export function arrowsRule(scan: Scan): Rule {
     FLOORS_WITH_ARROWS_COUNTED.flatMap((floor): Finding[] => {
       const arrows = arrowsOf(floor, files, scan);
       if (arrows.length <= ARROWS_MAX) return [];
-      const sentence = `${arrows.length} arrows between its rooms, ${ARROWS_MAX} at most: ${arrows.join(', ')}.`;
+      const count = `${arrows.length} arrows between its rooms, ${ARROWS_MAX} at most`;
+      const sentence = `${count}: ${arrows.join(', ')}.`;
       return [{ path: floor, line: 1, sentence }];
     });
 }

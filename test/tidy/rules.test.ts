@@ -16,7 +16,7 @@ const file = (path: string, text: string): SourceFile => ({ path, text });
 const found = (rule: Rule, ...files: SourceFile[]): string[] => rule(files).map(({ sentence }) => sentence);
 const body = (lines: number): string => '  step();\n'.repeat(lines);
 
-/** One text with the fault, the words that the finding has, and a text that is right. */
+/** A text with the fault, words of the finding, and a similar text without the fault. */
 const CASES: [name: string, rule: Rule, path: string, wrong: string, words: string, right: string][] = [
   [
     'up',
@@ -119,7 +119,7 @@ const CASES: [name: string, rule: Rule, path: string, wrong: string, words: stri
     exportsRule(scan),
     'src/base/a.ts',
     'export const lonely = 1;',
-    'nobody imports lonely',
+    'no file imports lonely',
     'const lonely = 1;',
   ],
   [
@@ -265,11 +265,11 @@ describe('A tidy rule', () => {
       "import { type Two, one as first } from './a.ts'; type T = typeof import('./a.ts').three;",
     );
     expect(found(exportsRule(scan), made, one)).toEqual([
-      'nobody imports four: drop the word export, or the code.',
+      'no file imports four: drop the word export, or the code.',
     ]);
   });
 
-  test('finds a dependency that nobody imports', () => {
+  test('finds a dependency that no file imports', () => {
     expect(found(packages, file('src/base/a.ts', ''))).toEqual([
       'the dependency elysia is imported nowhere in src/: remove it.',
     ]);

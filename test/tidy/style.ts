@@ -4,7 +4,7 @@ import type { Scan, Token } from './tokens.ts';
 
 const ENTRY = ['src/main.ts', 'src/program/'];
 
-/** `spell` is a run of tokens; `homes` are the only places in src/; `within` says where else it is banned. */
+/** `spell` is a sequence of tokens that only `homes` may have, in src/ or, with `everywhere`, in all files. */
 type Ban = { spell: string; homes: readonly string[]; within: 'product' | 'everywhere'; instead: string };
 
 const BANS: readonly Ban[] = [
@@ -87,7 +87,7 @@ const IMPURE = new Set([
   'setImmediate',
 ]);
 
-/** model/ holds rules: no waiting, no I/O, no timers. */
+/** Files of model/ do not wait, do no I/O and set no timers. */
 export function purityRule(scan: Scan): Rule {
   return (files) =>
     files

@@ -3,7 +3,7 @@ import { SyntaxKind } from 'typescript/unstable/ast';
 import { createScanner } from 'typescript/unstable/ast/scanner';
 import type { SourceFile } from './repository.ts';
 
-/** `text` is as written, `value` what a string holds; `depth` counts the brackets that are open before it. */
+/** `text` is as written, `value` is what a string holds, `depth` counts the open brackets before it. */
 export type Token = {
   kind: 'name' | 'keyword' | 'string' | 'template' | 'number' | 'regex' | 'mark';
   text: string;
