@@ -4,7 +4,7 @@ import type { Scan, Token } from './tokens.ts';
 
 const ENTRY = ['src/main.ts', 'src/program/'];
 
-/** `spell` is a sequence of tokens that only `homes` may have, in src/ or, with `everywhere`, in all files. */
+/** `spell` is a sequence of tokens that only `homes` may have: in src/, or with `everywhere` in all files. */
 type Ban = { spell: string; homes: readonly string[]; within: 'product' | 'everywhere'; instead: string };
 
 const BANS: readonly Ban[] = [
