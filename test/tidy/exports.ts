@@ -27,7 +27,6 @@ export function exportsRule(scan: Scan): Rule {
       const exported = exportsOf(tokens);
       return exported.flatMap((one): Finding[] => {
         const at = { path: file.path, line: one.line };
-        if (one.what === 'default') return [];
         if (one.what === 'again')
           return [{ ...at, sentence: 'an export of an import: import it from where it is made.' }];
         const isTaken = whole.has(file.path) || taken.has(`${file.path} ${one.name}`);

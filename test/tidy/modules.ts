@@ -9,11 +9,8 @@ import type { Token } from './tokens.ts';
  */
 export type Import = { specifier: string; names: string[] | null; line: number; isStatic: boolean };
 
-export type Export = {
-  name: string;
-  line: number;
-  what: 'function' | 'class' | 'value' | 'type' | 'default' | 'again';
-};
+/** `again` is an export of an import. Default exports are left out. */
+export type Export = { name: string; line: number; what: 'value' | 'type' | 'again' };
 
 export function importsOf(tokens: readonly Token[]): Import[] {
   const found: Import[] = [];
@@ -76,8 +73,8 @@ function isNameLike(token: Token | undefined): boolean {
 }
 
 const DECLARATIONS: Readonly<Record<string, Export['what']>> = {
-  function: 'function',
-  class: 'class',
+  function: 'value',
+  class: 'value',
   const: 'value',
   let: 'value',
   var: 'value',
@@ -93,23 +90,18 @@ export function exportsOf(tokens: readonly Token[]): Export[] {
     if (token.text !== 'export' || token.kind !== 'keyword' || token.depth !== 0) return;
     const { line } = token;
     const next = tokens[at + 1];
-    if (next?.text === 'default') found.push({ name: 'default', line, what: 'default' });
-    else if (
-      next?.text === '*' ||
-      next?.text === '{' ||
-      (next?.text === 'type' && tokens[at + 2]?.text === '{')
-    ) {
-      found.push({ name: next.text, line, what: 'again' });
-    } else {
-      const word = [0, 1, 2]
-        .map((more) => tokens[at + 1 + more])
-        .findIndex((one) => (one?.text ?? '') in DECLARATIONS);
-      const declared = tokens[at + 1 + word];
-      const star = tokens[at + 2 + word]?.text === '*' ? 1 : 0;
-      const name = tokens[at + 2 + word + star];
-      const what = DECLARATIONS[declared?.text ?? ''];
-      if (word >= 0 && name !== undefined && what !== undefined) found.push({ name: name.text, line, what });
+    if (next?.text === 'default') return;
+    const afterType = next?.text === 'type' ? tokens[at + 2] : next;
+    if (next?.text === '*' || afterType?.text === '{') {
+      found.push({ name: next?.text ?? '', line, what: 'again' });
+      return;
     }
+    const word = tokens.slice(at + 1, at + 4).findIndex(({ text }) => text in DECLARATIONS);
+    const declared = tokens[at + 1 + word];
+    const star = tokens[at + 2 + word]?.text === '*' ? 1 : 0;
+    const name = tokens[at + 2 + word + star];
+    const what = DECLARATIONS[declared?.text ?? ''];
+    if (word >= 0 && name !== undefined && what !== undefined) found.push({ name: name.text, line, what });
   });
   return found;
 }
