@@ -27,7 +27,7 @@ export const SYNC_DEFAULTS = {
 export const SYNC_TUNING = {
   /** A node that has been silent for this long is offline. */
   nodeOfflineMs: 120_000,
-  /** How often the control plane looks for silent nodes. */
+  /** How often the control plane checks for silent nodes. */
   livenessStepMs: 5_000,
   /** If more than this share of the nodes is silent, none is marked: the control plane may be at fault. */
   livenessBrakePercent: 55,

@@ -45,7 +45,7 @@ const createNode = <T>(): PathNode<T> => ({
   belowParameter: [],
 });
 
-/** Methods that a rule takes: all seven when it names none, and HEAD wherever GET is (RFC 9110, 9.3.2). */
+/** Methods that a rule takes: all seven when it names none, and HEAD if it takes GET (RFC 9110, 9.3.2). */
 function methodsOf(rule: RouteRule): ReadonlySet<string> {
   const methods = new Set<string>(rule.methods.length === 0 ? METHODS : rule.methods);
   if (methods.has('GET')) methods.add('HEAD');
@@ -53,8 +53,16 @@ function methodsOf(rule: RouteRule): ReadonlySet<string> {
 }
 
 const segmentsOf = (path: string): string[] => path.replace(/\*$/, '').slice(1).split('/');
-const hostClass = (host: string): number => (host === '*' ? 0 : host.startsWith('*.') ? 1 : 2);
-const pathClass = (path: string): number => (path.endsWith('*') ? 0 : path.includes('/:') ? 1 : 2);
+
+function hostClass(host: string): number {
+  if (host === '*') return 0;
+  return host.startsWith('*.') ? 1 : 2;
+}
+
+function pathClass(path: string): number {
+  if (path.endsWith('*')) return 0;
+  return path.includes('/:') ? 1 : 2;
+}
 
 /**
  * Which of two rules wins if both match; negative if it is `a`. Compares in this order: the higher priority,

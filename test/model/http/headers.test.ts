@@ -5,11 +5,11 @@ import {
   isRequestId,
   readRequestHead,
   refuseResponseHead,
+  type RequestHeadOutcome,
 } from '../../../src/model/http/headers.ts';
 
 const bounds = { bytesMax: 1_000, countMax: 10 };
-const read = (init: [string, string][]): ReturnType<typeof readRequestHead> =>
-  readRequestHead(new Headers(init), bounds);
+const read = (init: [string, string][]): RequestHeadOutcome => readRequestHead(new Headers(init), bounds);
 const textOf = (init: [string, string][]): string => {
   const outcome = read(init);
   return outcome.ok ? outcome.head.text : outcome.code;

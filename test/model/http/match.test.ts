@@ -20,11 +20,8 @@ function lead(
   const table = compileRoutes(rules.map((held, target) => ({ rule: held, target })));
   const { host = 'example.com', method = 'GET' } = options;
   const found = matchRoute(table, { host, path, method });
-  return found.kind === 'match'
-    ? found.target
-    : found.kind === 'not_found'
-      ? 'not found'
-      : `allow ${found.allow}`;
+  if (found.kind === 'match') return found.target;
+  return found.kind === 'not_found' ? 'not found' : `allow ${found.allow}`;
 }
 
 describe('A path pattern', () => {

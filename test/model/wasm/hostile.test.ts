@@ -1,7 +1,7 @@
 // Damaged and random modules never throw or hang, and the check is as strict as the engine's validator.
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { checkModule } from '../../../src/model/wasm/check.ts';
+import { checkModule, type CheckResult } from '../../../src/model/wasm/check.ts';
 import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/parser/instructions.ts';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import { stripCustomSections } from '../../../src/model/wasm/strip.ts';
@@ -19,7 +19,7 @@ const UNIVERSAL: ReadonlySet<string> = new Set([
 
 const validate = (bytes: Uint8Array): boolean => WebAssembly.validate(Uint8Array.from(bytes));
 
-const check = (bytes: Uint8Array): ReturnType<typeof checkModule> =>
+const check = (bytes: Uint8Array): CheckResult =>
   checkModule(bytes, { memoryPages: 16, entrypoint: 'handle', typeCheck: validate });
 
 /** What must hold for any bytes. The engine accepts some invalid ones: it does not type unreachable code. */
