@@ -41,7 +41,7 @@ export function createIdleCollector(options: {
 }
 
 /** Polls this process until it is disposed of; the timer does not keep the process alive. */
-export function openIdleCollector(): Disposable {
+export function openHeapKeeper(): Disposable {
   const collector = createIdleCollector({
     cpuMs() {
       const { system, user } = process.cpuUsage();

@@ -1,6 +1,6 @@
 // Settings of the commands that talk to a control plane, and of what is deployed or run.
 import { FUNCTION_BOUNDS, FUNCTION_DEFAULTS } from '../base/limits/function.ts';
-import { ENV_NAME_PATTERN, Entrypoint, Name, Semver } from '../model/names.ts';
+import { Entrypoint, EnvName, Name, Semver } from '../model/names.ts';
 import { RouteHost, RoutePath } from '../model/route.ts';
 import { choice, integer, list, onOff, pairs, text, url } from './kinds.ts';
 import { CLIENT, type SettingRow } from './row.ts';
@@ -138,7 +138,7 @@ export const CLIENT_SETTINGS = {
   env: {
     flag: '--env',
     variable: null,
-    kind: pairs('K=V', { name: ENV_NAME_PATTERN, max: FUNCTION_BOUNDS.envEntriesMax, separator: null }),
+    kind: pairs('K=V', { name: EnvName, max: FUNCTION_BOUNDS.envEntriesMax, separator: null }),
     initial: null,
     meaning: 'Setting that the function reads with env_get; may be repeated. Not set: as before.',
     commands: ['deploy', 'run'],

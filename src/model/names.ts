@@ -25,17 +25,13 @@ export const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 /** The export that answers requests. */
 export const Entrypoint = Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_.-]{0,127}$' });
 
-export const ENV_NAME_PATTERN = '^[A-Za-z_][A-Za-z0-9_]{0,127}$';
+export const EnvName = '^[A-Za-z_][A-Za-z0-9_]{0,127}$';
 
 /** Environment variables of a version, which its guest reads with `env_get`. */
-export const Env = Type.Record(
-  Type.String({ pattern: ENV_NAME_PATTERN }),
-  Type.String({ maxLength: 8_192 }),
-  {
-    maxProperties: FUNCTION_BOUNDS.envEntriesMax,
-    additionalProperties: false,
-  },
-);
+export const Env = Type.Record(Type.String({ pattern: EnvName }), Type.String({ maxLength: 8_192 }), {
+  maxProperties: FUNCTION_BOUNDS.envEntriesMax,
+  additionalProperties: false,
+});
 
 /** What operators say about a node and selectors read; numbers and booleans keep their type. */
 export const Labels = Type.Record(

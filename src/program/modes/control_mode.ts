@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Log } from '../../base/log.ts';
-import { openIdleCollector } from '../../base/heap.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
 import { createMetrics, type Metrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { profilePath, writeProfile } from '../../cli/profile.ts';
@@ -81,7 +81,7 @@ export async function runControl(settings: SettingsOf<'cp'>, context: Context): 
   const log = openLog(context, { level: settings.logLevel, isQuiet: false });
   const metrics = createMetrics();
   await using closing = new AsyncDisposableStack();
-  closing.use(openIdleCollector());
+  closing.use(openHeapKeeper());
   const plane = await openControlPlane({ settings, context, log, metrics, closing });
   const { metricsListen } = settings;
   const listener = await binding([{ flag: '--metrics-listen', address: metricsListen }], () =>

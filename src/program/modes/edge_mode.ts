@@ -1,6 +1,6 @@
 // `--mode=edge`: one node that belongs to a control plane elsewhere.
 import { resolve } from 'node:path';
-import { openIdleCollector } from '../../base/heap.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import type { SettingsOf } from '../../config/settings.ts';
@@ -23,7 +23,7 @@ export async function runEdge(settings: SettingsOf<'edge'>, context: Context): P
   const cacheDir = resolve(settings.cacheDir ?? cacheDirOf(context.env, dataDir));
   const node = { nodeId: settings.nodeId ?? nodeIdOfHost(), dataDir, cacheDir, cpUrl, joinToken };
   await using closing = new AsyncDisposableStack();
-  closing.use(openIdleCollector());
+  closing.use(openHeapKeeper());
   claim(dataDir, 'node', closing);
   const engine = await openEngine({ settings, dataDir, cacheDir, context, log, closing });
   const controlFetch = (request: Request): Promise<Response> => fetch(request);

@@ -1,7 +1,7 @@
 // `edge run`: one module behind a listener, without a control plane.
 import { join, resolve } from 'node:path';
 import { CodedError } from '../../base/errors.ts';
-import { openIdleCollector } from '../../base/heap.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import type { SettingsOf } from '../../config/settings.ts';
@@ -25,7 +25,7 @@ export async function runModule(
   const dataDir = resolve(settings.dataDir, 'run');
   const cacheDir = resolve(settings.cacheDir ?? join(dataDir, 'cache'));
   await using closing = new AsyncDisposableStack();
-  closing.use(openIdleCollector());
+  closing.use(openHeapKeeper());
   const engine = await openEngine({ settings, dataDir, cacheDir, context, log, closing });
   const { listen, accessLog } = settings;
   const runner = await binding([{ flag: '--listen', address: listen }], () =>

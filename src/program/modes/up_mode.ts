@@ -1,7 +1,7 @@
 // `edge up`: a control plane and one edge in one process tree; they meet in the control plane's own handler.
 import { join, resolve } from 'node:path';
 import { openAssets } from '../embedded/assets.ts';
-import { openIdleCollector } from '../../base/heap.ts';
+import { openHeapKeeper } from '../../base/heap.ts';
 import { createId, randomFraction } from '../../base/id.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { type Api, createApi } from '../../cli/api.ts';
@@ -28,7 +28,7 @@ export async function runUp(settings: SettingsOf<'up'>, context: Context): Promi
   const nodeDir = join(dataDir, 'node');
   const cacheDir = resolve(settings.cacheDir ?? join(dataDir, 'cache'));
   await using closing = new AsyncDisposableStack();
-  closing.use(openIdleCollector());
+  closing.use(openHeapKeeper());
   const control = { settings: { ...settings, dataDir }, context, log, metrics: controlMetrics, closing };
   const plane = await openControlPlane(control);
   claim(nodeDir, 'node', closing);
