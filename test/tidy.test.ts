@@ -1,16 +1,19 @@
-// Reads the repository and fails with a sentence that says what to do instead.
+// Holds the repository to its rules; a failure says what to do instead.
 import { describe, expect, test } from 'bun:test';
 import packageJson from '../package.json';
 import { CONTROL_ERRORS, EDGE_ERRORS, ERRORS, GUEST_ERRORS, MODULE_ERRORS } from '../src/base/errors.ts';
-import { cyclesRule, exportsRule, floorsRule, packagesRule } from './tidy/floors.ts';
+import { cyclesRule } from './tidy/cycles.ts';
+import { exportsRule } from './tidy/exports.ts';
+import { floorsRule } from './tidy/floors.ts';
 import { errorTableFindings, hostsRule, topLevelFindings, untestedCodes } from './tidy/layout.ts';
+import { nativeLengthsRule } from './tidy/native.ts';
+import { packagesRule } from './tidy/packages.ts';
 import { type Finding, type Rule, readRepository } from './tidy/repository.ts';
-import { functionsRule, sizesRule } from './tidy/sizes.ts';
-import { bansRule, captionsRule, commentsRule, namesRule, plainRule, purityRule } from './tidy/style.ts';
-import { createScans } from './tidy/tokens.ts';
+import { bansRule, captionsRule, namesRule, purityRule, stateRule } from './tidy/style.ts';
+import { createScan } from './tidy/tokens.ts';
 
 const { paths, files } = readRepository();
-const scan = createScans();
+const scan = createScan();
 const manifest = {
   dependencies: Object.keys(packageJson.dependencies),
   devDependencies: Object.keys(packageJson.devDependencies),
@@ -25,14 +28,12 @@ const RULES: Record<string, Rule> = {
   'imports make no cycle, types included': cyclesRule(scan),
   'packages are used at home only': packagesRule(scan, manifest),
   'every export is imported by another file': exportsRule(scan),
-  'files and lines keep their length': sizesRule,
-  'functions keep their length': functionsRule(scan),
+  'C files, functions and lines keep their length': nativeLengthsRule,
   'time, chance, environment and output stay in their homes': bansRule(scan),
   'model/ is pure': purityRule(scan),
   'every file opens with a sentence': captionsRule,
   'every file has a name that says something': namesRule,
-  'comments state how it is': commentsRule(scan),
-  'TypeScript is plain': plainRule(scan),
+  'no state stands at module level': stateRule(scan),
   'no package host and no path of one machine is named': hostsRule,
 };
 

@@ -1,10 +1,10 @@
-// Time, handed in: the system's clock and one that a test turns by hand.
+// Clocks that callers are given: the system's, and one that a test advances by hand.
 
-/** `nowMs` is wall time since the epoch; `monotonicMs` never goes back and has a fraction. */
+/** `nowMs` is wall time since the epoch; `monotonicMs` never goes back and has fractions of a millisecond. */
 export type Clock = {
   nowMs(): number;
   monotonicMs(): number;
-  /** Resolves after `ms`, or at once when `signal` aborts; it never rejects. */
+  /** Resolves after `ms` milliseconds, or as soon as `signal` aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 };
 
@@ -28,7 +28,7 @@ export function createSystemClock(): Clock {
 
 export type ManualClock = Clock & { advance(ms: number): Promise<void> };
 
-/** A clock that moves only by `advance`, which wakes sleepers in order of their time. */
+/** A clock that moves only when `advance` is called, which wakes the sleepers in the order of their times. */
 export function createManualClock(startMs = 0): ManualClock {
   let now = startMs;
   const sleepers = new Set<{ atMs: number; wake: () => void }>();

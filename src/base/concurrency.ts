@@ -1,7 +1,7 @@
-// How many pieces of work run at once: a gate that refuses what is too much, and a queue of one at a time.
+// Bounds how much work runs at once: a gate that refuses above a maximum, and a queue of one at a time.
 import { CodedError } from './errors.ts';
 
-/** `enter` refuses `overloaded` at once where `max` are inside; nobody waits. */
+/** `enter` runs `work`, or throws `overloaded` at once if `max` are inside already; nothing waits. */
 export type Gate = { readonly inside: number; enter<T>(work: () => Promise<T>): Promise<T> };
 
 export function createGate(options: { max: number }): Gate {
@@ -22,14 +22,14 @@ export function createGate(options: { max: number }): Gate {
   };
 }
 
-/** Runs one piece of work after the other, in order, whatever became of the ones before. Callers bound it. */
+/** Runs work one at a time in the order of the calls, also after a failure. Its callers bound its length. */
 export type SerialQueue = <T>(work: () => Promise<T>) => Promise<T>;
 
 export function createSerialQueue(): SerialQueue {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {
-    const mine = last.then(work, work);
-    last = mine.catch(() => undefined);
-    return mine;
+    const next = last.then(work, work);
+    last = next.catch(() => undefined);
+    return next;
   };
 }

@@ -2,8 +2,8 @@
 import type { Clock } from './clock.ts';
 
 /**
- * What `work` resolves or rejects with, or `'late'` once `ms` have passed or `signal` aborts. Late work goes
- * on and its failure is dropped: whoever wants it to end must tell it so.
+ * Settles as `work` does, or resolves to `'late'` once `ms` milliseconds have passed or `signal` aborts. Late
+ * work goes on and its failure is ignored; a caller that wants it to stop has to stop it.
  */
 export async function within<T>(
   clock: Clock,

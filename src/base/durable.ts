@@ -1,12 +1,12 @@
-// Files that are whole or absent after a crash: written aside, flushed, renamed, the directory flushed.
+// Writes files so that each is whole or absent after a crash, and reads them up to a bound.
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-/** What a temporary name starts with, so that leftovers of a crash are told from files. */
+/** Temporary names start with this, so that the leftovers of a crash are recognized. */
 export const TEMPORARY_PREFIX = '.tmp-';
 
-/** Makes the names in a directory durable: a rename survives a loss of power only after this. */
+/** Flushes the names in a directory: a rename survives a loss of power only after this. */
 export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
@@ -17,8 +17,9 @@ export async function syncDirectory(path: string): Promise<void> {
 }
 
 /**
- * Replaces `path` at once: a reader sees the old bytes or the new. Makes the directory (0700) where it is
- * missing. `tag` names the temporary file and must differ between writers of one directory.
+ * Replaces the file at `path` in one step: a reader sees the old bytes or the new ones, also after a crash.
+ * Creates a missing directory with mode 0700. `tag` is part of the temporary name; writers that share a
+ * directory need different ones.
  */
 export async function writeDurably(
   path: string,
@@ -46,8 +47,8 @@ export async function writeDurably(
 }
 
 /**
- * Gives a file that is written and flushed its name. Makes the directory (0700) where it is missing, and both
- * it and its parent durable; `path` and `target` are on one file system.
+ * Renames the file at `path`, whose bytes are flushed already, to `target` on the same file system. Creates a
+ * missing directory with mode 0700, and flushes the directory and its parent.
  */
 export async function moveDurably(path: string, target: string): Promise<void> {
   const directory = dirname(target);

@@ -1,47 +1,48 @@
-// Gives memory back after work: what a burst left behind is collected in the quiet moments that follow.
+// Collects garbage in the quiet moments after work, so that the memory of a burst goes back to the system.
 import { HEAP_TUNING } from './limits/memory.ts';
 
-export type HeapKeeper = {
-  /** One look, once per `HEAP_TUNING.pollMs`. */
-  look(): void;
+export type IdleCollector = {
+  /** Collects if this is the moment for it; called every `HEAP_TUNING.pollMs`. */
+  poll(): void;
 };
 
 /**
- * `cpuMs` is the processor time of this process so far. A collection stops the main thread for some tens of
- * milliseconds, so it waits for a quiet look after work, and there are a few of them, since pages go back in
- * more than one step. Above `HEAP_TUNING.residentBytes` work does not put it off for ever; up to
- * `HEAP_TUNING.smallBytes` there is nothing to gain.
+ * `cpuMs` is the processor time that this process has used so far. `collect` stops the main thread for some
+ * tens of milliseconds, so it is called while the process is idle, a few times after each burst of work. A
+ * process above `HEAP_TUNING.residentBytes` that never pauses is collected while it works; one up to
+ * `HEAP_TUNING.smallBytes` is never collected.
  */
-export function createHeapKeeper(options: {
+export function createIdleCollector(options: {
   cpuMs: () => number;
   residentBytes: () => number;
   collect: () => void;
-}): HeapKeeper {
+}): IdleCollector {
   const { collect, cpuMs, residentBytes } = options;
-  let seenMs = cpuMs();
-  let wanted = 0;
-  let busyLooks = 0;
-  const isPressed = (): boolean => {
-    busyLooks += 1;
-    return busyLooks >= HEAP_TUNING.busyPolls && residentBytes() > HEAP_TUNING.residentBytes;
+  let lastCpuMs = cpuMs();
+  let collectionsDue = 0;
+  let busyPolls = 0;
+  const isOverdue = (): boolean => {
+    busyPolls += 1;
+    return busyPolls >= HEAP_TUNING.busyPolls && residentBytes() > HEAP_TUNING.residentBytes;
   };
   return {
-    look() {
-      const isQuiet = cpuMs() - seenMs < HEAP_TUNING.workMs;
-      if (!isQuiet) wanted = HEAP_TUNING.collections;
-      if (wanted > 0 && residentBytes() > HEAP_TUNING.smallBytes && (isQuiet || isPressed())) {
-        if (isQuiet) wanted -= 1;
-        busyLooks = 0;
+    poll() {
+      const isIdle = cpuMs() - lastCpuMs < HEAP_TUNING.workMs;
+      if (!isIdle) collectionsDue = HEAP_TUNING.collections;
+      const isWorthwhile = collectionsDue > 0 && residentBytes() > HEAP_TUNING.smallBytes;
+      if (isWorthwhile && (isIdle || isOverdue())) {
+        if (isIdle) collectionsDue -= 1;
+        busyPolls = 0;
         collect();
       }
-      seenMs = cpuMs();
+      lastCpuMs = cpuMs();
     },
   };
 }
 
-/** Looks until it is disposed of; does not keep the process alive. */
-export function openHeapKeeper(): Disposable {
-  const keeper = createHeapKeeper({
+/** Polls this process until it is disposed of; the timer does not keep the process alive. */
+export function openIdleCollector(): Disposable {
+  const collector = createIdleCollector({
     cpuMs() {
       const { system, user } = process.cpuUsage();
       return (system + user) / 1_000;
@@ -49,7 +50,7 @@ export function openHeapKeeper(): Disposable {
     residentBytes: () => process.memoryUsage.rss(),
     collect: () => Bun.gc(true),
   });
-  const timer = setInterval(() => keeper.look(), HEAP_TUNING.pollMs);
+  const timer = setInterval(() => collector.poll(), HEAP_TUNING.pollMs);
   timer.unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -1,4 +1,4 @@
-// Ids and secrets: random bytes handed in, sortable where rows are listed by age.
+// Makes ids that sort by time, secrets and fractions from random bytes that callers hand in.
 
 /** Fills and returns `length` random bytes. */
 export type RandomBytes = (length: number) => Uint8Array;
@@ -7,7 +7,7 @@ export const systemRandom: RandomBytes = (length) => crypto.getRandomValues(new 
 
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 
-/** `prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits; sorts by time. */
+/** `prefix_` and 26 characters that sort by time: 48 bits of milliseconds, then 80 random bits. */
 export function createId(prefix: string, nowMs: number, random: RandomBytes): string {
   let time = '';
   let rest = Math.floor(nowMs);
@@ -20,7 +20,7 @@ export function createId(prefix: string, nowMs: number, random: RandomBytes): st
   return `${prefix}_${time}${tail}`;
 }
 
-/** 256 random bits as base64url, after a prefix that names what it opens. */
+/** 256 random bits as base64url, after a prefix that says what the secret is for. */
 export function createSecret(prefix: string, random: RandomBytes): string {
   return `${prefix}_${Buffer.from(random(32)).toString('base64url')}`;
 }

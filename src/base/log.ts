@@ -1,5 +1,4 @@
-// JSON lines on stdout or stderr, bounded, with secrets kept out by construction: callers pass named fields
-// only.
+// Writes log lines as JSON to stdout; callers pass named fields only, which keeps secrets out.
 import type { Clock } from './clock.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -10,7 +9,7 @@ export type Log = {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
-  /** The same log with fields that every line carries. */
+  /** The same log with `fields` added to every line. */
   with(fields: LogFields): Log;
 };
 

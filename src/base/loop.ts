@@ -1,10 +1,11 @@
-// The one shape of a background loop: step, wait, repeat; a failed step is logged and tried again.
+// Runs a background loop: step, wait, repeat; a failed step is logged and tried again.
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
 
+/** `close` aborts the signal of the running step and resolves once that step has ended. */
 export type Loop = { close(): Promise<void> };
 
-/** `step` returns the milliseconds to wait before the next one; after a failure the wait is `failedMs`. */
+/** `step` returns the milliseconds to wait before the next step; after a failure the wait is `failedMs`. */
 export function startLoop(options: {
   name: string;
   clock: Clock;

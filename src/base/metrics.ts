@@ -1,4 +1,4 @@
-// Prometheus figures with bounded label sets; the only place that knows the client library.
+// Prometheus metrics with a bounded number of series; only this file uses the client library.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { EDGE_BOUNDS } from './limits/edge.ts';
 
@@ -7,8 +7,8 @@ export type GaugeSeries = { set(value: number): void };
 export type HistogramSeries = { observe(value: number): void };
 
 /**
- * One figure and its label values. `series` gives the same object for the same values, so that a hot path
- * keeps it; from `seriesMax` label sets on, new ones share the series whose every label is `__overflow__`.
+ * One metric. `series` returns the same object for the same label values, so that a hot path can keep it.
+ * After `seriesMax` label sets, new ones share the series whose labels are all `__overflow__`.
  */
 export type Family<S> = { series(...values: string[]): S };
 
@@ -16,15 +16,15 @@ export type Reading = { labels?: Record<string, string>; value: number };
 
 type Naming = { name: string; help: string; labels?: readonly string[]; seriesMax?: number };
 
-/** One registry. Names and labels follow Prometheus' conventions: base units, `_total` on counters. */
+/** One registry. Names follow the conventions of Prometheus: base units, and `_total` on counters. */
 export type Metrics = {
   counter(naming: Naming): Family<CounterSeries>;
   gauge(naming: Naming): Family<GaugeSeries>;
   /** `buckets` are upper bounds in the unit of the name, ascending. */
   histogram(naming: Naming & { buckets: readonly number[] }): Family<HistogramSeries>;
-  /** A figure that is read when it is asked for; at most `seriesMax` readings are kept. */
+  /** A metric whose values are read at each `render`; readings after the first `seriesMax` are left out. */
   collected(naming: Naming & { kind: 'counter' | 'gauge'; read: () => Iterable<Reading> }): void;
-  /** Forgets every series of `value` in label `label`, for things that are gone. */
+  /** Drops every series whose label `label` has this value, for things that are gone. */
   forget(label: string, value: string): void;
   readonly contentType: string;
   /** The text exposition format. */
@@ -75,7 +75,7 @@ const configure = ({
 
 type Put = (labels: Record<string, string>, value: number) => void;
 
-/** Replaces what a collected figure shows by its readings of now. */
+/** Replaces the values of a collected metric with fresh readings. */
 function fillFrom(read: () => Iterable<Reading>, seriesMax: number): (reset: () => void, put: Put) => void {
   return (reset, put) => {
     reset();

@@ -1,11 +1,11 @@
-// Retry with exponential backoff and full jitter; clock and randomness are handed in.
+// Retries with exponential backoff and full jitter; callers hand in the clock and the randomness.
 import type { Clock } from './clock.ts';
 
 export type Backoff = { delayMsMin: number; delayMsMax: number };
 
 /**
- * Full jitter: uniform in [0, min(max, min * 2^attempt)], never below a tenth of the first delay. `random` is
- * in [0, 1).
+ * Milliseconds to wait after attempt number `attempt`, counted from 0: uniform between 0 and `delayMsMin`
+ * times 2^attempt, at most `delayMsMax` and at least a tenth of `delayMsMin`. `random` returns 0 to below 1.
  */
 export function backoffMs(attempt: number, backoff: Backoff, random: () => number): number {
   const ceiling = Math.min(backoff.delayMsMax, backoff.delayMsMin * 2 ** Math.min(attempt, 30));
@@ -13,8 +13,8 @@ export function backoffMs(attempt: number, backoff: Backoff, random: () => numbe
 }
 
 /**
- * Runs `step` up to `attemptsMax` times; the last failure is thrown. An abort ends it with the failure at
- * hand.
+ * Runs `step` up to `attemptsMax` times and throws its last failure. It tries no further once `signal` has
+ * aborted or `isRetryable` says no.
  */
 export async function retry<T>(
   step: (attempt: number) => Promise<T>,

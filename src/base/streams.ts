@@ -1,6 +1,6 @@
-// Reads streams whole, never more than they may have.
+// Reads a whole stream into memory, up to a bound.
 
-/** `chunks` as one array of `length` bytes; a single chunk is handed on as it is. */
+/** `chunks` as one array; `length` is their sum. A single chunk is returned without a copy. */
 export function joinChunks(chunks: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
   const [only] = chunks;
   if (chunks.length === 1 && only?.buffer instanceof ArrayBuffer) return only as Uint8Array<ArrayBuffer>;
@@ -13,7 +13,7 @@ export function joinChunks(chunks: readonly Uint8Array[], length: number): Uint8
   return joined;
 }
 
-/** Null where there are more than `bytesMax` bytes; the rest is cancelled. Rejects as the stream does. */
+/** The bytes of `stream`; null, and the stream cancelled, above `bytesMax`. Rejects as the stream does. */
 export async function readStream(
   stream: ReadableStream<Uint8Array> | null,
   bytesMax: number,

@@ -1,6 +1,6 @@
 // Settings of the commands that talk to a control plane, and of the module that is deployed or run.
 import { FUNCTION_BOUNDS, FUNCTION_DEFAULTS } from '../base/limits/function.ts';
-import { Entrypoint, EnvName, Name, Semver } from '../model/names.ts';
+import { Entrypoint, ENV_NAME_PATTERN, Name, Semver } from '../model/names.ts';
 import { RouteHost, RoutePath } from '../model/route.ts';
 import { choice, integer, list, onOff, pairs, text, url } from './kinds.ts';
 import { CLIENT, type SettingRow } from './row.ts';
@@ -149,7 +149,11 @@ export const CLIENT_SETTINGS = {
   env: {
     flag: '--env',
     variable: null,
-    kind: pairs('NAME=VALUE', { name: EnvName, max: FUNCTION_BOUNDS.envEntriesMax, separator: null }),
+    kind: pairs('NAME=VALUE', {
+      name: ENV_NAME_PATTERN,
+      max: FUNCTION_BOUNDS.envEntriesMax,
+      separator: null,
+    }),
     initial: null,
     meaning:
       'Value that the function reads with env_get; may be repeated. When not set: those of the latest ' +

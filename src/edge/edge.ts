@@ -8,7 +8,7 @@ import { REQUEST_BOUNDS, REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import { SYNC_DEFAULTS, SYNC_TUNING } from '../base/limits/sync.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
-import type { SendRequest } from '../base/send.ts';
+import type { SendRequest } from './send.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
 import { createEdgeFigures } from './figures/figures.ts';

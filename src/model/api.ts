@@ -1,4 +1,4 @@
-// What the control plane's API answers, and the small requests that have no file of their own.
+// Answers of the control plane's API, and the request for a join token.
 import {
   type Static,
   type TArray,
@@ -14,17 +14,14 @@ import { NodeProgress } from './deployment.ts';
 import { EdgeFunction, Upload, Version } from './function.ts';
 import { NodeId, PopId } from './names.ts';
 
-/**
- * A page of a list: `next_cursor` is opaque, null on the last page, and goes into `?cursor=` for the next
- * one.
- */
+/** One page of a list. `next_cursor` is opaque: `?cursor=` takes it for the next page; null on the last. */
 export function pageOf<Item extends TSchema>(
   item: Item,
 ): TObject<{ items: TArray<Item>; next_cursor: TUnion<[TString, TNull]> }> {
   return Type.Object({ items: Type.Array(item), next_cursor: Type.Union([Type.String(), Type.Null()]) });
 }
 
-/** 201 of POST /functions. `upload_url` takes one PUT of the artifact's bytes. */
+/** 201 of POST /functions. A PUT to `upload_url` sends the bytes of the artifact, once. */
 export const FunctionCreated = Type.Object({
   function: EdgeFunction,
   version: Version,
@@ -36,11 +33,11 @@ export type FunctionCreated = Static<typeof FunctionCreated>;
 export const VersionCreated = Type.Object({ version: Version, ...Upload.properties });
 export type VersionCreated = Static<typeof VersionCreated>;
 
-/** 200 of a deploy with `dry_run`: the nodes that would take it, in order of their id. */
+/** 200 of a deploy with `dry_run`: the nodes that would run the version, ordered by id. */
 export const DryRunAnswer = Type.Object({ nodes: Type.Array(NodeProgress) });
 export type DryRunAnswer = Static<typeof DryRunAnswer>;
 
-/** POST /nodes/join-tokens. A token with `node_id` or `pop_id` admits only that node or pop. */
+/** POST /nodes/join-tokens. A token made with `node_id` or `pop_id` admits only that node or pop. */
 export const JoinTokenRequest = Type.Object(
   {
     ttl_ms: Type.Optional(Type.Integer({ minimum: 1_000, maximum: CONTROL_BOUNDS.joinTokenTtlMsMax })),
@@ -51,13 +48,11 @@ export const JoinTokenRequest = Type.Object(
 );
 export type JoinTokenRequest = Static<typeof JoinTokenRequest>;
 
-/** 201 of POST /nodes/join-tokens: shown once, kept only as a digest. */
+/** 201 of POST /nodes/join-tokens. The token is shown once; the control plane keeps only its digest. */
 export const JoinTokenAnswer = Type.Object({ join_token: Type.String(), expires_at: Type.String() });
 export type JoinTokenAnswer = Static<typeof JoinTokenAnswer>;
 
-/**
- * One mutation. `hash` covers the row and the hash of the row before it, so that a change of history shows.
- */
+/** One mutation. `hash` covers the row and the hash of the row before it: a changed row breaks the chain. */
 export const AuditEntry = Type.Object({
   id: Type.Integer(),
   at: Type.String(),

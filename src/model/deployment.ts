@@ -1,11 +1,9 @@
-// A deployment: which version of a function runs on which nodes, and how far the nodes are.
+// A deployment: which version of a function runs on which nodes, and how far each node is.
 import { type Static, Type } from '@sinclair/typebox';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { PopId, Semver } from './names.ts';
 
-/**
- * POST /api/v1/functions/:id/deploy. Neither selector nor pops: the function's own selector, else every node.
- */
+/** POST /api/v1/functions/:id/deploy. Without selector and pops: the function's selector, else every node. */
 export const DeployRequest = Type.Object(
   {
     version: Type.Optional(Semver),
@@ -17,7 +15,7 @@ export const DeployRequest = Type.Object(
 );
 export type DeployRequest = Static<typeof DeployRequest>;
 
-/** POST /api/v1/functions/:id/rollback; without a version, the one deployed before. */
+/** POST /api/v1/functions/:id/rollback. Without a version: the one that was deployed before. */
 export const RollbackRequest = Type.Object(
   { version: Type.Optional(Semver) },
   { additionalProperties: false },
@@ -61,7 +59,7 @@ export type NodeProgress = Static<typeof NodeProgress>;
 export const DeploymentProgress = Type.Object({
   deployment: Deployment,
   nodes: Type.Array(NodeProgress),
-  /** Every matching node that is not offline has reported `cached`. */
+  /** Whether every matching node that is not offline has reported `cached`. */
   complete: Type.Boolean(),
 });
 export type DeploymentProgress = Static<typeof DeploymentProgress>;

@@ -1,26 +1,23 @@
-// The nouns of a function: what it is, its versions, and what an API client may ask for.
+// A function and its versions: their schemas, their settings, and the requests that create them.
 import { type Static, Type } from '@sinclair/typebox';
 import { FUNCTION_BOUNDS, FUNCTION_DEFAULTS } from '../base/limits/function.ts';
 import { Entrypoint, Env, Name, Semver, Sha256 } from './names.ts';
 
-/**
- * `clean`: every request sees a pristine instance. `reuse`: hot state is kept between requests of the
- * function.
- */
+/** `clean`: each request gets a pristine instance. `reuse`: an instance keeps its state between requests. */
 export const Isolation = Type.Union([Type.Literal('clean'), Type.Literal('reuse')]);
 export type Isolation = Static<typeof Isolation>;
 
 const MemoryPages = Type.Integer({ minimum: 1, maximum: FUNCTION_BOUNDS.memoryPagesMax });
 const ExecutionMs = Type.Integer({ minimum: 1, maximum: FUNCTION_BOUNDS.executionMsMax });
 
-/** Settings of one version: everything an edge needs besides the bytes. */
+/** Settings of one version: everything that an edge needs besides the artifact. */
 export const VersionSettings = Type.Object(
   {
     entrypoint: Entrypoint,
     memory_pages: MemoryPages,
     max_execution_ms: ExecutionMs,
     isolation: Isolation,
-    /** Requests that one instance serves in `reuse` before it is replaced. */
+    /** With `reuse`: the requests that one instance serves before it is replaced. */
     max_reuse: Type.Integer({ minimum: 1, maximum: FUNCTION_BOUNDS.reuseRequestsMax }),
     env: Env,
   },
@@ -37,7 +34,7 @@ export const defaultVersionSettings: VersionSettings = {
   env: {},
 };
 
-/** `pending`: no artifact yet. `published`: the artifact passed; immutable from then on. */
+/** `pending`: it has no artifact yet. `published`: the artifact passed its check, and nothing can change. */
 const VersionStatus = Type.Union([Type.Literal('pending'), Type.Literal('published')]);
 
 export const Version = Type.Object({
@@ -73,7 +70,7 @@ const settingsOfRequest = {
   version: Type.Optional(Semver),
 };
 
-/** POST /api/v1/functions: the function and its first version. */
+/** POST /api/v1/functions creates the function and its first version. */
 export const CreateFunction = Type.Object(
   {
     name: Name,
@@ -86,9 +83,9 @@ export const CreateFunction = Type.Object(
 );
 export type CreateFunction = Static<typeof CreateFunction>;
 
-/** POST /api/v1/functions/:id/versions; settings that are left out come from the latest version. */
+/** POST /api/v1/functions/:id/versions. Settings that are left out come from the latest version. */
 export const CreateVersion = Type.Object(settingsOfRequest, { additionalProperties: false });
 export type CreateVersion = Static<typeof CreateVersion>;
 
-/** Where the artifact of a pending version is PUT to, and until when. */
+/** Where to PUT the artifact of a pending version, and until when. */
 export const Upload = Type.Object({ upload_url: Type.String(), expires_at: Type.String() });

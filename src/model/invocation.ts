@@ -1,11 +1,11 @@
-// One invocation of a function on an edge: what goes into the engine and what comes out.
+// One invocation of a function: what an edge gives to the engine, and what the engine returns.
 import type { GuestErrorCode } from '../base/errors.ts';
 
-/** `headers` is `name: value\r\n` lines, names in lower case; `path` is the request target with its query. */
+/** `target` is the path with its query; `headers` is `name: value\r\n` lines with names in lower case. */
 export type InvocationRequest = {
   requestId: string;
   method: string;
-  path: string;
+  target: string;
   headers: string;
   body: Uint8Array | null;
 };
@@ -19,8 +19,8 @@ export type GuestLogLine = { level: number; text: string };
 export type InvocationLogs = { lines: GuestLogLine[]; dropped: number };
 
 /**
- * `answer`: the guest answered; headers are checked and safe to send. `fault`: the guest ended the request.
- * `busy`: the bounded queue is full. `refused`: the request does not fit into a slot; it ran nowhere.
+ * `answer`: the guest answered; its headers are checked and safe to send. `fault`: the guest failed or was
+ * killed. `busy`: the queue is full. `refused`: the request does not fit into a slot and was not run.
  * `unavailable`: the engine is restarting or closing.
  */
 export type InvocationOutcome =

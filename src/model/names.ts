@@ -1,14 +1,14 @@
-// The shapes of names, ids and versions that users choose, as schemas that every border shares.
+// Schemas of names, ids, versions, environment variables and labels.
 import { Type } from '@sinclair/typebox';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 
-/** Function and project names; unique in a project (spec 1.1). */
+/** Name of a function or a project; no two functions of a project share one. */
 export const Name = Type.String({
   pattern: '^[a-z0-9-]{1,63}$',
   description: 'lower-case letters, digits and dashes',
 });
 
-/** Ids of nodes and pops: chosen by operators, shown in paths and metrics. */
+/** Ids of nodes and pops, which operators choose; they appear in paths and metrics. */
 export const NodeId = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' });
 export const PopId = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' });
 
@@ -25,15 +25,19 @@ export const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 /** The export that answers requests. */
 export const Entrypoint = Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_.-]{0,127}$' });
 
-export const EnvName = '^[A-Za-z_][A-Za-z0-9_]{0,127}$';
+export const ENV_NAME_PATTERN = '^[A-Za-z_][A-Za-z0-9_]{0,127}$';
 
-/** Settings that a version's guest reads with `env_get`. */
-export const Env = Type.Record(Type.String({ pattern: EnvName }), Type.String({ maxLength: 8_192 }), {
-  maxProperties: FUNCTION_BOUNDS.envEntriesMax,
-  additionalProperties: false,
-});
+/** Environment variables of a version, which its guest reads with `env_get`. */
+export const Env = Type.Record(
+  Type.String({ pattern: ENV_NAME_PATTERN }),
+  Type.String({ maxLength: 8_192 }),
+  {
+    maxProperties: FUNCTION_BOUNDS.envEntriesMax,
+    additionalProperties: false,
+  },
+);
 
-/** What operators say of a node, and what selectors read; numbers and truth values keep their type. */
+/** What operators say about a node and selectors read; numbers and booleans keep their type. */
 export const Labels = Type.Record(
   Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' }),
   Type.Union([Type.String({ maxLength: 256 }), Type.Number(), Type.Boolean()]),

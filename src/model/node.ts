@@ -1,4 +1,4 @@
-// A node: one running edge, as the control plane knows it.
+// A node: one running edge as the control plane knows it.
 import { type Static, Type } from '@sinclair/typebox';
 import { Labels, NodeId, PopId } from './names.ts';
 

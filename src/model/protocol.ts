@@ -1,4 +1,4 @@
-// The wire between control plane and edge: join, heartbeat, desired state, observed state.
+// The protocol between control plane and edge: join, heartbeat, desired state, observed state.
 import { type Static, Type } from '@sinclair/typebox';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { SYNC_BOUNDS } from '../base/limits/sync.ts';
@@ -13,9 +13,7 @@ export const JoinRequest = Type.Object(
 );
 export type JoinRequest = Static<typeof JoinRequest>;
 
-/**
- * `node_token` opens every later call of this node; `control_public_key` is the raw Ed25519 key, base64url.
- */
+/** The node sends `node_token` with every request; `control_public_key` is raw Ed25519 in base64url. */
 export const JoinAnswer = Type.Object({
   node_id: NodeId,
   node_token: Type.String({ maxLength: 256 }),
@@ -23,7 +21,7 @@ export const JoinAnswer = Type.Object({
 });
 export type JoinAnswer = Static<typeof JoinAnswer>;
 
-/** What a node says of one version of one function. */
+/** What a node reports about one version of one function. */
 export const ObservedFunction = Type.Object(
   {
     id: Type.String({ maxLength: 64 }),
@@ -44,8 +42,7 @@ export type ObservedFunction = Static<typeof ObservedFunction>;
 
 /**
  * POST /api/v1/nodes/:id/heartbeat, with `authorization: Bearer <node token>`. The answer is held until the
- * desired
- * state of the node has another digest than `applied_digest`, or `hold_ms` has passed.
+ * digest of the node's desired state differs from `applied_digest`, or until `hold_ms` has passed.
  */
 export const HeartbeatRequest = Type.Object(
   {
@@ -56,9 +53,7 @@ export const HeartbeatRequest = Type.Object(
     labels: Labels,
     functions: Type.Array(ObservedFunction, { maxItems: SYNC_BOUNDS.functionsMax }),
     applied_revision: Type.Integer({ minimum: 0 }),
-    /**
-     * SHA-256 over the canonical JSON of the desired state that the node has accepted; null before the first.
-     */
+    /** `desiredDigest` of the desired state that the node accepted last; null before the first. */
     applied_digest: Type.Union([Sha256, Type.Null()]),
     hold_ms: Type.Integer({ minimum: 0, maximum: SYNC_BOUNDS.heartbeatHoldMs }),
   },
@@ -66,10 +61,7 @@ export const HeartbeatRequest = Type.Object(
 );
 export type HeartbeatRequest = Static<typeof HeartbeatRequest>;
 
-/**
- * One function as an edge receives it (spec 2.3). `artifact_url` is a path on the control plane or an
- * absolute URL.
- */
+/** One function that an edge should run. `artifact_url` is absolute, or a path on the control plane. */
 export const DesiredFunction = Type.Object(
   {
     function_id: Type.String({ pattern: '^[a-z]{1,8}_[0-9a-z]{26}$' }),
@@ -86,7 +78,7 @@ export const DesiredFunction = Type.Object(
 );
 export type DesiredFunction = Static<typeof DesiredFunction>;
 
-/** The whole truth for one node; functions are ordered by `function_id`. */
+/** Every function that one node should run, ordered by `function_id`. */
 export const DesiredState = Type.Object(
   { functions: Type.Array(DesiredFunction, { maxItems: SYNC_BOUNDS.functionsMax }) },
   { additionalProperties: false },
@@ -94,11 +86,9 @@ export const DesiredState = Type.Object(
 export type DesiredState = Static<typeof DesiredState>;
 
 /**
- * The answer to a heartbeat. `revision` only rises: an edge refuses an answer below the one it has. `desired`
- * is null
- * when the node has it already. The body is signed: header `x-edge-signature` holds the base64url Ed25519
- * signature of
- * the exact body bytes.
+ * The answer to a heartbeat. `revision` only rises: an edge refuses an answer below its own. `desired` is
+ * null if the node has that state already. The header `x-edge-signature` holds the Ed25519 signature of the
+ * exact bytes of the body, in base64url.
  */
 export const HeartbeatAnswer = Type.Object(
   {
@@ -112,7 +102,7 @@ export const HeartbeatAnswer = Type.Object(
 );
 export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
 
-/** JSON with sorted keys and no white space, so that both sides digest the same bytes. */
+/** JSON with sorted keys and without white space, so that both sides digest the same bytes. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';

@@ -1,4 +1,4 @@
-// A route: host, path and methods that lead to a function; the schema, and what a valid pattern is.
+// A route leads requests of a host, a path and methods to a function: its schemas and its patterns.
 import { type Static, Type } from '@sinclair/typebox';
 import { Name } from './names.ts';
 
@@ -24,7 +24,7 @@ const SEGMENT = "([A-Za-z0-9._~!$&'()+,;=@%-]+|:[A-Za-z_][A-Za-z0-9_]*)";
 /** `path`: segments that are literal or `:param`, and a trailing `*` for everything below. */
 export const RoutePath = Type.String({ pattern: `^/${SEGMENT}?(/${SEGMENT})*/?(\\*)?$`, maxLength: 1_024 });
 
-/** What an edge needs to match; `methods` empty means every method. A higher `priority` wins. */
+/** What an edge matches requests against. Empty `methods` mean every method; a higher `priority` wins. */
 export const RouteRule = Type.Object(
   {
     host: RouteHost,
@@ -58,7 +58,7 @@ export const CreateRoute = Type.Object(
 );
 export type CreateRoute = Static<typeof CreateRoute>;
 
-/** Two paths of one shape match the same requests: parameters differ only in name. */
+/** The path without the names of its parameters: two paths of one shape match the same requests. */
 export function routeShape(path: string): string {
   return path.replace(/\/:[A-Za-z_][A-Za-z0-9_]*/g, '/:');
 }

@@ -1,9 +1,9 @@
-// Gates and queues of one at a time.
+// A gate refuses work above its maximum, and a serial queue runs one piece of work at a time.
 import { describe, expect, test } from 'bun:test';
 import { createGate, createSerialQueue } from '../../src/base/concurrency.ts';
 
 describe('A gate', () => {
-  test('refuses at once what is too much, and lets in when one has left', async () => {
+  test('refuses at once above its maximum, and admits again when one has left', async () => {
     const gate = createGate({ max: 1 });
     const work = Promise.withResolvers<void>();
     const inside = gate.enter(() => work.promise);

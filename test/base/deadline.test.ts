@@ -1,10 +1,10 @@
-// Work that a deadline bounds.
+// Work within a deadline is late once the time is over or the signal aborts.
 import { describe, expect, test } from 'bun:test';
 import { createManualClock } from '../../src/base/clock.ts';
 import { within } from '../../src/base/deadline.ts';
 
 describe('Work within a deadline', () => {
-  test('gives what it resolves with', async () => {
+  test('gives what the work resolves to', async () => {
     expect(await within(createManualClock(), 100, Promise.resolve(7))).toBe(7);
   });
 
@@ -26,7 +26,7 @@ describe('Work within a deadline', () => {
     await expect(within(createManualClock(), 100, Promise.reject(new Error('no')))).rejects.toThrow('no');
   });
 
-  test('drops the failure of work that was late', async () => {
+  test('ignores the failure of late work', async () => {
     const clock = createManualClock();
     const work = Promise.withResolvers<never>();
     const outcome = within(clock, 100, work.promise);

@@ -1,4 +1,4 @@
-// Files that are whole or absent.
+// Durable writes and moves leave whole files only, and a bounded read refuses all but regular files.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

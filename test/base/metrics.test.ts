@@ -1,8 +1,8 @@
-// Figures: the text format, bounded label sets, figures that are read on demand.
+// Metrics appear in the text format, keep to their bound of series, and can be read at each render.
 import { describe, expect, test } from 'bun:test';
 import { createMetrics } from '../../src/base/metrics.ts';
 
-describe('A figure', () => {
+describe('A metric', () => {
   test('is shown with its labels in the text format', async () => {
     const metrics = createMetrics();
     metrics
@@ -28,7 +28,7 @@ describe('A figure', () => {
     expect(family.series('1')).toBe(family.series('1'));
   });
 
-  test('that is read when asked for shows what holds now', async () => {
+  test('that is collected shows its value at the time of the render', async () => {
     const metrics = createMetrics();
     let value = 1;
     metrics.collected({ kind: 'gauge', name: 'g', help: 'G.', read: () => [{ value }] });
@@ -57,7 +57,7 @@ describe('More label values than the bound', () => {
     expect(text).not.toContain('x="3"');
   });
 
-  test('are left out of a collected figure', async () => {
+  test('are left out of a collected metric', async () => {
     const metrics = createMetrics();
     const readings = ['1', '2', '3'].map((x) => ({ labels: { x }, value: 1 }));
     metrics.collected({
@@ -71,7 +71,7 @@ describe('More label values than the bound', () => {
     expect(await metrics.render()).not.toContain('x="3"');
   });
 
-  test('have room again once something is forgotten', async () => {
+  test('fit again once others are dropped', async () => {
     const metrics = createMetrics();
     const family = metrics.counter({ name: 'a_total', help: 'A.', labels: ['x', 'code'], seriesMax: 2 });
     family.series('1', 'a').inc();

@@ -1,4 +1,4 @@
-// Streams that are read whole, within a bound.
+// A stream is read whole, up to a bound.
 import { describe, expect, test } from 'bun:test';
 import { readStream } from '../../src/base/streams.ts';
 
@@ -30,13 +30,13 @@ describe('A stream that is read whole', () => {
     expect(isCancelled()).toBe(false);
   });
 
-  test('is null and cancelled when it is longer than it may be', async () => {
+  test('gives null and is cancelled when it is longer than the bound', async () => {
     const { stream, isCancelled } = streamOf('ab', 'cd', 'ef');
     expect(await readStream(stream, 3)).toBeNull();
     expect(isCancelled()).toBe(true);
   });
 
-  test('of no body is empty', async () => {
+  test('that is null is empty', async () => {
     expect(await readStream(null, 0)).toEqual(new Uint8Array(0));
   });
 

@@ -1,4 +1,4 @@
-// The bare server that the edge is held against: the same bytes from Bun.serve with no WebAssembly.
+// The bare server that the edge is compared with: Bun.serve answers the same bytes without WebAssembly.
 const server = Bun.serve({
   port: 0,
   hostname: '127.0.0.1',

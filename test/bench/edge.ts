@@ -1,4 +1,4 @@
-// Everything the product promises about speed and size, measured in one run against the built executable.
+// Measures every bound on speed and size in one run of the built executable.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -19,11 +19,11 @@ import { openFiles, pssMb, rssMb } from './proc.ts';
 import { type Load, load, percentile } from './wrk.ts';
 
 const CONNECTIONS = 32;
-/** Of load on each server in all, spread over rounds by turns, since other programs disturb some of them. */
+/** Seconds of load on each server in all. The servers take turns in rounds: other programs disturb some. */
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 9);
 const ROUNDS = 3;
 const SETTLE_MS = 6_000;
-/** The quota of a project would end the load. */
+/** Without these the quota of the project would end the load. */
 const NO_QUOTA = ['--invocations-per-minute', '1000000000'];
 const rows: { what: string; measured: string; wanted: string; holds: boolean }[] = [];
 
@@ -40,7 +40,7 @@ function atLeast(what: string, value: number, bound: number): void {
   rows.push({ what, measured: value.toFixed(3), wanted: `>= ${bound}`, holds: value >= bound });
 }
 
-/** What a process keeps of its memory a while after its work; prints what it had at once. */
+/** The memory of a process some time after its work, in MB; prints that right after it as well. */
 async function settledMb(name: string, pid: number): Promise<number> {
   const before = rssMb(pid);
   await Bun.sleep(SETTLE_MS);
@@ -49,7 +49,7 @@ async function settledMb(name: string, pid: number): Promise<number> {
   return settled;
 }
 
-/** The libraries are unpacked at the first start of a build, which is not what is measured. */
+/** Starts the build once, so that no measured start has to unpack the libraries. */
 async function unpackOnce(): Promise<void> {
   using directory = temporaryDirectory();
   await (await startUp(directory.path)).close();
@@ -83,9 +83,13 @@ async function startTimes(): Promise<void> {
     const { join_token: joinToken } = (await join_.json()) as { join_token: string };
     begun = performance.now();
     const edge = start([
-      ...['--mode=edge', '--cp-url', `http://127.0.0.1:${control}`, '--join-token', joinToken],
-      ...['--data-dir', join(directory.path, 'edge'), '--listen', `127.0.0.1:${listen}`],
-      ...['--metrics-listen', `127.0.0.1:${metrics}`, ...NO_QUOTA],
+      '--mode=edge',
+      `--cp-url=http://127.0.0.1:${control}`,
+      `--join-token=${joinToken}`,
+      `--data-dir=${join(directory.path, 'edge')}`,
+      `--listen=127.0.0.1:${listen}`,
+      `--metrics-listen=127.0.0.1:${metrics}`,
+      ...NO_QUOTA,
     ]);
     running.push(edge);
     await until(
@@ -103,7 +107,7 @@ async function startTimes(): Promise<void> {
   }
 }
 
-/** Create, upload, route, deploy over the API; the milliseconds until the edge's first 200. */
+/** Creates, uploads, routes and deploys over the API; the milliseconds until the first 200 of the edge. */
 async function registerAndWait(
   control: { token: string; controlUrl: string },
   publicUrl: string,
@@ -252,7 +256,7 @@ async function idleWorkers(): Promise<void> {
   }
 }
 
-/** Hostile guests by turns: one that the upload refuses, one that it accepts. */
+/** Hostile guests, alternately one that the upload refuses and one that it accepts. */
 function hostileGuests(count: number): string[] {
   type Guest = { file: string; upload: string };
   const all = JSON.parse(readFileSync(fixture('manifest.json'), 'utf8')) as Guest[];
@@ -281,7 +285,7 @@ async function hostileRound(up: Up, round: number): Promise<number> {
   return paths.length;
 }
 
-/** How many functions have workers, and how many workers the edge knows of. */
+/** The number of functions that have workers, and the number of workers of the edge. */
 async function poolsOf(up: Up): Promise<{ functions: number; workers: number }> {
   const text = await (await fetch(`${up.metricsUrl}/metrics`)).text();
   const workers = Number(/^wasm_engine_workers (\d+)/m.exec(text)?.[1]);

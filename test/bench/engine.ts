@@ -1,7 +1,4 @@
-// Measures the engine alone: invocations per second and latency by isolation and concurrency, and what one
-// costs the edge.
-// Run it with `bun test/bench/engine.ts`; the figures of one run belong together, ratios matter, not their
-// sizes.
+// Measures the engine alone, run with `bun test/bench/engine.ts`; only ratios within one run mean something.
 import type { Pool } from '../../src/engine/engine.ts';
 import { openTestEngine, type TestEngine } from '../engine/harness.ts';
 
@@ -15,13 +12,13 @@ type Figures = { perSecond: number; p50Us: number; p99Us: number; cpuUs: number 
 const at = (sorted: readonly number[], share: number): number =>
   sorted[Math.floor(sorted.length * share)] ?? 0;
 
-/** A closed loop: each of `concurrency` asks again as soon as it is answered. */
+/** A closed loop: each of `concurrency` clients sends its next request once the last one is answered. */
 async function load(host: TestEngine, pool: Pool, count: number, concurrency: number): Promise<Figures> {
   const latencies: number[] = [];
   const request = {
     requestId: '0123456789abcdef',
     method: 'GET',
-    path: '/hello',
+    target: '/hello',
     headers: 'host: a\r\n',
     body: null,
   };
@@ -62,7 +59,7 @@ async function coldStarts(host: TestEngine): Promise<number[]> {
   return times.sort((a, b) => a - b);
 }
 
-/** How much later than its deadline an invocation that loops is answered. */
+/** How many milliseconds after its deadline an invocation that loops is answered. */
 async function latenesses(host: TestEngine): Promise<number[]> {
   const { pool } = await host.openGuest('hostile/loop-forever.wasm', { max_execution_ms: 20 });
   const times: number[] = [];

@@ -1,5 +1,4 @@
-// What the edge costs above a bare Bun.serve that returns the same bytes, with an engine that answers at
-// once.
+// Measures what the edge costs above a bare Bun.serve, with an engine that answers at once.
 import { createSystemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
@@ -13,7 +12,7 @@ const BODY = new TextEncoder().encode('Hello from the edge\n');
 const CONNECTIONS = 32;
 const SECONDS = 3;
 
-/** `cpuMicros`: processor time of this process for each request, which other programs disturb least. */
+/** `cpuMicros` is the processor time of this process per request, which other programs disturb least. */
 type Load = { perSecond: number; p99Ms: number; cpuMicros: number };
 
 async function load(port: number): Promise<Load> {

@@ -1,4 +1,4 @@
-// Figures of a process from /proc.
+// Reads the memory and the open files of a process from /proc.
 import { readFileSync, readdirSync } from 'node:fs';
 
 function field(path: string, name: string): number {
@@ -7,10 +7,10 @@ function field(path: string, name: string): number {
   return Number(found);
 }
 
-/** Resident set, MB of 1024 * 1024 bytes. */
+/** Resident set size in MB of 1024 * 1024 bytes. */
 export const rssMb = (pid: number): number => field(`/proc/${pid}/status`, 'VmRSS') / 1024;
 
-/** Proportional set, MB. */
+/** Proportional set size in MB of 1024 * 1024 bytes. */
 export const pssMb = (pid: number): number => field(`/proc/${pid}/smaps_rollup`, 'Pss') / 1024;
 
 export const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;

@@ -1,4 +1,4 @@
-// Load by wrk, read from what it prints.
+// Runs the load generator wrk and reads its report.
 
 export type Load = { requestsPerSecond: number; p50Ms: number; p99Ms: number; failed: number };
 
@@ -10,9 +10,7 @@ function latency(text: string, percent: string): number {
   return Number(found[1]) * (UNITS[found[2] ?? ''] ?? Number.NaN);
 }
 
-/**
- * Two threads, so that wrk itself is not what is measured; `failed` counts non-2xx answers and socket errors.
- */
+/** Uses two threads, so that wrk is no bottleneck; `failed` counts answers but 2xx, and socket errors. */
 export async function load(url: string, options: { connections: number; seconds: number }): Promise<Load> {
   const args = ['-t2', `-c${options.connections}`, `-d${options.seconds}s`, '--latency', url];
   if (Bun.which('wrk') === null) throw new Error('wrk is missing: install the Debian package wrk');

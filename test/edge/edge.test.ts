@@ -35,7 +35,7 @@ describe('A deploy', () => {
     const gate = Promise.withResolvers<InvocationOutcome>();
     let isRunning = false;
     nodes.engine.handler = (request, _deadline, ref) => {
-      if (request.path !== '/1?slow') return answer(ref.version);
+      if (request.target !== '/1?slow') return answer(ref.version);
       isRunning = true;
       return gate.promise;
     };

@@ -35,11 +35,11 @@ function run(
 
 describe('A single module', () => {
   test('answers every host, path and method', async () => {
-    const engine = createFakeEngine(({ method, path }) => ({
+    const engine = createFakeEngine(({ method, target }) => ({
       kind: 'answer',
       status: 200,
       headers: [],
-      body: new TextEncoder().encode(`${method} ${path}`),
+      body: new TextEncoder().encode(`${method} ${target}`),
       logs: null,
     }));
     const runner = await run(engine);

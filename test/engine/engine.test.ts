@@ -50,7 +50,7 @@ describe('A guest', () => {
     const body = new Uint8Array(10 * MIB - 1_024);
     for (let at = 0; at < body.length; at += 1) body[at] = (at * 31 + (at >> 8)) & 0xff;
     const headers = 'x-name: caf\u00e9\r\nx-name: again\r\n';
-    const outcome = await host.invoke(pool, { method: 'PUT', path: '/a?b=c', headers, body });
+    const outcome = await host.invoke(pool, { method: 'PUT', target: '/a?b=c', headers, body });
     if (outcome.kind !== 'answer') throw new Error(JSON.stringify(outcome));
     const head = Buffer.from(`PUT /a?b=c\n${headers}\n`, 'latin1');
     expect(Buffer.from(outcome.body.subarray(0, head.length)).equals(head)).toBe(true);
@@ -70,7 +70,7 @@ describe('A guest', () => {
 
   test('says its log lines with the answer', async () => {
     const { pool } = await host.openGuest('log/log.wasm');
-    const outcome = await host.invoke(pool, { path: '/log/2', body: new TextEncoder().encode('a line') });
+    const outcome = await host.invoke(pool, { target: '/log/2', body: new TextEncoder().encode('a line') });
     expect(outcome).toMatchObject({
       kind: 'answer',
       logs: { lines: [{ level: 2, text: 'a line' }], dropped: 0 },
@@ -88,9 +88,9 @@ describe('Requests that wait behind another in the slots of a worker', () => {
     const { pool } = await host.openGuest('mixed/mixed.wasm', { max_execution_ms: 400, isolation: 'reuse' });
     for (let count = 0; count < 60; count += 1) await host.invoke(pool);
     for (let round = 0; round < 5; round += 1) {
-      const bad = host.invoke(pool, { path }, 400);
+      const bad = host.invoke(pool, { target: path }, 400);
       const startMs = performance.now();
-      const others = Array.from({ length: 40 }, () => host.invoke(pool, { path: '/' }, 400));
+      const others = Array.from({ length: 40 }, () => host.invoke(pool, { target: '/' }, 400));
       expect((await Promise.all(others)).map(codeOf)).toEqual(others.map(() => 'answer'));
       expect(performance.now() - startMs).toBeLessThan(400);
       expect(codeOf(await bad)).toBe(code);

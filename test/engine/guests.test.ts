@@ -52,7 +52,7 @@ async function run(guest: GuestCase): Promise<void> {
   const { method = 'GET', path = '/', headers = {}, body } = guest.request ?? {};
   const request = {
     method,
-    path,
+    target: path,
     headers: Object.entries(headers)
       .map(([name, value]) => `${name}: ${value}\r\n`)
       .join(''),

@@ -85,7 +85,7 @@ export async function openTestEngine(
       return opened;
     },
     invoke(pool, request = {}, ms = DEADLINE_MS) {
-      const whole = { requestId: 'req-1', method: 'GET', path: '/', headers: '', body: null, ...request };
+      const whole = { requestId: 'req-1', method: 'GET', target: '/', headers: '', body: null, ...request };
       return pool.invoke(whole, clock.monotonicMs() + ms);
     },
     async close() {

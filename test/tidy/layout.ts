@@ -1,25 +1,31 @@
-// Rules about the repository as a whole: what lies at the top, whose names appear nowhere, and the error
-// table.
+// Rules about the whole repository: its top level, names that must not appear, and the error table.
 import type { ErrorEntry } from '../../src/base/errors.ts';
+import { isFloor } from './floors.ts';
 import { type Finding, type Rule, type SourceFile, isTypeScript } from './repository.ts';
 
-const TOP = [
-  ...['package.json', 'bunfig.toml', 'tsconfig.json', 'src', 'native', 'migrations', 'fixtures', 'test'],
-  ...['build.ts', 'README.md', 'LICENSE', 'bun.lock'],
-];
-const SOURCES = [
-  ...['base', 'model', 'store', 'engine', 'control', 'edge', 'cli', 'console', 'config', 'program'],
-  'main.ts',
-];
+const TOP = new Set([
+  'package.json',
+  'bunfig.toml',
+  'tsconfig.json',
+  'src',
+  'native',
+  'migrations',
+  'fixtures',
+  'test',
+  'build.ts',
+  'README.md',
+  'LICENSE',
+  'bun.lock',
+]);
 
-/** The entries of the root and of src/ are fixed. */
+/** The root and src/ have a fixed list of entries. */
 export function topLevelFindings(paths: readonly string[]): Finding[] {
   const tops = new Set(paths.map((path) => path.split('/')[0] ?? ''));
   const inside = new Set(
     paths.filter((path) => path.startsWith('src/')).map((path) => path.split('/')[1] ?? ''),
   );
-  const strangers = [...tops].filter((name) => !TOP.includes(name) && !name.startsWith('.'));
-  const guests = [...inside].filter((name) => !SOURCES.includes(name));
+  const strangers = [...tops].filter((name) => !TOP.has(name) && !name.startsWith('.'));
+  const guests = [...inside].filter((name) => !isFloor(name));
   return [
     ...strangers.map((path) => ({
       path,
@@ -29,12 +35,12 @@ export function topLevelFindings(paths: readonly string[]): Finding[] {
     ...guests.map((name) => ({
       path: `src/${name}`,
       line: 1,
-      sentence: 'src/ has its folders: put it on the floor where its imports are.',
+      sentence: 'this is no floor of src/: put the files on the floor whose imports they need.',
     })),
   ];
 }
 
-/** Written so that this file names none of them itself. */
+/** Hosts of packages, as patterns that this file does not match itself. */
 const HOSTS = new RegExp(
   [
     String.raw`\bregistry[.][a-z0-9-]+[.][a-z]{2,}`,
@@ -65,7 +71,7 @@ export const hostsRule: Rule = (files) =>
       }),
     );
 
-/** Every code is named by a test outside the tidy tests, or by the expectations of a fixture. */
+/** Finds the codes that neither a test outside test/tidy nor the manifest of the fixtures names. */
 export function untestedCodes(codes: readonly string[], files: readonly SourceFile[]): Finding[] {
   const isWitness = (file: SourceFile): boolean => {
     if (file.path.startsWith('fixtures/')) return file.path.endsWith('.json');
@@ -83,7 +89,7 @@ export function untestedCodes(codes: readonly string[], files: readonly SourceFi
     }));
 }
 
-/** What each part of the table may hold; a code stands in one part only. */
+/** Each part of the table has its own statuses, and a code stands in one part only. */
 export function errorTableFindings(
   parts: readonly {
     name: string;

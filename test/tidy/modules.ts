@@ -1,16 +1,16 @@
-// Reads the imports and exports of a TypeScript file from its tokens, and follows relative ones to files.
+// Reads the imports and exports of a TypeScript file from its tokens, and resolves relative imports.
 import { dirname, join } from 'node:path';
 import type { SourceFile } from './repository.ts';
 import type { Token } from './tokens.ts';
 
-/** `names` is null where everything is taken: a namespace, a dynamic import, or one for its effect. */
-export type Import = { specifier: string; names: string[] | null; line: number };
+/**
+ * `names` is null if everything is imported: a namespace, a dynamic import, or one for its side effect. A
+ * static import is loaded with the file, unlike a dynamic one or one of types.
+ */
+export type Import = { specifier: string; names: string[] | null; line: number; isStatic: boolean };
 
-export type Export = {
-  name: string;
-  line: number;
-  what: 'function' | 'class' | 'value' | 'type' | 'default' | 'again';
-};
+/** `again` is an export of an import. Default exports are left out. */
+export type Export = { name: string; line: number; what: 'value' | 'type' | 'again' };
 
 export function importsOf(tokens: readonly Token[]): Import[] {
   const found: Import[] = [];
@@ -21,7 +21,9 @@ export function importsOf(tokens: readonly Token[]): Import[] {
     if (next?.text === '(') {
       const specifier = tokens[at + 2];
       const isFixed = specifier?.kind === 'string' && tokens[at + 3]?.text === ')';
-      if (isFixed) found.push({ specifier: specifier.value, names: memberOf(tokens, at), line: token.line });
+      if (!isFixed) return;
+      const names = memberOf(tokens, at);
+      found.push({ specifier: specifier.value, names, line: token.line, isStatic: false });
       return;
     }
     const end = tokens.findIndex(
@@ -30,12 +32,13 @@ export function importsOf(tokens: readonly Token[]): Import[] {
     const specifier = tokens[end];
     if (specifier === undefined) return;
     const clause = tokens.slice(at + 1, end);
-    found.push({ specifier: specifier.value, names: namesOf(clause), line: token.line });
+    const isStatic = next?.text !== 'type';
+    found.push({ specifier: specifier.value, names: namesOf(clause), line: token.line, isStatic });
   });
   return found;
 }
 
-/** `import('x').Name` in a type takes one name. */
+/** The name in `import('x').Name`, which a type uses. */
 function memberOf(tokens: readonly Token[], at: number): string[] | null {
   const member = tokens[at + 5];
   return tokens[at + 4]?.text === '.' && member !== undefined && member.text !== 'then'
@@ -70,8 +73,8 @@ function isNameLike(token: Token | undefined): boolean {
 }
 
 const DECLARATIONS: Readonly<Record<string, Export['what']>> = {
-  function: 'function',
-  class: 'class',
+  function: 'value',
+  class: 'value',
   const: 'value',
   let: 'value',
   var: 'value',
@@ -87,28 +90,23 @@ export function exportsOf(tokens: readonly Token[]): Export[] {
     if (token.text !== 'export' || token.kind !== 'keyword' || token.depth !== 0) return;
     const { line } = token;
     const next = tokens[at + 1];
-    if (next?.text === 'default') found.push({ name: 'default', line, what: 'default' });
-    else if (
-      next?.text === '*' ||
-      next?.text === '{' ||
-      (next?.text === 'type' && tokens[at + 2]?.text === '{')
-    ) {
-      found.push({ name: next.text, line, what: 'again' });
-    } else {
-      const word = [0, 1, 2]
-        .map((more) => tokens[at + 1 + more])
-        .findIndex((one) => (one?.text ?? '') in DECLARATIONS);
-      const declared = tokens[at + 1 + word];
-      const star = tokens[at + 2 + word]?.text === '*' ? 1 : 0;
-      const name = tokens[at + 2 + word + star];
-      const what = DECLARATIONS[declared?.text ?? ''];
-      if (word >= 0 && name !== undefined && what !== undefined) found.push({ name: name.text, line, what });
+    if (next?.text === 'default') return;
+    const afterType = next?.text === 'type' ? tokens[at + 2] : next;
+    if (next?.text === '*' || afterType?.text === '{') {
+      found.push({ name: next?.text ?? '', line, what: 'again' });
+      return;
     }
+    const word = tokens.slice(at + 1, at + 4).findIndex(({ text }) => text in DECLARATIONS);
+    const declared = tokens[at + 1 + word];
+    const star = tokens[at + 2 + word]?.text === '*' ? 1 : 0;
+    const name = tokens[at + 2 + word + star];
+    const what = DECLARATIONS[declared?.text ?? ''];
+    if (word >= 0 && name !== undefined && what !== undefined) found.push({ name: name.text, line, what });
   });
   return found;
 }
 
-/** The file that a relative specifier names, as a path from the root; null for a package. */
+/** The path from the root that a relative specifier names; null for a package. */
 export function targetOf(file: SourceFile, specifier: string): string | null {
   return specifier.startsWith('.') ? join(dirname(file.path), specifier) : null;
 }

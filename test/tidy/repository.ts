@@ -7,7 +7,7 @@ export const ROOT = resolve(import.meta.dir, '../..');
 /** `path` is relative to the root, with forward slashes. */
 export type SourceFile = { path: string; text: string };
 
-/** What a rule has to say about a place; `sentence` tells what to do instead. */
+/** What a rule finds at a place; `sentence` says what to do instead. */
 export type Finding = { path: string; line: number; sentence: string };
 
 export type Rule = (files: readonly SourceFile[]) => Finding[];
@@ -29,7 +29,7 @@ export function readRepository(): { paths: string[]; files: SourceFile[] } {
   };
 }
 
-/** TypeScript of the product, its tests and its build; the guests in fixtures/ are of another language. */
+/** TypeScript of the product, its tests and its build; the guests in fixtures/ are AssemblyScript. */
 export function isTypeScript(file: SourceFile): boolean {
   return file.path.endsWith('.ts') && !file.path.startsWith('fixtures/');
 }

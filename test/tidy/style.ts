@@ -1,13 +1,10 @@
-// Rules about what a file says: banned calls and words, the caption, and plain TypeScript.
-import { exportsOf } from './modules.ts';
-import { type Finding, type Rule, type SourceFile, isNative, isProduct, isTypeScript } from './repository.ts';
-import { type Scanned, type Token, endsExpression } from './tokens.ts';
-
-type Scan = (file: SourceFile) => Scanned;
+// Rules about what a file says: banned calls, pure rules, captions, names, and state at module level.
+import { type Finding, type Rule, isNative, isProduct, isTypeScript } from './repository.ts';
+import type { Scan, Token } from './tokens.ts';
 
 const ENTRY = ['src/main.ts', 'src/program/'];
 
-/** `spell` is a run of tokens; `homes` are the only places in src/; `within` says where else it is banned. */
+/** `spell` is a sequence of tokens that only `homes` may have: in src/, or with `everywhere` in all files. */
 type Ban = { spell: string; homes: readonly string[]; within: 'product' | 'everywhere'; instead: string };
 
 const BANS: readonly Ban[] = [
@@ -24,12 +21,6 @@ const BANS: readonly Ban[] = [
     homes: ['src/base/'],
     within: 'everywhere',
     instead: 'take the randomness as an option',
-  },
-  {
-    spell: 'console .',
-    homes: [],
-    within: 'everywhere',
-    instead: "use base/log, the CLI's terminal or process.stdout",
   },
   {
     spell: 'process . env',
@@ -63,7 +54,7 @@ const BANS: readonly Ban[] = [
 export function bansRule(scan: Scan): Rule {
   return (files) =>
     files.filter(isTypeScript).flatMap((file) => {
-      const { tokens } = scan(file);
+      const tokens = scan(file);
       return BANS.flatMap(({ spell, homes, within, instead }): Finding[] => {
         const isFree = isProduct(file)
           ? homes.some((home) => file.path.startsWith(home))
@@ -96,13 +87,13 @@ const IMPURE = new Set([
   'setImmediate',
 ]);
 
-/** model/ holds rules: no waiting, no I/O, no timers. */
+/** Files of model/ do not wait, do no I/O and set no timers. */
 export function purityRule(scan: Scan): Rule {
   return (files) =>
     files
       .filter((file) => file.path.startsWith('src/model/') && isTypeScript(file))
       .flatMap((file) => {
-        const { tokens } = scan(file);
+        const tokens = scan(file);
         const impure = tokens.filter((token, at) => {
           if (token.kind === 'string')
             return token.value.startsWith('node:') && token.value !== 'node:crypto';
@@ -150,90 +141,25 @@ export const namesRule: Rule = (files) =>
     ];
   });
 
-const NOTES = /\b(TODO|FIXME|XXX|HACK|for now)\b|@ts-(ignore|nocheck|expect-error)/;
-
-export function commentsRule(scan: Scan): Rule {
-  return (files) =>
-    files.filter(isTypeScript).flatMap((file) =>
-      scan(file).comments.flatMap(({ text, line }): Finding[] => {
-        const note = NOTES.exec(text)?.[0];
-        if (note === undefined) return [];
-        return [
-          { path: file.path, line, sentence: `"${note}" in a comment: state how it is, or make it so.` },
-        ];
-      }),
-    );
-}
-
-/**
- * No enum, no `any`, no `!`, no `private`, no state at module level, a return type on every exported
- * function.
- */
-export function plainRule(scan: Scan): Rule {
+/** No `let` at module level, and no `private` or `protected` members; oxlint finds what else is not plain. */
+export function stateRule(scan: Scan): Rule {
   return (files) =>
     files.filter(isTypeScript).flatMap((file) => {
-      const { tokens } = scan(file);
-      const found = tokens.flatMap((token, at) => {
-        const sentence = notPlain(tokens, at) ?? (isProduct(file) ? moduleState(tokens, at) : null);
+      const tokens = scan(file);
+      return tokens.flatMap((token, at): Finding[] => {
+        const sentence = accessWord(tokens, at) ?? (isProduct(file) ? moduleState(token) : null);
         return sentence === null ? [] : [{ path: file.path, line: token.line, sentence }];
       });
-      const untyped = exportsOf(tokens).filter(
-        (one) => one.what === 'function' && !hasReturnType(tokens, one.name),
-      );
-      const sentence = (name: string): string => `${name} is exported without a return type: write it down.`;
-      return [
-        ...found,
-        ...untyped.map(({ name, line }) => ({ path: file.path, line, sentence: sentence(name) })),
-      ];
     });
 }
 
-const BEFORE_TYPE = new Set([':', '<', ',', '|', '&', '=>', '(', '=', 'as', 'is', 'extends', 'satisfies']);
-
-function notPlain(tokens: readonly Token[], at: number): string | null {
+function accessWord(tokens: readonly Token[], at: number): string | null {
   const token = tokens[at];
-  const before = tokens[at - 1];
-  const after = tokens[at + 1];
-  if (token === undefined) return null;
-  if (token.text === 'enum' && token.kind === 'keyword' && after?.kind === 'name')
-    return 'enum: use a table `as const`.';
-  const isType = BEFORE_TYPE.has(before?.text ?? '') && ![':', '(', '?', '.'].includes(after?.text ?? '');
-  if (token.text === 'any' && token.kind === 'keyword' && isType)
-    return 'any: name the type, or take unknown and check it.';
-  if (token.text === '!' && token.kind === 'mark' && endsExpression(before) && before?.text !== '}') {
-    const isOperand = after !== undefined && ['name', 'string', 'number', 'template'].includes(after.kind);
-    const isSameLine = before?.line === token.line;
-    if (isSameLine && !isOperand) return '`!` after a value: check for undefined, so that the types know.';
-  }
-  if (
-    ['private', 'protected', 'public'].includes(token.text) &&
-    token.kind === 'keyword' &&
-    after?.kind === 'name'
-  ) {
-    return `${token.text}: use a #name, or nothing.`;
-  }
-  if (token.text === 'var' && token.kind === 'keyword' && after?.text !== ':')
-    return 'var: use const or let.';
-  return null;
+  if (token?.kind !== 'keyword' || tokens[at + 1]?.kind !== 'name') return null;
+  return ['private', 'protected'].includes(token.text) ? `${token.text}: use a #name.` : null;
 }
 
-function moduleState(tokens: readonly Token[], at: number): string | null {
-  const token = tokens[at];
-  const isState = token?.text === 'let' && token.kind === 'keyword' && token.depth === 0;
+function moduleState(token: Token): string | null {
+  const isState = token.text === 'let' && token.kind === 'keyword' && token.depth === 0;
   return isState ? 'let at module level: hold the state in what a createX returns.' : null;
-}
-
-function hasReturnType(tokens: readonly Token[], name: string): boolean {
-  const at = tokens.findIndex((token, index) => {
-    const before = tokens[index - 1]?.text;
-    return token.text === name && token.depth === 0 && (before === 'function' || before === '*');
-  });
-  const open = tokens.findIndex((token, index) => index > at && token.text === '(' && token.depth === 0);
-  const close = tokens.findIndex((token, index) => index > open && token.text === ')' && token.depth === 0);
-  return tokens[close + 1]?.text === ':' || isNamedByType(tokens, name);
-}
-
-/** `export type X = ReturnType<typeof name>`: the type is written down once, from the function. */
-function isNamedByType(tokens: readonly Token[], name: string): boolean {
-  return placesOf(tokens, ['ReturnType', '<', 'typeof', name, '>']).length > 0;
 }

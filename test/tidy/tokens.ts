@@ -3,9 +3,7 @@ import { SyntaxKind } from 'typescript/unstable/ast';
 import { createScanner } from 'typescript/unstable/ast/scanner';
 import type { SourceFile } from './repository.ts';
 
-/**
- * `text` is as written; `value` is what a string holds. `depth` counts the open brackets before the token.
- */
+/** `text` is as written, `value` is what a string holds, `depth` counts the open brackets before it. */
 export type Token = {
   kind: 'name' | 'keyword' | 'string' | 'template' | 'number' | 'regex' | 'mark';
   text: string;
@@ -14,15 +12,21 @@ export type Token = {
   depth: number;
 };
 
-export type Comment = { text: string; line: number };
-export type Scanned = { tokens: Token[]; comments: Comment[] };
+/** The tokens of a file, comments left out. */
+export type Scan = (file: SourceFile) => readonly Token[];
 
+const TRIVIA = new Set([
+  SyntaxKind.WhitespaceTrivia,
+  SyntaxKind.NewLineTrivia,
+  SyntaxKind.SingleLineCommentTrivia,
+  SyntaxKind.MultiLineCommentTrivia,
+]);
 const OPEN = new Set(['(', '[', '{', '${']);
 const CLOSE = new Set([')', ']', '}']);
 
-/** Rules share one scan per text. */
-export function createScans(): (file: SourceFile) => Scanned {
-  const known = new Map<string, Scanned>();
+/** Rules share one scan of each text. */
+export function createScan(): Scan {
+  const known = new Map<string, Token[]>();
   return (file) => {
     const held = known.get(file.text) ?? scan(file.text);
     known.set(file.text, held);
@@ -30,10 +34,9 @@ export function createScans(): (file: SourceFile) => Scanned {
   };
 }
 
-function scan(source: string): Scanned {
+function scan(source: string): Token[] {
   const scanner = createScanner(false, 0, source);
   const tokens: Token[] = [];
-  const comments: Comment[] = [];
   const templates: number[] = [];
   let depth = 0;
   let line = 1;
@@ -44,13 +47,9 @@ function scan(source: string): Scanned {
   };
   for (;;) {
     let kind = scanner.scan();
-    if (kind === SyntaxKind.EndOfFile) return { tokens, comments };
-    if (kind === SyntaxKind.WhitespaceTrivia || kind === SyntaxKind.NewLineTrivia) continue;
+    if (kind === SyntaxKind.EndOfFile) return tokens;
+    if (TRIVIA.has(kind)) continue;
     const startLine = lineAt(scanner.getTokenStart());
-    if (kind === SyntaxKind.SingleLineCommentTrivia || kind === SyntaxKind.MultiLineCommentTrivia) {
-      comments.push({ text: scanner.getTokenText(), line: startLine });
-      continue;
-    }
     const isSlash = kind === SyntaxKind.SlashToken || kind === SyntaxKind.SlashEqualsToken;
     if (isSlash && !endsExpression(tokens.at(-1))) kind = scanner.reScanSlashToken();
     const resumes = kind === SyntaxKind.CloseBraceToken && templates.at(-1) === depth - 1;
@@ -75,18 +74,36 @@ function kindOf(kind: SyntaxKind): Token['kind'] {
   return kind >= SyntaxKind.FirstKeyword && kind <= SyntaxKind.LastKeyword ? 'keyword' : 'mark';
 }
 
-const VALUE_WORDS = new Set(['this', 'super', 'null', 'true', 'false', 'undefined']);
-
 /** Whether an operator after this token is a binary or postfix one. */
-export function endsExpression(token: Token | undefined): boolean {
+function endsExpression(token: Token | undefined): boolean {
   if (token === undefined) return false;
   if (token.kind === 'mark') return token.text === ')' || token.text === ']' || token.text === '}';
-  if (token.kind === 'keyword') return VALUE_WORDS.has(token.text) || CONTEXTUAL.has(token.text);
-  return true;
+  return token.kind !== 'keyword' || VALUE_KEYWORDS.has(token.text);
 }
 
-/** Keywords that are ordinary names in most places. */
-const CONTEXTUAL = new Set([
-  ...['any', 'as', 'async', 'constructor', 'declare', 'from', 'get', 'is', 'module', 'namespace', 'number'],
-  ...['object', 'of', 'set', 'string', 'symbol', 'type'],
+/** Keywords that stand for a value, or that are ordinary names in most places. */
+const VALUE_KEYWORDS = new Set([
+  'this',
+  'super',
+  'null',
+  'true',
+  'false',
+  'undefined',
+  'any',
+  'as',
+  'async',
+  'constructor',
+  'declare',
+  'from',
+  'get',
+  'is',
+  'module',
+  'namespace',
+  'number',
+  'object',
+  'of',
+  'set',
+  'string',
+  'symbol',
+  'type',
 ]);

@@ -1,14 +1,14 @@
-// Bounds, defaults and tuning of what a node keeps and does beside answering requests.
+// Bounds, defaults and tuning of what a node keeps and does besides answering requests.
 
 const MIB = 1024 * 1024;
 
 /** Hard bounds. */
 export const EDGE_BOUNDS = {
-  /** Damaged artifacts that are kept for whoever wants to know what happened to them. */
+  /** Damaged artifacts that a node keeps for inspection; above it the oldest are deleted. */
   quarantineFilesMax: 16,
-  /** Log lines of requests, and of guests, that a node writes in one second; more are counted. */
+  /** Log lines that a node writes in one second, of requests and of guests each; more are only counted. */
   logLinesPerSecondMax: 500,
-  /** Label sets of one metric; further ones share the series `__overflow__`. */
+  /** Label sets of one metric; new ones beyond it share the series `__overflow__`. */
   metricSeriesMax: 1_000,
 } as const;
 
@@ -18,9 +18,9 @@ export const EDGE_DEFAULTS = {
 } as const;
 
 export const EDGE_TUNING = {
-  /** Functions that are brought to their desired state at the same time. */
+  /** Functions that a node reconciles at the same time. */
   reconcileParallelMax: 8,
-  /** Backoff of a function that could not be brought to its desired state. */
+  /** Backoff after a function could not be brought to its desired state. */
   reconcileDelayMsMin: 1_000,
   reconcileDelayMsMax: 60_000,
 } as const;

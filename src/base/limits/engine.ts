@@ -1,20 +1,20 @@
-// Times and bounds of the engine process as its edge runs it.
+// Bounds and tuning of the engine process that an edge runs.
 
 /** Hard bounds. */
 export const ENGINE_BOUNDS = {
-  /** From spawn until the engine process says that it serves. */
+  /** Time from the spawn of the engine process until it reports that it serves. */
   openMs: 10_000,
-  /** An engine process, or a worker, that was told to end is waited for so long. */
+  /** Time that an engine process or a worker has to exit once it is asked to. */
   closeMs: 2_000,
-  /** Lines of its stderr that reach the log, and their length; it may be taken over by a guest. */
+  /** Lines of its stderr that reach the log, and their length: a guest may have taken the process over. */
   logLinesMax: 1_000,
   logLineLengthMax: 1_000,
 } as const;
 
 export const ENGINE_TUNING = {
-  /** An engine process that served this long has started well: the next restart is not delayed. */
+  /** An engine process that served for this long is healthy: its next restart is not delayed. */
   stableMs: 10_000,
-  /** Pause before a restart; it doubles up to the maximum. */
+  /** Pause before a restart; it doubles with each failed start, up to the maximum. */
   restartMsMin: 100,
   restartMsMax: 5_000,
 } as const;

@@ -1,18 +1,18 @@
-// Tuning of how a server gives memory back after work.
+// Tuning of the garbage collections that give memory back to the system after work.
 
 const MIB = 1024 * 1024;
 
 export const HEAP_TUNING = {
-  /** How often the process looks at its own processor time. */
+  /** How often a process reads its own processor time. */
   pollMs: 1_000,
-  /** Processor time between two polls that counts as work. */
+  /** A process that used this much processor time since the last poll is working. */
   workMs: 100,
-  /** Collections after work: pages go back to the system in more than one step. */
+  /** Collections after each burst of work: pages go back to the system in more than one step. */
   collections: 2,
-  /** Busy polls after which a large heap is collected in the middle of work. */
+  /** Polls with work, since its last collection, after which a process above `residentBytes` gets another. */
   busyPolls: 5,
-  /** Up to this resident size there is nothing to gain. */
+  /** A process of this resident size or less has nothing to give back. */
   smallBytes: 100 * MIB,
-  /** Above this resident size work does not put a collection off for ever. */
+  /** A larger process is collected even if it never pauses. */
   residentBytes: 112 * MIB,
 } as const;

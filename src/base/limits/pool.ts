@@ -1,18 +1,18 @@
-// Bounds, defaults and tuning of workers and the pools that they form.
+// Bounds, defaults and tuning of workers and of the pools that they form.
 
 const MIB = 1024 * 1024;
 
 /** Hard bounds of one worker process. */
 export const POOL_BOUNDS = {
-  /** What the ring has room for (`EDGE_WORKERS_MAX` in native/ring.h). */
+  /** Workers that the ring has room for (`EDGE_WORKERS_MAX` in native/ring.h). */
   nodeWorkersMax: 1_024,
-  /** The native stack; recursion beyond it is `guest_stack_exhausted`. */
+  /** Native stack; deeper recursion is `guest_stack_exhausted`. */
   workerStackBytes: 64 * MIB,
-  /** RLIMIT_DATA beyond what the worker has at its start and its linear memory. */
+  /** RLIMIT_DATA beyond what the worker starts with and its linear memory. */
   workerOverheadBytes: 192 * MIB,
-  /** Start of a worker, for versions whose execution limit is shorter. */
+  /** Time to start a worker; a longer execution limit of the version replaces it. */
   workerStartMs: 2_000,
-  /** A warm-up ends after this, also where workers keep failing. */
+  /** Time until a warm-up gives up, also when workers keep failing. */
   warmMs: 15_000,
 } as const;
 
@@ -27,17 +27,17 @@ export const POOL_DEFAULTS = {
   workerIdleMs: 300_000,
 } as const;
 
-/** Chosen by measurement; each changes speed, none changes what a request may do. */
+/** Chosen by measurement; they change speed, not what a request may do. */
 export const POOL_TUNING = {
-  /** How often deadlines are enforced while anything runs: the error of a deadline. */
+  /** How often the sweep enforces deadlines while anything runs: a deadline is late by up to this much. */
   sweepIntervalMs: 4,
-  /** The same while nothing runs; also how long the fast sweep goes on after the last event. */
+  /** The same while nothing runs; also how long the sweep stays fast after the last event. */
   sweepIdleMs: 1_000,
-  /** A queue younger than this is moving; it gets no new worker. */
+  /** A queue whose oldest request is younger than this is moving; it gets no new worker. */
   queueMovesMs: 2,
-  /** A queue older than this stands: its guests wait for something else than a processor. */
+  /** The same where the workers keep every processor busy: an older queue waits for something else. */
   queueStandsMs: 10,
-  /** Pause after a worker that died at its start; it doubles up to the maximum. */
+  /** Pause after a worker died while it started; it doubles up to the maximum. */
   workerRetryMsMin: 100,
   workerRetryMsMax: 5_000,
 } as const;

@@ -1,31 +1,31 @@
-// Bounds on one request and its answer, on an edge and in a worker.
+// Bounds, defaults and tuning of one request and its answer, on an edge and in a worker.
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Hard bounds: a request is refused, an answer of a guest becomes a 500. */
+/** Hard bounds: a request that exceeds one is refused; an answer of a guest that does becomes a 500. */
 export const REQUEST_BOUNDS = {
-  /** 414 above it. */
+  /** Path and query; longer ones are refused with 414. */
   targetBytesMax: 8 * KIB,
-  /** 431 above it; Bun itself refuses heads above 64 KiB. */
+  /** Larger heads are refused with 431, and by Bun itself above 64 KiB. */
   headersBytesMax: 32 * KIB,
   headersCountMax: 100,
   responseHeadersBytesMax: 32 * KIB,
   responseHeadersCountMax: 100,
-  /** The buffer that `handle` gets for its response; larger answers go through `response_write`. */
+  /** The buffer that `handle` gets for its response; larger answers use `response_write`. */
   responseCapBytes: 64 * KIB,
-  /** Host calls of one request: each costs the worker a little that no clock of the guest's shows. */
+  /** Host calls of one request: each takes a little time of the worker outside the guest. */
   hostCallsMax: 10_000,
-  /** Log lines of one request, and their bytes: further lines are counted, not kept. */
+  /** Log lines of one request, and their bytes; further lines are counted and dropped. */
   logLinesMax: 100,
   logBytesMax: 64 * KIB,
-  /** From the first to the last byte of a body, however steadily bytes trickle in. */
+  /** Time from the first to the last byte of a body, also when bytes keep coming. */
   bodyMs: 30_000,
-  /** Bodies that a node holds at one time. */
+  /** Request bodies that a node holds in memory at one time. */
   bodiesBytesMax: 256 * MIB,
-  /** Bun reads a refused body up to here, so that its client sees the 413; also the largest setting. */
+  /** Bun reads a refused body up to this size, so that the client sees the 413; no setting may be larger. */
   drainBytesMax: 40 * MIB,
-  /** A connection without a byte for so long is closed. */
+  /** A connection without traffic for this long is closed. */
   connectionIdleMs: 60_000,
 } as const;
 
@@ -35,14 +35,14 @@ export const REQUEST_DEFAULTS = {
   /** Quota of a project on one node. */
   concurrentPerProject: 100,
   invocationsPerMinute: 10_000,
-  /** Running requests may go on for so long after SIGTERM. */
+  /** How long running requests may go on after SIGTERM. */
   drainMs: 10_000,
 } as const;
 
 export const REQUEST_TUNING = {
-  /** Matches that the route table remembers, and the longest URL that it remembers one for. */
+  /** Matches that the route table caches, and the longest URL whose match it caches. */
   routeCacheEntriesMax: 10_000,
   routeCacheKeyLengthMax: 512,
-  /** How often a draining listener asks whether the last request was answered. */
+  /** How often a draining listener checks whether the last request is answered. */
   drainPollMs: 20,
 } as const;

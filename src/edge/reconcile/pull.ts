@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
-import type { SendRequest } from '../../base/send.ts';
+import type { SendRequest } from '../send.ts';
 import { readStream } from '../../base/streams.ts';
 import type { DesiredFunction } from '../../model/protocol.ts';
 import { digestOf } from './cache.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
-import type { SendRequest } from '../../base/send.ts';
+import type { SendRequest } from '../send.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { EdgeFigures } from '../figures/figures.ts';
 import { type ArtifactCache, openCache } from './cache.ts';

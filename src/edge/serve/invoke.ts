@@ -48,7 +48,7 @@ export function createInvoker(options: {
       const headers = body === null ? head.text : `${head.text}content-length: ${body.byteLength}\r\n`;
       const deadlineMs = startMs + ready.maxExecutionMs;
       const invokedMs = clock.monotonicMs();
-      const invocation = { requestId, method, path: target, headers, body };
+      const invocation = { requestId, method, target, headers, body };
       const outcome = await ready.pool.invoke(invocation, deadlineMs);
       return responder.answer(received, ready, outcome, invokedMs);
     } finally {

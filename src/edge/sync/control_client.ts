@@ -3,7 +3,7 @@ import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
-import type { SendRequest } from '../../base/send.ts';
+import type { SendRequest } from '../send.ts';
 import { readStream } from '../../base/streams.ts';
 import type { HeartbeatRequest, JoinRequest } from '../../model/protocol.ts';
 import { JoinAnswer } from '../../model/protocol.ts';

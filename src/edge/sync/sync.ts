@@ -7,7 +7,7 @@ import { SYNC_BOUNDS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { startLoop } from '../../base/loop.ts';
 import { backoffMs } from '../../base/retry.ts';
-import type { SendRequest } from '../../base/send.ts';
+import type { SendRequest } from '../send.ts';
 import type { Labels } from '../../model/names.ts';
 import type { HeartbeatRequest } from '../../model/protocol.ts';
 import { type Accepted, judgeAnswer, readControlKey } from './accept.ts';

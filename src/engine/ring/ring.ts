@@ -112,7 +112,7 @@ export function bindRingLibrary(symbols: RingSymbols): RingLibrary {
 
 function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry): Ring {
   const views = createSlotViews({ symbols, ring, geometry });
-  const lengths: HeadLengths = { method: 0, path: 0, headers: 0, requestId: 0 };
+  const lengths: HeadLengths = { method: 0, target: 0, headers: 0, requestId: 0 };
   const reports = createReports(symbols, ring, views);
   return {
     memfd: symbols.edge_ring_memfd(ring),
@@ -143,13 +143,13 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
       const bodyBytes = body === null ? 0 : body.byteLength;
       if (bodyBytes > geometry.requestBodyBytes) return 'request_too_large';
       if (body !== null) views.writeBody(slot, body);
-      const { method, path, headers, requestId } = lengths;
+      const { method, target, headers, requestId } = lengths;
       const posted = symbols.edge_ring_post(
         ring,
         slot,
         generation,
         method,
-        path,
+        target,
         headers,
         requestId,
         bodyBytes,

@@ -1,13 +1,13 @@
-// The border of headers: what of a request reaches a guest, and what of a guest's answer may reach a client.
+// Which headers of a request reach a guest, and which headers of a guest may reach a client.
 
 export type RequestHead = {
   /** `name: value\r\n` lines, names in lower case, without hop-by-hop fields and without `content-length`. */
   text: string;
-  /** From `content-length`; null when there is none, NaN when it is not a number. */
+  /** From `content-length`; null if it is absent, NaN if it is not a number. */
   contentLength: number | null;
-  /** The body comes in chunks of unknown total length. */
+  /** The body comes in chunks, and its length is unknown. */
   isChunked: boolean;
-  /** As received; null when there is none. */
+  /** The client's own id as received; null if it sent none. */
   requestId: string | null;
   timingAsked: boolean;
 };
@@ -16,7 +16,7 @@ export type RequestHeadOutcome =
   | { ok: true; head: RequestHead }
   | { ok: false; code: 'headers_too_large' | 'bad_request'; requestId: string | null };
 
-/** Fields of one connection (RFC 9110, 7.6.1), and those that only this listener may act on. */
+/** Fields that belong to one connection (RFC 9110, 7.6.1), or that only this listener may act on. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -31,7 +31,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'http2-settings',
 ]);
 
-/** Fields of an answer that the host alone says; a guest's are left out, not refused. */
+/** Fields of an answer that only the host sets; a guest's are dropped, not refused. */
 const HOST_OWNED: ReadonlySet<string> = new Set([
   'content-length',
   'date',
@@ -46,7 +46,7 @@ const FIELD_VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const PLAIN_CONNECTION = /^(keep-alive|close|upgrade)?$/i;
 
-/** An id that a client may choose: short and safe in a header, a log line and a trace. */
+/** Whether a client may choose this request id: short, and safe in a header, a log line and a trace. */
 export function isRequestId(text: string): boolean {
   return REQUEST_ID.test(text);
 }
@@ -58,8 +58,8 @@ function connectionNames(headers: Headers): ReadonlySet<string> | null {
 }
 
 /**
- * Reads the fields of a request once. `host` is the authority that the server took from the same request; a
- * `host` field with more than one value is refused, since two readers could take different ones.
+ * Reads the headers of a request in one pass. Refuses more or larger ones than `bounds`, and a `host` with
+ * several values, since two readers could pick different ones.
  */
 export function readRequestHead(
   headers: Headers,
@@ -106,15 +106,14 @@ export function readRequestHead(
   return { ok: true, head: { text, contentLength, isChunked, requestId, timingAsked } };
 }
 
-/** The host says this field itself; a guest's is left out of the answer. */
+/** Whether only the host sets this field; `name` is in lower case. */
 export function isHostOwned(name: string): boolean {
   return HOST_OWNED.has(name);
 }
 
 /**
- * Null when the answer may be sent, else a sentence on what is wrong with it (spec:
- * `invalid_guest_response`). Names are lower case tokens, values have one line of Latin-1 without outer
- * white space, status is 200 to 599.
+ * What is wrong with the head of a guest's answer, for the log; null if it may be sent. The status is 200 to
+ * 599, a name is a token in lower case, a value is one line of Latin-1 without white space around it.
  */
 export function refuseResponseHead(
   status: number,

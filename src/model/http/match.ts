@@ -1,4 +1,4 @@
-// Which route a request takes: a compiled table of host and path patterns, and the pure question over it.
+// Finds the route of a request in a table that is compiled from host and path patterns.
 import type { Method, RouteRule } from '../route.ts';
 
 export type RouteEntry<T> = { rule: RouteRule; target: T };
@@ -12,8 +12,9 @@ export type RouteMatch<T> =
 type Compiled<T> = RouteEntry<T> & { rank: number; methods: ReadonlySet<string> };
 
 /**
- * One segment deep in the tree of path patterns; `below` holds trailing stars by the literal text before
- * them.
+ * A node of the tree of path patterns, which has one level per segment. `here` are the patterns that end in
+ * this segment. `below` are those that end in `*` within the next one, by the literal text before the star;
+ * `belowParameter` those with a parameter there.
  */
 type PathNode<T> = {
   literals: Map<string, PathNode<T>>;
@@ -24,7 +25,7 @@ type PathNode<T> = {
   belowParameter: Compiled<T>[];
 };
 
-/** Immutable once compiled; a change of routes is another table. */
+/** Immutable: a change of routes compiles another table. */
 export type RouteTable<T> = {
   readonly exactHosts: ReadonlyMap<string, PathNode<T>>;
   readonly hostSuffixes: ReadonlyMap<string, PathNode<T>>;
@@ -44,7 +45,7 @@ const createNode = <T>(): PathNode<T> => ({
   belowParameter: [],
 });
 
-/** Methods that a rule takes: all seven when it names none, and HEAD wherever GET is (RFC 9110, 9.3.2). */
+/** Methods that a rule takes: all seven when it names none, and HEAD if it takes GET (RFC 9110, 9.3.2). */
 function methodsOf(rule: RouteRule): ReadonlySet<string> {
   const methods = new Set<string>(rule.methods.length === 0 ? METHODS : rule.methods);
   if (methods.has('GET')) methods.add('HEAD');
@@ -52,13 +53,21 @@ function methodsOf(rule: RouteRule): ReadonlySet<string> {
 }
 
 const segmentsOf = (path: string): string[] => path.replace(/\*$/, '').slice(1).split('/');
-const hostClass = (host: string): number => (host === '*' ? 0 : host.startsWith('*.') ? 1 : 2);
-const pathClass = (path: string): number => (path.endsWith('*') ? 0 : path.includes('/:') ? 1 : 2);
+
+function hostClass(host: string): number {
+  if (host === '*') return 0;
+  return host.startsWith('*.') ? 1 : 2;
+}
+
+function pathClass(path: string): number {
+  if (path.endsWith('*')) return 0;
+  return path.includes('/:') ? 1 : 2;
+}
 
 /**
- * Which of two rules wins where both match (spec 4.1): the higher priority, then the host (exact, longer
- * suffix, any), then the path (exact, `:param`, trailing `*`), then the first segment that is literal in
- * one of them only, then the longer pattern. Negative: `a` wins.
+ * Which of two rules wins if both match; negative if it is `a`. Compares in this order: the higher priority,
+ * the host (exact, longer suffix, any), the path (exact, `:param`, trailing `*`), the first segment that is
+ * literal in one rule only, the longer path.
  */
 function compareRules(a: RouteRule, b: RouteRule): number {
   const hosts = hostClass(b.host) - hostClass(a.host) || b.host.length - a.host.length;
@@ -100,7 +109,7 @@ function insert<T>(root: PathNode<T>, route: Compiled<T>): void {
   }
 }
 
-/** Entries that tie in every rule keep their order: the first wins. */
+/** Compiles a route table; of two entries that compare equal the first wins. */
 export function compileRoutes<T>(entries: readonly RouteEntry<T>[]): RouteTable<T> {
   const exactHosts = new Map<string, PathNode<T>>();
   const hostSuffixes = new Map<string, PathNode<T>>();
@@ -140,9 +149,7 @@ function considerBelow<T>(search: Search<T>, node: PathNode<T>, segment: string)
   if (segment.length > 0) consider(search, node.belowParameter);
 }
 
-/**
- * Walks every pattern at once, one segment at a time: the work is bounded by the patterns, not by the path.
- */
+/** Follows every pattern at once, segment by segment: the patterns bound the work, not the path. */
 function searchPath<T>(search: Search<T>, root: PathNode<T>, path: string): void {
   let nodes = [root];
   let start = 1;
@@ -166,8 +173,8 @@ function searchPath<T>(search: Search<T>, root: PathNode<T>, path: string): void
 }
 
 /**
- * `host` is lower case without port, `path` starts with `/`, without query. Percent-encoding is compared as
- * it stands: `%2f` is not `/`. A trailing star takes everything that starts with the text before it.
+ * `host` is in lower case and without a port; `path` starts with `/` and has no query. Percent-encoding is
+ * compared as it stands: `%2f` is not `/`. A trailing star matches all paths that start with the text before.
  */
 export function matchRoute<T>(
   table: RouteTable<T>,

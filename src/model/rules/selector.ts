@@ -3,19 +3,19 @@ import { type ASTNode, Environment, ParseError, TypeError as CelTypeError } from
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Labels } from '../names.ts';
 
-/** What a selector reads of a node; labels named `node_id` or `pop_id` are hidden by the node's own. */
+/** What a selector reads of a node. Its `id` and `pop_id` win over labels named `node_id` and `pop_id`. */
 export type SelectorNode = { id: string; pop_id: string; labels: Labels };
 
 /** A checked expression; `matches` never throws. */
 export type Selector = { readonly source: string; matches(node: SelectorNode): boolean };
 
-/** `position` counts UTF-16 units from the start of the expression. */
+/** `message` is a sentence; `position` counts UTF-16 code units from the start of the expression. */
 export type SelectorOutcome =
   { ok: true; selector: Selector } | { ok: false; message: string; position: { start: number; end: number } };
 
 /**
- * Functions and methods whose cost is bounded by the lengths of labels and literals. Regular expressions and
- * the macros that walk lists are left out: both let a short expression run for hours.
+ * The functions and methods that a selector may call: the lengths of labels and literals bound their cost.
+ * Regular expressions and list macros are left out, since with them a short expression can run for hours.
  */
 const CALLS_ALLOWED = new Set([
   'size',
@@ -30,9 +30,8 @@ const CALLS_ALLOWED = new Set([
 ]);
 
 /**
- * Parses and type-checks `source`. The type of a label is known only on a node, so a label checks as any
- * type; on a node where a label is absent or of another type than the expression needs, the expression is
- * false.
+ * Parses and type-checks `source`. The type of a label is known only on a node, so a label passes as every
+ * type; on a node where the label is absent or of an unfit type the expression is false.
  */
 export function compileSelector(source: string): SelectorOutcome {
   if (source.length > FUNCTION_BOUNDS.selectorLengthMax) {
@@ -86,7 +85,7 @@ function isTrue(evaluate: () => unknown): boolean {
   }
 }
 
-/** Whole numbers become CEL ints, so that arithmetic with whole literals type-checks at run time. */
+/** Integers become CEL ints, so that arithmetic with integer literals type-checks at run time. */
 function contextOf(node: SelectorNode): Record<string, unknown> {
   const context = Object.create(null) as Record<string, unknown>;
   for (const [name, value] of Object.entries(node.labels)) {

@@ -1,9 +1,9 @@
-// The one question of an upload: are these bytes an acceptable module, and what is in it?
+// Checks whether bytes are an acceptable module, and reports what is in it.
 import { MODULE_BOUNDS } from '../../base/limits/module.ts';
 import { moduleFault, type ModuleFault } from './fault.ts';
 import { importFault } from './imports.ts';
 import { parseModule } from './parser/parser.ts';
-import type { ModuleLimits } from './parser/parsed.ts';
+import type { ModuleLimits } from './module.ts';
 import {
   allocatorOf,
   entrypointFault,
@@ -16,7 +16,7 @@ import {
 import { reportOf, type ModuleReport } from './report.ts';
 
 /**
- * `memoryPages` bounds the initial memory. `typeCheck` is a validator such as `WebAssembly.validate`; it sees
+ * `memoryPages` bounds the initial memory. `typeCheck` is a validator such as `WebAssembly.validate`; it gets
  * only bytes that passed everything else. `limits` replaces bounds of `MODULE_BOUNDS`.
  */
 type CheckOptions = {
@@ -26,7 +26,7 @@ type CheckOptions = {
   limits?: Partial<ModuleLimits>;
 };
 
-/** The same question where the answer may come from elsewhere. Rejects only when nobody could look. */
+/** A check that may run in another process. Rejects only if the check itself could not run. */
 export type ModuleCheck = (
   bytes: Uint8Array,
   options: Pick<CheckOptions, 'memoryPages' | 'entrypoint'>,
@@ -34,7 +34,7 @@ export type ModuleCheck = (
 
 export type CheckResult = { ok: true; report: ModuleReport } | { ok: false; error: ModuleFault };
 
-/** Decodes, then applies the policy, then type-checks; the first fault is the answer. It never throws. */
+/** Decodes the bytes, applies the policy and type-checks; returns the first fault. Never throws. */
 export function checkModule(bytes: Uint8Array, options: CheckOptions): CheckResult {
   const limits: ModuleLimits = { ...MODULE_BOUNDS, ...options.limits };
   const parsed = parseModule(bytes, { limits });

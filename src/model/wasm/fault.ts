@@ -1,9 +1,9 @@
-// Why bytes are refused as a module: the value that callers get, and how the decoder leaves with it.
+// Why bytes are refused as a module: a code, a sentence and the place in the module.
 import { MODULE_ERRORS, type ModuleErrorCode } from '../../base/errors.ts';
 
 /**
- * `offset` is the byte at fault, `import` and `export` the item at fault. Both carry the guest's own text:
- * valid UTF-8 of at most `MODULE_BOUNDS.nameBytesMax` bytes, not cleaned. `message` is printable ASCII.
+ * `offset` is the byte at fault, `import` or `export` the item. Names are the guest's own text: valid UTF-8
+ * of at most `MODULE_BOUNDS.nameBytesMax` bytes, not escaped. `message` is printable ASCII.
  */
 export type ModuleFault = {
   code: ModuleErrorCode;
@@ -15,6 +15,7 @@ export type ModuleFault = {
 
 type ModuleFaultPlace = Pick<ModuleFault, 'offset' | 'import' | 'export'>;
 
+/** The message is the sentence of the error table, followed by `detail`, which is printable ASCII. */
 export function moduleFault(
   code: ModuleErrorCode,
   detail?: string,
@@ -24,20 +25,9 @@ export function moduleFault(
   return { code, message: detail === undefined ? sentence : `${sentence} ${detail}`, ...place };
 }
 
-/** Leaves the decoder from any depth; it is caught where decoding began and never seen outside. */
-export class ModuleRefusal extends Error {
-  readonly fault: ModuleFault;
-
-  constructor(fault: ModuleFault) {
-    super(fault.message);
-    this.name = 'ModuleRefusal';
-    this.fault = fault;
-  }
-}
-
 const QUOTED_LENGTH_MAX = 64;
 
-/** A guest's name for use in a sentence: quoted, cut, printable ASCII only. */
+/** A guest's name for a message: in quotes, shortened, and escaped to printable ASCII. */
 export function quoted(name: string): string {
   const cut = name.length > QUOTED_LENGTH_MAX ? `${name.slice(0, QUOTED_LENGTH_MAX)}...` : name;
   const escape = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;

@@ -1,13 +1,15 @@
-// What a module may import: our functions of `env` and those of WASI preview 1, each with its signature.
-// Source: `abi` of this product; wasi_snapshot_preview1 of the WASI legacy documents.
+// Checks imports: a module may import functions of `env` and of WASI preview 1, each with its signature.
 import { moduleFault, quoted, type ModuleFault } from './fault.ts';
-import type { ModuleImport, ParsedModule } from './parser/parsed.ts';
-import { sameSignature, signatureOf, signatureText } from './parser/values.ts';
+import type { ModuleImport, ParsedModule } from './module.ts';
+import { sameSignature, signatureOf, signatureText } from './signature.ts';
 
 const ENV = 'env';
 const WASI = 'wasi_snapshot_preview1';
 
-/** Short signatures as `signatureOf` reads them. `abort` is what AssemblyScript calls before it traps. */
+/**
+ * What is offered, with signatures in the short form of `signatureOf`. AssemblyScript calls `abort` before it
+ * traps. The functions of WASI are those of wasi_snapshot_preview1 in the WASI legacy documents.
+ */
 const OFFERED: Readonly<Record<string, ReadonlyMap<string, string>>> = {
   [ENV]: new Map([
     ['log', 'iii:i'],
@@ -71,7 +73,7 @@ const OFFERED: Readonly<Record<string, ReadonlyMap<string, string>>> = {
   ]),
 };
 
-/** The first import that is not offered, or is offered with another signature. */
+/** The first import that is not offered, or not with this signature. */
 export function importFault(module: ParsedModule): ModuleFault | undefined {
   for (const item of module.imports) {
     const detail = refusalOf(item, module);
@@ -86,7 +88,7 @@ function refusalOf(item: ModuleImport, module: ParsedModule): string | undefined
   const shown = `${quoted(item.module)} ${quoted(item.name)}`;
   if (item.kind !== 'function') return `${shown} is a ${item.kind}; only functions can be imported.`;
   const offered = Object.hasOwn(OFFERED, item.module) ? OFFERED[item.module] : undefined;
-  if (offered === undefined) return `${shown} is of an unknown module; ${ENV} and ${WASI} are offered.`;
+  if (offered === undefined) return `${shown} is from an unknown module; ${ENV} and ${WASI} are offered.`;
   const short = offered.get(item.name);
   if (short === undefined) return `${shown} is not offered.`;
   const expected = signatureOf(short);

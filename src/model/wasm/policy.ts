@@ -1,8 +1,8 @@
-// The rules that a well-formed module must also keep: memory, tables, segments, entrypoint and ABI.
+// Rules that a well-formed module must keep as well: memory, tables, segments, entrypoint and ABI.
 import { moduleFault, quoted, type ModuleFault } from './fault.ts';
-import type { ModuleExport, ModuleLimits, ParsedModule, Signature, SizeRange } from './parser/parsed.ts';
+import type { ModuleExport, ModuleLimits, ParsedModule, SizeRange } from './module.ts';
 import type { Allocator } from './report.ts';
-import { sameSignature, signatureOf, signatureText } from './parser/values.ts';
+import { sameSignature, signatureOf, signatureText, type Signature } from './signature.ts';
 
 const PAGE_BYTES = 65_536;
 const AOT_SECTION = 'wasmedge';
@@ -10,7 +10,7 @@ const COMMAND_EXPORT = '_start';
 const REACTOR_EXPORT = '_initialize';
 const HANDLE = signatureOf('iiiiiiiiii:i');
 
-/** In the order in which they are looked for. */
+/** In order of preference. */
 const ALLOCATORS: readonly (readonly [Allocator, Signature])[] = [
   ['alloc', signatureOf('i:i')],
   ['malloc', signatureOf('i:i')],
@@ -21,7 +21,7 @@ const ALLOCATORS: readonly (readonly [Allocator, Signature])[] = [
 const exportNamed = (module: ParsedModule, name: string): ModuleExport | undefined =>
   module.exports.find((item) => item.name === name);
 
-/** The signature of an exported function; undefined where the export is missing or no function. */
+/** The signature of an exported function; undefined if there is no such export or it is no function. */
 function exportedSignature(module: ParsedModule, name: string): Signature | undefined {
   const item = exportNamed(module, name);
   if (item?.kind !== 'function') return undefined;
@@ -33,13 +33,13 @@ function exportsFunction(module: ParsedModule, name: string, expected: Signature
   return found !== undefined && sameSignature(found, expected);
 }
 
-/** Native code of WasmEdge's ahead-of-time compiler travels in a custom section of this one name. */
+/** The ahead-of-time compiler of WasmEdge puts native code into a custom section of this name. */
 export function nativeCodeFault(module: ParsedModule): ModuleFault | undefined {
   const section = module.sections.find(({ name, custom }) => custom && name === AOT_SECTION);
   return section && moduleFault('aot_section_forbidden', undefined, { offset: section.offset });
 }
 
-/** Imported memories count as missing: what a module defines itself is what the limits speak of. */
+/** The memory is the module's own: `importFault` refuses modules that import one. */
 export function memoryFault(module: ParsedModule, memoryPages: number): ModuleFault | undefined {
   const memory = module.memories[0];
   const exported = exportNamed(module, 'memory');
@@ -63,7 +63,7 @@ export function tableFault(module: ParsedModule, limits: ModuleLimits): ModuleFa
 const fits = (start: number | null, length: number, size: number): boolean =>
   start === null || start + length <= size;
 
-/** Only constant offsets are judged: segments that are not active cannot fail at instantiation. */
+/** Leaves out segments without a constant offset: they are passive, or checked at instantiation. */
 export function segmentFault(module: ParsedModule): ModuleFault | undefined {
   const memoryBytes = (module.memories[0]?.min ?? 0) * PAGE_BYTES;
   const data = module.data.find(({ start, sizeBytes }) => !fits(start, sizeBytes, memoryBytes));
@@ -85,7 +85,10 @@ export function entrypointFault(module: ParsedModule, entrypoint: string): Modul
   const item = exportNamed(module, entrypoint);
   const isCommand = exportedSignature(module, COMMAND_EXPORT) !== undefined;
   if (item === undefined) {
-    if (!isCommand) return moduleFault('entrypoint_missing', quoted(entrypoint), { export: entrypoint });
+    if (!isCommand) {
+      const detail = `There is no export ${quoted(entrypoint)}.`;
+      return moduleFault('entrypoint_missing', detail, { export: entrypoint });
+    }
     const detail = `It exports ${COMMAND_EXPORT} (a WASI command) and not ${quoted(entrypoint)}.`;
     return moduleFault('abi_not_supported', detail, { export: COMMAND_EXPORT });
   }
@@ -100,12 +103,12 @@ export function entrypointFault(module: ParsedModule, entrypoint: string): Modul
   return moduleFault('abi_ambiguous', detail, { ...place, export: COMMAND_EXPORT });
 }
 
-/** The first allocator that is exported with its right signature. */
+/** The preferred allocator among those that are exported with the right signature. */
 export function allocatorOf(module: ParsedModule): Allocator {
   return ALLOCATORS.find(([name, expected]) => exportsFunction(module, name, expected))?.[0] ?? 'none';
 }
 
-/** Whether it is a WASI reactor, whose `_initialize` runs once before the first call. */
+/** Whether the module is a WASI reactor, whose `_initialize` runs once before the first call. */
 export function hasInitialize(module: ParsedModule): boolean {
   return exportsFunction(module, REACTOR_EXPORT, signatureOf(':'));
 }

@@ -1,9 +1,9 @@
-// What is recorded of an accepted module: its ABI, imports, exports and sizes.
+// The report on an accepted module: its ABI, imports, exports and sizes.
 import { type Static, Type } from '@sinclair/typebox';
 import { MODULE_BOUNDS } from '../../base/limits/module.ts';
-import type { ModuleSection, ParsedModule } from './parser/parsed.ts';
+import type { ModuleSection, ParsedModule } from './module.ts';
 
-/** The export that gives the host memory for the inputs; `none`: the host adds a region of its own. */
+/** The export that allocates memory for inputs; with `none` the host adds a region of its own. */
 export const Allocator = Type.Union([
   Type.Literal('alloc'),
   Type.Literal('malloc'),
@@ -19,7 +19,7 @@ const Section = Type.Object({ name: Name, size_bytes: Count });
 
 /**
  * `functions` and `globals` count what the module defines, `exports` and `custom_sections` list the first
- * `MODULE_BOUNDS.reportItemsMax`; names are the guest's own text. Each import stands once.
+ * `MODULE_BOUNDS.reportItemsMax`; names are the guest's own text. Each import is listed once.
  */
 export const ModuleReport = Type.Object({
   abi: Type.Literal('handle'),

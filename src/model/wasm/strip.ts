@@ -6,8 +6,8 @@ const CUSTOM = 0;
 const KEPT = 'name';
 
 /**
- * A copy of `bytes` without its custom sections, but for `name`, which makes traps readable; all else is the
- * same byte for byte. `bytes` must have passed `parseModule`; where they have not, it throws.
+ * A copy of `bytes` without custom sections, except for `name`, which makes traps readable; everything else
+ * is the same byte for byte. `bytes` must have passed `parseModule`: it throws for malformed ones.
  */
 export function stripCustomSections(bytes: Uint8Array): Uint8Array {
   const reader = new ModuleReader(bytes);

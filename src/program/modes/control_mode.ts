@@ -1,6 +1,6 @@
 // `--mode=cp`: a control plane with a metrics listener of its own.
 import { join } from 'node:path';
-import { openHeapKeeper } from '../../base/heap.ts';
+import { openIdleCollector } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
@@ -15,7 +15,7 @@ export async function runControlMode(settings: SettingsOf<'cp'>, context: Contex
   const log = openLog(context, { level: settings.logLevel, isQuiet: false });
   const metrics = createMetrics();
   await using closing = new AsyncDisposableStack();
-  closing.use(openHeapKeeper());
+  closing.use(openIdleCollector());
   const plane = await wireControlPlane({ settings, context, log, metrics, closing });
   const listener = await explainBindFailures([{ flag: '--metrics-listen', address: metricsListen }], () =>
     openMetricsListener({ listen: metricsListen, metrics, isReady: () => true }),

@@ -1,6 +1,6 @@
 // `--mode=edge`: one node whose control plane runs elsewhere.
 import { resolve } from 'node:path';
-import { openHeapKeeper } from '../../base/heap.ts';
+import { openIdleCollector } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import type { SettingsOf } from '../../config/settings.ts';
@@ -20,7 +20,7 @@ export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context
   const log = openLog(context, { level: settings.logLevel, isQuiet: false });
   const metrics = createMetrics();
   await using closing = new AsyncDisposableStack();
-  closing.use(openHeapKeeper());
+  closing.use(openIdleCollector());
   claimDataDir(dataDir, 'node', closing);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
   const node = { nodeId, dataDir, cacheDir, cpUrl, joinToken };

@@ -1,7 +1,7 @@
 // `edge run`: one module behind a listener, without a control plane.
 import { join, resolve } from 'node:path';
 import { CodedError } from '../../base/errors.ts';
-import { openHeapKeeper } from '../../base/heap.ts';
+import { openIdleCollector } from '../../base/heap.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { readModule } from '../../cli/module_file.ts';
@@ -26,7 +26,7 @@ export async function runSingleMode(
   const dataDir = resolve(settings.dataDir, 'run');
   const cacheDir = resolve(settings.cacheDir ?? join(dataDir, 'cache'));
   await using closing = new AsyncDisposableStack();
-  closing.use(openHeapKeeper());
+  closing.use(openIdleCollector());
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
   const createRunner = (): Promise<SingleRunner> =>
     createSingleRunner({

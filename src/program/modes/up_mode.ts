@@ -1,6 +1,6 @@
 // `edge up`: a control plane and one edge in one process, which talk without a socket.
 import { join, resolve } from 'node:path';
-import { openHeapKeeper } from '../../base/heap.ts';
+import { openIdleCollector } from '../../base/heap.ts';
 import { createId, randomFraction } from '../../base/id.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { type Api, createApi } from '../../cli/api.ts';
@@ -29,7 +29,7 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
   const controlMetrics = createMetrics();
   const metrics = mergeMetrics(createMetrics(), controlMetrics);
   await using closing = new AsyncDisposableStack();
-  closing.use(openHeapKeeper());
+  closing.use(openIdleCollector());
   const plane = await wireControlPlane({
     settings: { ...settings, dataDir },
     context,

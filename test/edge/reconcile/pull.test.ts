@@ -1,6 +1,6 @@
 // Downloads of artifacts: who gets the token, and which bytes are refused.
 import { describe, expect, test } from 'bun:test';
-import type { SendRequest } from '../../../src/base/send.ts';
+import type { SendRequest } from '../../../src/edge/send.ts';
 import { createPuller, type Puller, type WantedArtifact } from '../../../src/edge/reconcile/pull.ts';
 import { digest } from '../fake_control.ts';
 import { createTestClock, type TestClock, until } from '../harness.ts';

@@ -16,7 +16,7 @@ describe('A request that a function answers', () => {
     const headers = { 'x-a': '1', connection: 'close, x-hop', 'x-hop': 'secret' };
     await fetch(`${server.url}/a/b?c=%20d`, { method: 'POST', body: 'hello', headers });
     const [request] = got;
-    expect(request).toMatchObject({ method: 'POST', path: '/a/b?c=%20d' });
+    expect(request).toMatchObject({ method: 'POST', target: '/a/b?c=%20d' });
     expect(new TextDecoder().decode(request?.body ?? undefined)).toBe('hello');
     expect(request?.headers).toContain('x-a: 1\r\n');
     expect(request?.headers).toContain('content-length: 5\r\n');
@@ -115,8 +115,8 @@ describe('A request that a function answers', () => {
     const paths: string[] = [];
     await using server = openTestServer({
       rules: [{ path: '/a/*' }],
-      handler: ({ path }) => {
-        paths.push(path);
+      handler: ({ target }) => {
+        paths.push(target);
         return answer('');
       },
     });

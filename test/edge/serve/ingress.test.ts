@@ -108,7 +108,7 @@ describe('A body above the limit', () => {
     const gate = Promise.withResolvers<InvocationOutcome>();
     await using server = openTestServer({
       limits: { requestBodiesBytesMax: 1_500 },
-      handler: ({ path }) => (path === '/wait' ? gate.promise : answer('')),
+      handler: ({ target }) => (target === '/wait' ? gate.promise : answer('')),
     });
     const post = (path: string): Promise<Response> =>
       fetch(`${server.url}${path}`, { method: 'POST', body: 'x'.repeat(1_000) });

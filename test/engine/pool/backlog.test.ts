@@ -73,7 +73,7 @@ describe('A worker whose guest takes little', () => {
     const pool = await measuredPool(1);
     const request = { requestId: 'r', method: 'POST', headers: '', body: new Uint8Array(65_537) };
     const deadlineMs = host.clock.monotonicMs() + 500;
-    for (const path of ['/1', '/2', '/3']) void pool.invoke({ ...request, path }, deadlineMs);
+    for (const target of ['/1', '/2', '/3']) void pool.invoke({ ...request, target }, deadlineMs);
     host.invoke(pool, '/small');
     expect(host.ring.calls).toEqual(['post 1:1 /1', 'post 0:1 /2']);
     host.ring.answer(1, 1);
@@ -97,7 +97,7 @@ describe('A worker whose guest takes little', () => {
   test('is given a large body only when it idles', async () => {
     const pool = await measuredPool(1);
     host.invoke(pool, '/small');
-    const request = { requestId: 'r', method: 'POST', path: '/large', headers: '' };
+    const request = { requestId: 'r', method: 'POST', target: '/large', headers: '' };
     void pool.invoke({ ...request, body: new Uint8Array(65_537) }, host.clock.monotonicMs() + 500);
     void pool.invoke({ ...request, body: new Uint8Array(65_536) }, host.clock.monotonicMs() + 500);
     expect(host.ring.calls.map((call) => call.slice(0, 8))).toEqual(['post 1:1', 'post 0:1', 'post 0:1']);

@@ -89,7 +89,7 @@ export function createFakeRing(): FakeRing {
     kill: (slot, generation) => void calls.push(`kill ${placeOf(slot)}:${generation}`),
     post(slot, generation, request: InvocationRequest) {
       if (ring.postOutcome !== 'posted') return ring.postOutcome;
-      calls.push(`post ${placeOf(slot)}:${generation} ${request.path}`);
+      calls.push(`post ${placeOf(slot)}:${generation} ${request.target}`);
       posted.get(placeOf(slot))?.push(slot);
       return 'posted';
     },

@@ -71,7 +71,7 @@ const ACTIONS = {
   invoke({ host, pools, ends }: World, a: number, b: number) {
     const end = { count: 0 };
     ends.push(end);
-    const request = { requestId: 'r', method: 'GET', path: '/', headers: '' };
+    const request = { requestId: 'r', method: 'GET', target: '/', headers: '' };
     const body = b % 10 === 0 ? LARGE : null;
     const deadlineMs = host.clock.monotonicMs() + 1 + (b % 60);
     void pick(pools, a)

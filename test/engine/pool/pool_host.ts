@@ -77,9 +77,9 @@ export function createPoolHost(): PoolHost {
       const generation = host.ring.alive.get(place) ?? 0;
       table.exited({ slot: place * WORKER_SLOTS, generation, pid: 1, exit: { how, value } });
     },
-    invoke(pool, path = '/', ms = 500) {
+    invoke(pool, target = '/', ms = 500) {
       const held: Held = { outcome: null };
-      const request = { requestId: 'r', method: 'GET', path, headers: '', body: null };
+      const request = { requestId: 'r', method: 'GET', target, headers: '', body: null };
       void pool.invoke(request, clock.monotonicMs() + ms).then((outcome) => {
         held.outcome = outcome;
       });

@@ -6,15 +6,15 @@ import { decodeLogRecords } from '../../../src/engine/ring/log_records.ts';
 import { encodeRequestHead, type HeadLengths } from '../../../src/engine/ring/request_head.ts';
 import { createResponseHeadDecoder, decodeResponseHead } from '../../../src/engine/ring/response_head.ts';
 
-const lengths = (): HeadLengths => ({ method: 0, path: 0, headers: 0, requestId: 0 });
-const request = { requestId: 'r', method: 'GET', path: '/a', headers: 'b: c\r\n', body: null };
+const lengths = (): HeadLengths => ({ method: 0, target: 0, headers: 0, requestId: 0 });
+const request = { requestId: 'r', method: 'GET', target: '/a', headers: 'b: c\r\n', body: null };
 
 describe('The head of a request', () => {
   test('lies packed in the order of the contract', () => {
     const target = new Uint8Array(64);
     const found = lengths();
     expect(encodeRequestHead(request, target, found)).toBe(true);
-    expect(found).toEqual({ method: 3, path: 2, headers: 6, requestId: 1 });
+    expect(found).toEqual({ method: 3, target: 2, headers: 6, requestId: 1 });
     expect(Buffer.from(target).toString('latin1', 0, 12)).toBe('GET/ab: c\r\nr');
   });
 
@@ -42,7 +42,7 @@ describe('The head of a request', () => {
         const isLatin1 = /^[\0-\xff]*$/.test(headers);
         const bytes = 6 + (isLatin1 ? headers.length : Buffer.byteLength(headers));
         expect(fits).toBe(bytes <= room);
-        if (fits) expect(found.method + found.path + found.headers + found.requestId).toBe(bytes);
+        if (fits) expect(found.method + found.target + found.headers + found.requestId).toBe(bytes);
       }),
     );
   });

@@ -1,15 +1,15 @@
-// The border of headers, both ways.
+// Headers of a request reach the guest, and headers of its answer reach the client, only if they may.
 import { describe, expect, test } from 'bun:test';
 import {
   isHostOwned,
   isRequestId,
   readRequestHead,
   refuseResponseHead,
+  type RequestHeadOutcome,
 } from '../../../src/model/http/headers.ts';
 
 const bounds = { bytesMax: 1_000, countMax: 10 };
-const read = (init: [string, string][]): ReturnType<typeof readRequestHead> =>
-  readRequestHead(new Headers(init), bounds);
+const read = (init: [string, string][]): RequestHeadOutcome => readRequestHead(new Headers(init), bounds);
 const textOf = (init: [string, string][]): string => {
   const outcome = read(init);
   return outcome.ok ? outcome.head.text : outcome.code;
@@ -66,7 +66,7 @@ describe('The head of a request', () => {
     ).toBe('x: y\r\n');
   });
 
-  test('says how the body comes', () => {
+  test('says how long the body is, or that it comes in chunks', () => {
     const outcome = read([
       ['content-length', '12'],
       ['x-edge-timing', '1'],
@@ -92,12 +92,12 @@ describe('The head of a request', () => {
     ).toEqual({ ok: false, code: 'bad_request', requestId: null });
   });
 
-  test('is refused above its bytes and above its count', () => {
+  test('is refused above the bound on its bytes and above the bound on its count', () => {
     expect(textOf([['a', 'x'.repeat(1_000)]])).toBe('headers_too_large');
     expect(textOf(Array.from({ length: 11 }, (_, i) => [`h${i}`, '']))).toBe('headers_too_large');
   });
 
-  test('hides a request id that is not sane', () => {
+  test('hides a malformed request id from the guest', () => {
     expect(
       textOf([
         ['x-request-id', 'a b'],
@@ -169,7 +169,7 @@ describe('The head of an answer', () => {
     test(`is taken with ${name}`, () => expect(refuseResponseHead(status, headers, bounds)).toBeNull());
   }
 
-  test('says itself what belongs to the host', () => {
+  test('has fields that only the host sets', () => {
     for (const name of ['content-length', 'x-request-id', 'x-edge-function', 'date']) {
       expect(isHostOwned(name)).toBe(true);
     }

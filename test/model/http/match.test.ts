@@ -1,4 +1,4 @@
-// Route matching as tables.
+// The rules of route matching, as tables of patterns and requests.
 import { describe, expect, test } from 'bun:test';
 import { compileRoutes, matchRoute } from '../../../src/model/http/match.ts';
 import type { RouteRule } from '../../../src/model/route.ts';
@@ -11,7 +11,7 @@ const rule = (path: string, more: Partial<RouteRule> = {}): RouteRule => ({
   ...more,
 });
 
-/** What `path` on `host` leads to, with targets named after their place in `rules`. */
+/** What a request for `path` on `host` matches; a target is named after the position of its rule. */
 function lead(
   rules: RouteRule[],
   path: string,
@@ -20,11 +20,8 @@ function lead(
   const table = compileRoutes(rules.map((held, target) => ({ rule: held, target })));
   const { host = 'example.com', method = 'GET' } = options;
   const found = matchRoute(table, { host, path, method });
-  return found.kind === 'match'
-    ? found.target
-    : found.kind === 'not_found'
-      ? 'not found'
-      : `allow ${found.allow}`;
+  if (found.kind === 'match') return found.target;
+  return found.kind === 'not_found' ? 'not found' : `allow ${found.allow}`;
 }
 
 describe('A path pattern', () => {
@@ -56,7 +53,7 @@ describe('A path pattern', () => {
     ['/a/b', '/a%2fb', false],
   ];
   for (const [pattern, path, matches] of table) {
-    test(`${pattern} ${matches ? 'takes' : 'does not take'} ${path}`, () => {
+    test(`${pattern} ${matches ? 'matches' : 'does not match'} ${path}`, () => {
       expect(lead([rule(pattern)], path)).toBe(matches ? 0 : 'not found');
     });
   }
@@ -75,7 +72,7 @@ describe('A host pattern', () => {
     ['*.example.com', 'badexample.com', false],
   ];
   for (const [pattern, host, matches] of table) {
-    test(`${pattern} ${matches ? 'takes' : 'does not take'} "${host}"`, () => {
+    test(`${pattern} ${matches ? 'matches' : 'does not match'} "${host}"`, () => {
       expect(lead([rule('/*', { host: pattern })], '/', { host })).toBe(matches ? 0 : 'not found');
     });
   }
@@ -111,7 +108,7 @@ describe('Where several routes match', () => {
     test(name, () => expect(lead(rules, path, { host })).toBe(winner));
   }
 
-  test('a route that does not take the method steps back for one that does', () => {
+  test('a route that takes the method wins over a better one that does not', () => {
     const rules = [rule('/a', { methods: ['POST'] }), rule('/*')];
     expect(lead(rules, '/a', { method: 'GET' })).toBe(1);
     expect(lead(rules, '/a', { method: 'POST' })).toBe(0);
@@ -119,7 +116,7 @@ describe('Where several routes match', () => {
 });
 
 describe('A known path with another method', () => {
-  test('says which methods it takes, each once and in one order', () => {
+  test('lists the methods that it takes, each once and in a fixed order', () => {
     const rules = [rule('/a', { methods: ['POST', 'DELETE'] }), rule('/:x', { methods: ['PUT', 'POST'] })];
     expect(lead(rules, '/a', { method: 'GET' })).toBe('allow POST, PUT, DELETE');
   });
@@ -138,7 +135,7 @@ describe('A known path with another method', () => {
 });
 
 describe('A hostile path', () => {
-  test('of many segments is answered from the patterns alone', () => {
+  test('of many segments costs no more than the patterns allow', () => {
     const rules = [rule('/:a/:b/:c'), rule('/x/:b/z'), rule('/:a/y/*')];
     expect(lead(rules, '/x'.repeat(4_000))).toBe('not found');
   });

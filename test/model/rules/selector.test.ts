@@ -1,4 +1,4 @@
-// Selectors: what they match, what they refuse, and that no expression can run away.
+// Selectors match the nodes they should, refuse what they must, and never run for long.
 import { describe, expect, test } from 'bun:test';
 import { FUNCTION_BOUNDS } from '../../../src/base/limits/function.ts';
 import { compileSelector, type SelectorNode } from '../../../src/model/rules/selector.ts';
@@ -53,7 +53,7 @@ describe('A selector', () => {
     expect(matches(source)).toBe(false);
   });
 
-  test('sees a label that one side of an `or` does not need', () => {
+  test('is true if one side of an `or` is, even if the other lacks its label', () => {
     expect(matches("missing == 'x' || region == 'tokyo'")).toBe(true);
   });
 });
@@ -63,12 +63,12 @@ describe('A bad selector', () => {
     ['', 0],
     ['region ==', 9],
     ["region == 'tokyo' latency_ms", 18],
-  ])('is refused with the place of the fault: %p at %p', (source, start) => {
+  ])('is refused with the position of the fault: %p at %p', (source, start) => {
     expect(refusal(source).start).toBe(start);
   });
 
   test.each(['1 + 2', 'node_id', "'tokyo'", 'node_id == 3', 'unknown(1)', 'true ? 1 : 2'])(
-    'is refused for its types before it meets a node: %s',
+    'is refused for its types before it is applied to a node: %s',
     (source) => {
       expect(refusal(source).message.length).toBeGreaterThan(5);
     },
@@ -81,11 +81,11 @@ describe('A bad selector', () => {
     'timestamp(0) == timestamp(0)',
     "b'{}'.json() == 1",
     'cel.bind(x, 1, x == 1)',
-  ])('may not call what has no bound: %s', (source) => {
+  ])('may not call functions of unbounded cost: %s', (source) => {
     expect(refusal(source).message).toContain('not offered');
   });
 
-  test('is refused by its length before it is read', () => {
+  test('is refused for its length before it is parsed', () => {
     const long = `region == '${'x'.repeat(FUNCTION_BOUNDS.selectorLengthMax)}'`;
     expect(refusal(long)).toMatchObject({ start: FUNCTION_BOUNDS.selectorLengthMax, end: long.length });
   });
@@ -97,7 +97,7 @@ describe('A bad selector', () => {
     '-'.repeat(900),
     'a?'.repeat(400),
     'a.'.repeat(490),
-  ])('is refused however deep it nests', (source) => {
+  ])('is refused if it nests too deeply', (source) => {
     expect(compileSelector(source).ok).toBe(false);
   });
 });

@@ -1,4 +1,4 @@
-// The whole check of an upload: each rule with its own code, and the report of what is accepted.
+// The check of an upload refuses with one code per rule, and reports on what it accepts.
 import { describe, expect, test } from 'bun:test';
 import { Value } from '@sinclair/typebox/value';
 import { checkModule } from '../../../src/model/wasm/check.ts';
@@ -65,7 +65,7 @@ describe('Bytes that are not a core module of version 1', () => {
 describe('A custom section named wasmedge', () => {
   const name = 'wasmedge';
 
-  test('is refused at the front, between and at the end, with its place', () => {
+  test('is refused as the first section, in between and as the last, with its offset', () => {
     const good = [...moduleOf()].slice(HEADER.length);
     const front = Uint8Array.from([...HEADER, ...custom(name), ...good]);
     expect(faultOf(front)).toMatchObject({ code: 'aot_section_forbidden', offset: HEADER.length + 2 });
@@ -75,7 +75,7 @@ describe('A custom section named wasmedge', () => {
     expect(faultOf(Uint8Array.from(between))?.code).toBe('aot_section_forbidden');
   });
 
-  test('is known by exactly that name', () => {
+  test('is recognized by exactly that name', () => {
     for (const other of ['wasmedge2', 'WasmEdge', 'wasmedg', '.wasmedge', 'wasmedge\0']) {
       expect(faultOf(moduleOf({}, custom(other)))).toBeUndefined();
     }
@@ -96,7 +96,7 @@ describe('The memory of a module', () => {
     expect(faultOf(moduleOf(parts))?.code).toBe(code);
   });
 
-  test('may have just memory_pages, and a maximum above it', () => {
+  test('may have exactly memory_pages, and a maximum above it', () => {
     expect(reportOf(moduleOf({ memory: vector([[1, 16, 0x80, 0x02]]) })).memory).toEqual({
       min_pages: 16,
       max_pages: 256,
@@ -105,7 +105,7 @@ describe('The memory of a module', () => {
 });
 
 describe('A table', () => {
-  test('is refused past the limit and admitted at it', () => {
+  test('is refused above the limit and admitted at it', () => {
     const table = (size: number[]): number[] =>
       vector([
         [FUNCREF, 0, 1],
@@ -142,7 +142,7 @@ describe('A segment with a constant offset', () => {
     expect(faultOf(element(0x7f))?.code).toBe('element_out_of_bounds');
   });
 
-  test('is judged by its own table', () => {
+  test('is checked against its own table', () => {
     const table = vector([
       [FUNCREF, 0, 4],
       [FUNCREF, 0, 1],
@@ -153,7 +153,7 @@ describe('A segment with a constant offset', () => {
     expect(faultOf(into(1))?.code).toBe('element_out_of_bounds');
   });
 
-  test('that is passive is not judged', () => {
+  test('is not checked if it is passive', () => {
     const passive = moduleOf({ data_count: [1], data: vector([[1, ...text('x'.repeat(70_000))]]) });
     expect(faultOf(passive)).toBeUndefined();
   });
@@ -203,7 +203,7 @@ describe('The entrypoint', () => {
 });
 
 describe('The type checker', () => {
-  test('sees only what passed everything else', () => {
+  test('gets only modules that passed everything else', () => {
     const seen: number[] = [];
     const typeCheck = (bytes: Uint8Array): boolean => seen.push(bytes.length) < 0;
     expect(faultOf(moduleOf({ memory: vector([[0, 17]]) }), { typeCheck })?.code).toBe(
@@ -225,7 +225,7 @@ describe('The type checker', () => {
 });
 
 describe('The report of an accepted module', () => {
-  test('says what is in it and keeps its schema', () => {
+  test('lists what the module holds and fits its schema', () => {
     const report = reportOf(richModule());
     expect(Value.Check(ModuleReport, report)).toBe(true);
     expect(report).toMatchObject({
@@ -295,7 +295,7 @@ describe('The allocator in the report', () => {
 });
 
 describe('The counts in the report', () => {
-  test('knows a start section and a reactor', () => {
+  test('say whether there is a start section and a reactor', () => {
     const parts = {
       type: vector([HANDLE_TYPE, signature([], [])]),
       function: vector([[0], [1]]),
@@ -313,7 +313,7 @@ describe('The counts in the report', () => {
     });
   });
 
-  test('lists a bounded part of many exports and custom sections, and counts all', () => {
+  test('list the first exports and custom sections, and count all of them', () => {
     const many = Array.from({ length: 300 }, (_, index) => exported(`e${index}`, 0, 0));
     const customs = Array.from({ length: 300 }, (_, index) => custom(`c${index}`, [index % 256])).flat();
     const parts = { export: vector([exported('memory', 2, 0), exported('handle', 0, 0), ...many]) };
@@ -326,7 +326,7 @@ describe('The counts in the report', () => {
     expect(Value.Check(ModuleReport, report)).toBe(true);
   });
 
-  test('counts tables that nothing changes', () => {
+  test('count tables that no instruction changes', () => {
     const report = reportOf(moduleOf({ table: vector([[EXTERNREF, 0, 3]]) }));
     expect(report).toMatchObject({ tables: 1, mutates_tables: false });
   });

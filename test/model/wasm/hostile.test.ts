@@ -1,7 +1,7 @@
-// Damaged and random modules: no exception, no hang, never looser than the JavaScript engine's validator.
+// Damaged and random modules never throw or hang, and the check is as strict as the engine's validator.
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { checkModule } from '../../../src/model/wasm/check.ts';
+import { checkModule, type CheckResult } from '../../../src/model/wasm/check.ts';
 import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/parser/instructions.ts';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import { stripCustomSections } from '../../../src/model/wasm/strip.ts';
@@ -9,7 +9,7 @@ import { FURNISHED, HEADER, moduleRunning, repeated, richModule, u32 } from './b
 
 const GOOD = richModule();
 
-/** Codes that say that no engine takes these bytes; the others are rules of this product. */
+/** Codes for bytes that every engine refuses; the others are rules of edge. */
 const UNIVERSAL: ReadonlySet<string> = new Set([
   'bad_magic',
   'unsupported_wasm_version',
@@ -19,10 +19,10 @@ const UNIVERSAL: ReadonlySet<string> = new Set([
 
 const validate = (bytes: Uint8Array): boolean => WebAssembly.validate(Uint8Array.from(bytes));
 
-const check = (bytes: Uint8Array): ReturnType<typeof checkModule> =>
+const check = (bytes: Uint8Array): CheckResult =>
   checkModule(bytes, { memoryPages: 16, entrypoint: 'handle', typeCheck: validate });
 
-/** What must hold of any bytes. The engine does not type unreachable code: it takes some that are invalid. */
+/** What must hold for any bytes. The engine accepts some invalid ones: it does not type unreachable code. */
 function agreement(bytes: Uint8Array): string {
   const parsed = parseModule(bytes);
   if (!parsed.ok && UNIVERSAL.has(parsed.error.code) && validate(bytes))
@@ -30,7 +30,7 @@ function agreement(bytes: Uint8Array): string {
   const checked = check(bytes);
   if (checked.ok && !parsed.ok) return 'accepted without being decoded';
   if (checked.ok && !validate(bytes)) return 'accepted without being valid';
-  if (parsed.ok && parseModule(stripCustomSections(bytes)).ok === false) return 'stripping broke it';
+  if (parsed.ok && !parseModule(stripCustomSections(bytes)).ok) return 'stripping broke it';
   return checked.ok ? 'accepted' : 'refused';
 }
 
@@ -68,7 +68,7 @@ describe('A good module', () => {
     expect([...outcomes.keys()].toSorted()).toEqual(['accepted', 'refused']);
   });
 
-  test('with a byte taken out or put in is refused or still valid', () => {
+  test('with a byte removed or inserted is refused or still valid', () => {
     for (let at = 0; at < GOOD.length; at += 1) {
       const without = Uint8Array.from([...GOOD.subarray(0, at), ...GOOD.subarray(at + 1)]);
       const within = Uint8Array.from([...GOOD.subarray(0, at), 0x00, ...GOOD.subarray(at)]);
@@ -80,7 +80,7 @@ describe('A good module', () => {
 describe('Bytes of a fuzzer', () => {
   const holds = (bytes: Uint8Array): boolean => /^(accepted|refused)$/.test(agreement(bytes));
 
-  test('random ones, with and without the header', () => {
+  test('random bytes, with and without the header', () => {
     const header = Uint8Array.from(HEADER);
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 200 }),
@@ -113,7 +113,7 @@ describe('Bytes of a fuzzer', () => {
   });
 });
 
-/** Immediates that are in range in the furnished module, by kind. */
+/** Immediates that are in range in the furnished module of builder.ts, by kind. */
 const SAMPLES: Partial<Record<Immediates, readonly number[]>> = {
   block: [0x40, 0x0b],
   br: [0],
@@ -167,7 +167,7 @@ describe('Every opcode', () => {
         const immediates = table[opcode] ?? 'unknown';
         if (NEEDS_A_BLOCK.has(immediates)) continue;
         const encoded = prefix.length === 0 ? [opcode] : [...prefix, ...u32(opcode)];
-        // After `unreachable` the operands of any instruction are there.
+        // After `unreachable` every instruction finds its operands.
         const running = [0x00, ...encoded, ...(SAMPLES[immediates] ?? []), 0x00];
         const bytes = moduleRunning(running, FURNISHED);
         const parsed = parseModule(bytes);

@@ -1,4 +1,4 @@
-// What a module may import: functions of `env` and WASI preview 1, with their signatures, and nothing else.
+// A module may import functions of `env` and of WASI preview 1 with their signatures, and nothing else.
 import { describe, expect, test } from 'bun:test';
 import { checkModule } from '../../../src/model/wasm/check.ts';
 import type { ModuleFault } from '../../../src/model/wasm/fault.ts';
@@ -15,9 +15,9 @@ import {
   vector,
 } from './builder.ts';
 
-const typesOf = (letters: string): number[] => [...letters].map((letter) => (letter === 'I' ? I64 : I32));
+const typesOf = (letters: string): number[] => Array.from(letters, (letter) => (letter === 'I' ? I64 : I32));
 
-/** A module that imports one thing and is otherwise good. */
+/** An acceptable module but for the one item that it imports. */
 function importing(
   module: string,
   name: string,
@@ -129,7 +129,7 @@ describe('An import that is offered', () => {
     },
   );
 
-  test('of a wrong signature is told the right one', () => {
+  test('is refused with the right signature in the message if its own is wrong', () => {
     const message = faultOf(importingFunction('wasi_snapshot_preview1', 'fd_seek', 'iiii', 'i'))?.message;
     expect(message).toContain('must be (i32, i64, i32, i32) -> (i32)');
     expect(message).toContain('here it is (i32, i32, i32, i32) -> (i32)');
@@ -183,7 +183,7 @@ describe('An import that is not offered', () => {
     });
   });
 
-  test('has its hostile name cut and escaped in the sentence, and whole in the field', () => {
+  test('has its hostile name shortened and escaped in the message, and in full in its field', () => {
     const name = `\u001b[2J\u202e"${'x'.repeat(200)}`;
     const fault = faultOf(importingFunction('env', name, '', ''));
     expect(fault?.import?.name).toBe(name);

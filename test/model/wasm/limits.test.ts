@@ -1,8 +1,8 @@
-// The bounds on a module: each refuses one past its limit with its own code, and admits the limit itself.
+// Each bound on a module admits its limit and refuses one above it, with its own code.
 import { describe, expect, test } from 'bun:test';
 import { MODULE_BOUNDS } from '../../../src/base/limits/module.ts';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
-import type { ModuleLimits } from '../../../src/model/wasm/parser/parsed.ts';
+import type { ModuleLimits } from '../../../src/model/wasm/module.ts';
 import {
   FUNCREF,
   HANDLE_TYPE,
@@ -93,21 +93,21 @@ const BOUNDS: Bound[] = [
 ];
 
 describe('A module at a limit', () => {
-  test.each(BOUNDS)('%s is admitted at it and refused past it as %s', (limit, code, build) => {
+  test.each(BOUNDS)('%s is admitted at it and refused above it as %s', (limit, code, build) => {
     const limits = { parametersMax: 10, [limit]: 20 };
     expect(codeOf(build(20), limits)).toBe('ok');
     expect(codeOf(build(21), limits)).toBe(code);
   });
 });
 
-describe('A small module that asks for much', () => {
+describe('A small module that declares large sizes', () => {
   test('50 million locals in less than 100 bytes', () => {
     const bytes = moduleOf({ code: vector([body(ZERO, [[50_000_000, I32]])]) });
     expect(bytes.length).toBeLessThan(100);
     expect(codeOf(bytes)).toBe('too_many_locals');
   });
 
-  test('is refused without the time and memory that it asks for', () => {
+  test('is refused without spending the time and memory that they cost', () => {
     const startedMs = performance.now();
     for (let round = 0; round < 100; round += 1) {
       codeOf(moduleOf({ code: vector([body(ZERO, [[50_000_000, I32]])]) }));
@@ -116,7 +116,7 @@ describe('A small module that asks for much', () => {
     expect(performance.now() - startedMs).toBeLessThan(1_000);
   });
 
-  test('locals that add up past 32 bits', () => {
+  test('locals whose sum exceeds 32 bits', () => {
     const bytes = moduleOf({
       code: vector([
         body(
@@ -190,7 +190,7 @@ describe('A small module that asks for much', () => {
   });
 });
 
-test('The text of a name counts in bytes, not in characters', () => {
+test('The length of a name is counted in bytes, not in characters', () => {
   expect(text('é')).toHaveLength(3);
   expect(codeOf(moduleOf({}, custom('é'.repeat(10))), { nameBytesMax: 19 })).toBe('name_too_long');
   expect(codeOf(moduleOf({}, custom('é'.repeat(10))), { nameBytesMax: 20 })).toBe('ok');

@@ -1,4 +1,4 @@
-// The decoder: what is well formed, what is malformed, and what belongs to a proposal that is not enabled.
+// The decoder tells well-formed modules from malformed ones and from those of disabled proposals.
 import { describe, expect, test } from 'bun:test';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import {
@@ -111,7 +111,7 @@ describe('A module that is not well formed', () => {
     expect(WebAssembly.validate(bytes)).toBe(false);
   });
 
-  test('is told where it is at fault', () => {
+  test('is refused with the offset of the fault', () => {
     const result = parseModule(moduleOf({}, section(14, [])));
     expect(result).toMatchObject({ ok: false, error: { offset: moduleOf().length } });
   });
@@ -170,7 +170,7 @@ const PROPOSALS: Case[] = [
 ];
 
 describe('A module of a proposal that is not enabled', () => {
-  test.each(PROPOSALS)('is refused by that name: %s', (_, bytes) => {
+  test.each(PROPOSALS)('is refused with the name of the proposal: %s', (_, bytes) => {
     expect(codeOf(bytes)).toBe('unsupported_proposal');
   });
 });
@@ -222,23 +222,21 @@ describe('A module of the enabled proposals', () => {
     ]);
     expect(module.mutatesTables).toBe(true);
     expect(module.sections.map(({ name }) => name)).toEqual([
-      ...[
-        'type',
-        'import',
-        'function',
-        'table',
-        'memory',
-        'global',
-        'export',
-        'element',
-        'data_count',
-        'code',
-        'data',
-      ],
+      'type',
+      'import',
+      'function',
+      'table',
+      'memory',
+      'global',
+      'export',
+      'element',
+      'data_count',
+      'code',
+      'data',
     ]);
   });
 
-  test('may be nothing but its header', () => {
+  test('may consist of nothing but its header', () => {
     expect(codeOf(Uint8Array.from(HEADER))).toBe('ok');
   });
 
@@ -249,7 +247,7 @@ describe('A module of the enabled proposals', () => {
     expect(WebAssembly.validate(bytes)).toBe(true);
   });
 
-  test('has only what changes tables marked as such', () => {
+  test('is marked as changing tables only if an instruction of its does', () => {
     const marks = (instructions: number[]): boolean | string => {
       const result = parseModule(moduleRunning(instructions, FURNISHED));
       return result.ok ? result.module.mutatesTables : result.error.message;
@@ -272,7 +270,7 @@ describe('A module of the enabled proposals', () => {
     expect(wrong(mutating, true)).toEqual([]);
   });
 
-  test('imports each kind', () => {
+  test('may import every kind of item', () => {
     const imports = vector([
       imported('a', 'f', [0, 0]),
       imported('a', 't', [1, EXTERNREF, 0, 1]),

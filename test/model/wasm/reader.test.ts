@@ -1,7 +1,6 @@
-// The reader: LEB128 integers, names, counts and nested ends, each at its edges.
+// The reader reads LEB128 integers, names, counts and nested ends up to the edges of the format.
 import { describe, expect, test } from 'bun:test';
-import { ModuleRefusal } from '../../../src/model/wasm/fault.ts';
-import { ModuleReader } from '../../../src/model/wasm/parser/reader.ts';
+import { ModuleReader, ModuleRefusal } from '../../../src/model/wasm/parser/reader.ts';
 import { repeated, text, u32 } from './builder.ts';
 
 const readerOf = (bytes: readonly number[]): ModuleReader => new ModuleReader(Uint8Array.from(bytes));
@@ -66,7 +65,7 @@ describe('A signed 32-bit integer', () => {
 
 describe('A signed 64-bit integer', () => {
   test.each([[[0x00]], [[...repeated(9, 0x80), 0x00]], [[...repeated(9, 0xff), 0x7f]]])(
-    '%p is passed over',
+    '%p is skipped',
     (bytes) => {
       const reader = readerOf(bytes);
       reader.skipS64();
@@ -119,17 +118,17 @@ describe('A name', () => {
     expect(codeOf(() => readerOf([...u32(bytes.length), ...bytes]).name(100))).toBe('malformed_wasm');
   });
 
-  test('beyond the limit is refused by its own code', () => {
+  test('above the limit is refused with its own code', () => {
     expect(codeOf(() => readerOf(text('abcd')).name(3))).toBe('name_too_long');
   });
 
-  test('whose bytes are not there is malformed, whatever its length', () => {
+  test('whose bytes are missing is malformed, whatever its length', () => {
     expect(codeOf(() => readerOf([...u32(0xffff_ffff), 0x61]).name(3))).toBe('malformed_wasm');
   });
 });
 
 describe('A count', () => {
-  test('is refused before the limit is asked when there is not one byte for each item', () => {
+  test('is malformed, not above the limit, if there is less than a byte for each item', () => {
     const bound = { max: 10, code: 'too_many_items', what: 'things' } as const;
     expect(codeOf(() => readerOf([...u32(0xffff_ffff), 1, 2]).count(bound))).toBe('malformed_wasm');
     expect(codeOf(() => readerOf([11, ...repeated(11, 0)]).count(bound))).toBe('too_many_items');
@@ -138,7 +137,7 @@ describe('A count', () => {
 });
 
 describe('A nested end', () => {
-  test('stops reads, and bytes that are left over are malformed', () => {
+  test('stops reads, and makes bytes that are left over malformed', () => {
     const bytes = [1, 2, 3, 4];
     expect(codeOf(() => readerOf(bytes).within(2, 'part', () => undefined))).toBe('malformed_wasm');
     expect(codeOf(() => readerOf(bytes).within(5, 'part', () => undefined))).toBe('malformed_wasm');

@@ -1,4 +1,4 @@
-// Stripping a module: only `name` stays of its custom sections, and all else is the same bytes.
+// Stripping a module drops its custom sections except `name`, and changes no other byte.
 import { describe, expect, test } from 'bun:test';
 import { stripCustomSections } from '../../../src/model/wasm/strip.ts';
 import { HANDLE_TYPE, custom, joined, moduleOf, repeated, richModule, section, vector } from './builder.ts';
@@ -7,7 +7,7 @@ const type = section(1, vector([HANDLE_TYPE]));
 const name = custom('name', [0, 2, 1, 0x61]);
 
 describe('A module with custom sections', () => {
-  test('keeps only those named name, wherever they stand', () => {
+  test('keeps only those called name, wherever they stand', () => {
     const before = joined([
       custom('a', [1]),
       type,
@@ -20,14 +20,14 @@ describe('A module with custom sections', () => {
     expect(stripCustomSections(before)).toEqual(joined([type, name, section(3, [0]), name]));
   });
 
-  test('is the same bytes when there is nothing to drop, long integers included', () => {
+  test('stays the same when there is nothing to drop, long integers included', () => {
     const long = [1, 0x80 | (HANDLE_TYPE.length + 1), ...repeated(3, 0x80), 0x00, ...vector([HANDLE_TYPE])];
     for (const bytes of [richModule(), moduleOf(), joined([long, name]), joined([])]) {
       expect(stripCustomSections(bytes)).toEqual(bytes);
     }
   });
 
-  test('gives a copy that does not hold on to the upload', () => {
+  test('is copied, so that the upload can be freed', () => {
     const bytes = moduleOf({}, custom('big', repeated(10_000, 7)));
     const stripped = stripCustomSections(bytes);
     expect(stripped).toEqual(moduleOf());
@@ -35,8 +35,8 @@ describe('A module with custom sections', () => {
     expect(stripped.buffer).not.toBe(bytes.buffer);
   });
 
-  test('that was never decoded and is cut short is refused', () => {
+  test('is refused if it is truncated', () => {
     const bytes = joined([type, custom('a', [1, 2, 3])]);
-    expect(() => stripCustomSections(bytes.subarray(0, -1))).toThrow('not well formed');
+    expect(() => stripCustomSections(bytes.subarray(0, -1))).toThrow('The module is truncated or malformed.');
   });
 });

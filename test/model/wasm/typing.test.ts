@@ -1,4 +1,4 @@
-// The types of instructions: those of the engine where code is reached, of the specification where it is not.
+// Instructions are typed as by the engine in reachable code, and by the specification in unreachable code.
 import { describe, expect, test } from 'bun:test';
 import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/parser/instructions.ts';
 import {
@@ -58,7 +58,7 @@ const codeOf = (bytes: Uint8Array): string => {
   return result.ok ? 'ok' : result.error.code;
 };
 
-/** A block of the given result that holds constants of the given types and then the instruction. */
+/** A block with this result that pushes constants of these types and then runs the instruction. */
 function running(
   operands: readonly number[],
   instruction: readonly number[],
@@ -81,7 +81,7 @@ const TABLES: [
 
 describe('An instruction of fixed types', () => {
   test.each(TABLES)(
-    'after %p takes its operands and no other, as the engine does',
+    'after %p takes its operands and no others, as in the engine',
     (prefix, kinds, operands) => {
       const wrong: string[] = [];
       let checked = 0;
@@ -191,20 +191,20 @@ const PARTS = {
   ]),
 };
 
-describe('Code that is not reached', () => {
-  test.each(UNREACHABLE_INVALID)('is typed all the same: %s', (_, instructions) => {
+describe('Unreachable code', () => {
+  test.each(UNREACHABLE_INVALID)('is type-checked all the same: %s', (_, instructions) => {
     expect(codeOf(moduleRunning(instructions, PARTS))).toBe('invalid_wasm');
   });
 });
 
-describe('Code that is reached', () => {
-  test.each(REACHED_INVALID)('is refused, as by the engine: %s', (_, instructions) => {
+describe('Reachable code', () => {
+  test.each(REACHED_INVALID)('is refused, as in the engine: %s', (_, instructions) => {
     const bytes = moduleRunning(instructions, PARTS);
     expect(codeOf(bytes)).toBe('invalid_wasm');
     expect(WebAssembly.validate(bytes)).toBe(false);
   });
 
-  test.each(VALID)('is admitted, as by the engine: %s', (_, instructions) => {
+  test.each(VALID)('is admitted, as in the engine: %s', (_, instructions) => {
     const bytes = moduleRunning(instructions, PARTS);
     expect(codeOf(bytes)).toBe('ok');
     expect(WebAssembly.validate(bytes)).toBe(true);

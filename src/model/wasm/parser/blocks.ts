@@ -1,9 +1,8 @@
-// The validation algorithm's two stacks: the types of the operands and the blocks that are open.
-// Source: WebAssembly Core Specification 2.0, appendix "Validation Algorithm".
+// The two stacks of the validation algorithm: the types of the operands, and the open blocks.
 import type { ModuleReader } from './reader.ts';
-import { sameTypes, typeName } from './values.ts';
+import { sameTypes, typeName } from '../signature.ts';
 
-/** The type of an operand that unreachable code has without having pushed it. */
+/** The type of an operand that unreachable code pops without a push before: it fits every type. */
 export const ANY = 0;
 
 const OPCODE_LOOP = 0x03;
@@ -19,8 +18,9 @@ type Block = {
 };
 
 /**
- * Types unreachable code as well, which not every engine's validator does. Refuses as `invalid_wasm` at the
- * byte after the instruction; `else` and `end` in a wrong place are `malformed_wasm`.
+ * From the appendix "Validation Algorithm" of the WebAssembly Core Specification 2.0. Checks unreachable code
+ * as well, which the validators of some engines do not. Refuses with `invalid_wasm` at the byte after the
+ * instruction, and with `malformed_wasm` for a misplaced `else` or `end`.
  */
 export class BlockStack {
   readonly #reader: ModuleReader;
@@ -54,7 +54,7 @@ export class BlockStack {
     for (const type of types) this.push(type);
   }
 
-  /** The type of the operand popped, or ANY. */
+  /** Pops one operand and returns its type, or ANY. */
   popAny(): number {
     if (this.#height > this.#base) {
       this.#height -= 1;
@@ -73,7 +73,7 @@ export class BlockStack {
     for (let index = types.length - 1; index >= 0; index -= 1) this.pop(types[index] ?? ANY);
   }
 
-  /** Whether the topmost operands have `types`, without popping them. */
+  /** Refuses unless the topmost operands have these types; leaves them on the stack. */
   expect(types: Uint8Array): void {
     const unreachable = this.#blocks.at(-1)?.unreachable === true;
     for (let index = 1; index <= types.length; index += 1) {
@@ -118,7 +118,7 @@ export class BlockStack {
     this.pushAll(block.results);
   }
 
-  /** What a branch `depth` blocks up carries. */
+  /** The types of the values that a branch to the block `depth` levels up carries. */
   label(depth: number): Uint8Array {
     const block = this.#blocks[this.#blocks.length - 1 - depth];
     if (block === undefined)
@@ -126,7 +126,7 @@ export class BlockStack {
     return block.opener === OPCODE_LOOP ? block.params : block.results;
   }
 
-  /** The rest of the block is not reached: its operands may be anything. */
+  /** Marks the rest of the block as unreachable: its operands may have any type. */
   leave(): void {
     const block = this.#blocks.at(-1);
     if (block !== undefined) block.unreachable = true;

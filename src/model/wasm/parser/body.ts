@@ -1,11 +1,12 @@
-// Decodes and types function bodies: locals, control, and a bound on the work they ask of a type checker.
+// Decodes and type-checks function bodies: locals, control flow, and a bound on the work of the check.
 import { ANY, BlockStack } from './blocks.ts';
 import { AFTER_FC, AFTER_FD, PLAIN, disabledProposal, type Immediates } from './instructions.ts';
 import { ItemDecoder } from './items.ts';
 import { FC_OPERANDS, FD_OPERANDS, PLAIN_OPERANDS, type Operands } from './operands.ts';
-import type { ModuleLimits, ParsedModule, Signature } from './parsed.ts';
+import type { ModuleLimits, ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
-import { FUNCREF, I32, decodeValueType, isReferenceType } from './values.ts';
+import { FUNCREF, I32, isReferenceType, type Signature } from '../signature.ts';
+import { decodeValueType } from './values.ts';
 
 const OPCODE_BLOCK = 0x02;
 const OPCODE_IF = 0x04;
@@ -14,8 +15,8 @@ const DECLARED_LOCALS_MAX = 0xffff_ffff;
 const NO_TYPES = new Uint8Array(0);
 
 /**
- * A checker's work and stack grow with the values that calls, blocks and branches move, and a two-byte call
- * can move a thousand. This many per instruction are free; the rest counts against `arityExcessMax`.
+ * The work of a type checker grows with the values that calls, blocks and branches move, and a call of two
+ * bytes can move a thousand. This many values per instruction are free; more count against `arityExcessMax`.
  */
 const ARITY_FREE = 4;
 
@@ -46,7 +47,7 @@ export class BodyDecoder {
     this.#items = new ItemDecoder({ ...context, blocks: this.#blocks });
   }
 
-  /** Decodes one body, from its locals to the last `end`; `reader.end` is the end of the body. */
+  /** Decodes one body from its locals to its last `end`; `reader.end` is the end of the body. */
   decode(signature: Signature): void {
     this.#items.enter(this.#decodeLocals(signature.params));
     this.#results = signature.results;
@@ -237,7 +238,7 @@ export class BodyDecoder {
     return types;
   }
 
-  /** One value a label is free here: a label takes no more than a byte. */
+  /** Only one value per label is free here: a label takes a single byte. */
   #labelTable(): void {
     const blocks = this.#blocks;
     blocks.pop(I32);

@@ -1,6 +1,6 @@
-// Decodes constant expressions: exactly one constant instruction, since extended-const is not enabled.
+// Decodes constant expressions of exactly one instruction, since extended-const is not enabled.
 import { disabledProposal } from './instructions.ts';
-import type { ParsedModule } from './parsed.ts';
+import type { ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
 import { decodeHeapType } from './values.ts';
 
@@ -11,7 +11,7 @@ const CONSTANT: ReadonlySet<number> = new Set([0x41, 0x42, 0x43, 0x44, GLOBAL_GE
 /** i32.add, sub, mul and i64.add, sub, mul. */
 const EXTENDED: ReadonlySet<number> = new Set([0x6a, 0x6b, 0x6c, 0x7c, 0x7d, 0x7e]);
 
-/** The value as an unsigned number where it is an i32 constant, otherwise null. */
+/** The value as an unsigned number if it is an i32 constant, otherwise null. */
 export function decodeConstant(reader: ModuleReader, module: ParsedModule): number | null {
   const value = decodeOperand(reader, module);
   const offset = reader.position;

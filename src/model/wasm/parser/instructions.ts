@@ -1,7 +1,9 @@
 // The instructions of the enabled proposals: which immediates follow each opcode.
-// Source: WebAssembly Core Specification 2.0, "Instructions" of the binary format.
 
-/** How an instruction goes on after its opcode; its fixed operand types stand in operands.ts. */
+/**
+ * What follows an opcode, from "Instructions" in the binary format of the WebAssembly Core Specification 2.0.
+ * The operand types that do not depend on it stand in operands.ts.
+ */
 export type Immediates =
   | 'none'
   | 'unreachable'
@@ -146,7 +148,7 @@ const DISABLED: readonly ProposalRow[] = [
   [0xfd, 0x100, 0x12f, 'relaxed SIMD'],
 ];
 
-/** The proposal that an opcode belongs to, if that one is not enabled; `prefix` is 0 for a plain opcode. */
+/** The disabled proposal that an opcode belongs to, if any; `prefix` is 0 for an opcode without prefix. */
 export function disabledProposal(prefix: number, opcode: number): string | undefined {
   return DISABLED.find((row) => row[0] === prefix && opcode >= row[1] && opcode <= row[2])?.[3];
 }

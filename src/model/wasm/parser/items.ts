@@ -1,9 +1,10 @@
-// Decodes and types the instructions that name an item: locals, globals, tables, segments, memory.
+// Decodes and type-checks the instructions that name a local, global, table, segment or memory.
 import { ANY, type BlockStack } from './blocks.ts';
 import type { Immediates } from './instructions.ts';
-import type { ModuleGlobal, ParsedModule } from './parsed.ts';
+import type { ModuleGlobal, ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
-import { FUNCREF, I32, decodeHeapType, isReferenceType } from './values.ts';
+import { FUNCREF, I32, isReferenceType } from '../signature.ts';
+import { decodeHeapType } from './values.ts';
 
 /** `dataCount` is what the data count section says, or null without one. */
 type ItemContext = {
@@ -27,12 +28,12 @@ export class ItemDecoder {
     this.#dataCount = context.dataCount;
   }
 
-  /** `locals` are the types of the parameters and locals of the function that is decoded next. */
+  /** `locals` are the types of the parameters and locals of the next function to decode. */
   enter(locals: Uint8Array): void {
     this.#locals = locals;
   }
 
-  /** Decodes the immediates, and pops and pushes where that depends on them. False for kinds of others. */
+  /** Decodes the immediates and applies the operands that depend on them; false if it names no such item. */
   decode(immediates: Immediates): boolean {
     return this.#variable(immediates) || this.#table(immediates) || this.#memory(immediates);
   }
@@ -57,7 +58,7 @@ export class ItemDecoder {
         return true;
       case 'global_set': {
         const { type, mutable } = this.#global();
-        if (!mutable) this.#reader.refuse('invalid_wasm', 'It sets a global that is constant.');
+        if (!mutable) this.#reader.refuse('invalid_wasm', 'An instruction sets a global that is constant.');
         blocks.pop(type);
         return true;
       }
@@ -67,7 +68,7 @@ export class ItemDecoder {
       case 'ref_is_null': {
         const type = blocks.popAny();
         if (type !== ANY && !isReferenceType(type))
-          this.#reader.refuse('invalid_wasm', 'It is no reference.');
+          this.#reader.refuse('invalid_wasm', 'The operand of ref.is_null is no reference.');
         blocks.push(I32);
         return true;
       }
@@ -184,7 +185,7 @@ export class ItemDecoder {
 
   #same(left: number, right: number): void {
     if (left !== right)
-      this.#reader.refuse('invalid_wasm', 'It copies elements into a table of another type.');
+      this.#reader.refuse('invalid_wasm', 'An instruction copies elements into a table of another type.');
   }
 
   #memoryAccess(): void {
@@ -202,12 +203,16 @@ export class ItemDecoder {
     const reader: ModuleReader = this.#reader;
     const offset = reader.position;
     if (reader.byte() === 0) return;
-    reader.refuse('unsupported_proposal', 'It names a memory other than 0 (multi-memory).', offset);
+    reader.refuse(
+      'unsupported_proposal',
+      'An instruction names a memory other than 0 (multi-memory).',
+      offset,
+    );
   }
 
   #dataIndex(): void {
     const count = this.#dataCount;
-    if (count === null) return this.#reader.malformed('It needs a data count section.');
+    if (count === null) return this.#reader.malformed('An instruction needs a data count section.');
     this.#index('data segment', count);
   }
 }

@@ -1,11 +1,13 @@
 // The operands of the instructions whose types are fixed: what each pops and what it pushes.
-// Source: WebAssembly Core Specification 2.0, "Instructions" of the validation chapter.
-import { signatureOf } from './values.ts';
+import { signatureOf } from '../signature.ts';
 
-/** `pops` stands in the order of popping, the last operand first; `push` is 0 where nothing is pushed. */
+/**
+ * From "Instructions" in the validation chapter of the WebAssembly Core Specification 2.0. `pops` has the
+ * last operand first, in the order of popping; `push` is 0 if nothing is pushed.
+ */
 export type Operands = { readonly pops: Uint8Array; readonly push: number };
 
-/** `short` is what `signatureOf` reads. */
+/** `short` is the short form that `signatureOf` reads. */
 type Row = readonly [first: number, last: number, short: string];
 
 const table = (size: number, rows: readonly Row[]): readonly (Operands | undefined)[] => {
@@ -84,7 +86,7 @@ export const FC_OPERANDS = table(18, [
   [14, 14, 'iii:'], // table.copy
 ]);
 
-/** Most are of two vectors; the rows after the first say where not. */
+/** Most take two vectors and give one; the rows after the first are the exceptions. */
 export const FD_OPERANDS = table(0x100, [
   [0x00, 0xff, 'vv:v'],
   [0x00, 0x0a, 'i:v'], // loads

@@ -1,10 +1,9 @@
-// Decodes a whole module in one pass: header, order and sizes of sections, and everything inside them.
-// Source: WebAssembly Core Specification 2.0, "Modules" of the binary format.
+// Decodes a whole module in one pass: its header, the order and sizes of its sections, and their contents.
 import { MODULE_BOUNDS } from '../../../base/limits/module.ts';
 import { BodyDecoder } from './body.ts';
-import { ModuleRefusal, moduleFault, type ModuleFault } from '../fault.ts';
-import { createParsedModule, type ModuleLimits, type ParsedModule } from './parsed.ts';
-import { ModuleReader } from './reader.ts';
+import { moduleFault, type ModuleFault } from '../fault.ts';
+import { createParsedModule, type ModuleLimits, type ParsedModule } from '../module.ts';
+import { ModuleReader, ModuleRefusal } from './reader.ts';
 import {
   decodeExports,
   decodeFunctions,
@@ -32,7 +31,10 @@ const TAG = 13;
 
 type Place = { readonly name: string; readonly order: number };
 
-/** By section id; `order` is where the section must stand. */
+/**
+ * By section id, from "Modules" in the binary format of the WebAssembly Core Specification 2.0. `order` is
+ * the place of the section among the others.
+ */
 const SECTIONS: ReadonlyMap<number, Place> = new Map([
   [1, { name: 'type', order: 1 }],
   [2, { name: 'import', order: 2 }],
@@ -50,8 +52,8 @@ const SECTIONS: ReadonlyMap<number, Place> = new Map([
 
 /**
  * Decodes core WebAssembly 1 with mutable globals, saturating conversions, sign extension, multiple values,
- * bulk memory, reference types and SIMD, in time linear in `bytes`, and keeps views of `bytes`. It never
- * throws. What it accepts is well formed and within `limits`, but not type-checked.
+ * bulk memory, reference types and SIMD, in time linear in `bytes`. What it accepts is well formed and within
+ * `limits`, and its function bodies are type-checked. The result holds views of `bytes`. Never throws.
  */
 export function parseModule(
   bytes: Uint8Array,

@@ -1,11 +1,24 @@
 // A bounded cursor over the bytes of a module: LEB128 integers, names and counts, as strict as the format.
-// Source: WebAssembly Core Specification, "Values" of the binary format.
 import type { ModuleErrorCode } from '../../../base/errors.ts';
-import { ModuleRefusal, moduleFault } from '../fault.ts';
+import { moduleFault, type ModuleFault } from '../fault.ts';
+
+/** Thrown at any depth of the decoder; `parseModule` catches it and returns its fault. */
+export class ModuleRefusal extends Error {
+  readonly fault: ModuleFault;
+
+  constructor(fault: ModuleFault) {
+    super(fault.message);
+    this.name = 'ModuleRefusal';
+    this.fault = fault;
+  }
+}
 
 type CountBound = { max: number; code: ModuleErrorCode; what: string };
 
-/** Every read stops at `end`; a read past it, or an ill-formed value, throws `ModuleRefusal`. */
+/**
+ * Reads "Values" of the binary format of the WebAssembly Core Specification. A read beyond `end` or an
+ * ill-formed value throws `ModuleRefusal`.
+ */
 export class ModuleReader {
   readonly bytes: Uint8Array;
   position = 0;
@@ -72,7 +85,7 @@ export class ModuleReader {
     return value | (last << 28);
   }
 
-  /** A signed 64-bit integer is checked and passed over: nothing needs its value. */
+  /** Checks a signed 64-bit integer and skips it: nothing needs its value. */
   skipS64(): void {
     const start = this.position;
     for (let index = 0; index < 9; index += 1) {
@@ -98,7 +111,7 @@ export class ModuleReader {
     return (value | (last << 28)) >>> 0;
   }
 
-  /** A length of a vector, refused unless a byte for each item is still there. */
+  /** The length of a vector; refused above `bound`, or if fewer bytes are left than it has items. */
   count(bound?: CountBound): number {
     const start = this.position;
     const value = this.u32();
@@ -124,7 +137,7 @@ export class ModuleReader {
     }
   }
 
-  /** Narrows `end` to the next `size` bytes, runs `decode`, and refuses bytes that it left over. */
+  /** Narrows `end` to the next `size` bytes, runs `decode`, and refuses bytes that it leaves over. */
   within<T>(size: number, what: string, decode: () => T): T {
     const outer = this.end;
     if (size > outer - this.position) this.malformed(`The ${what} is longer than the bytes that are left.`);

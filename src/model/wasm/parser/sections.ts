@@ -1,7 +1,6 @@
-// Decodes the contents of each section but code, element and data into a `ParsedModule`.
-// Source: WebAssembly Core Specification 2.0, "Modules" of the binary format.
+// Decodes the contents of every section but code, element and data into a `ParsedModule`.
 import { decodeConstant } from './constants.ts';
-import type { ItemKind, ModuleGlobal, ModuleLimits, ParsedModule } from './parsed.ts';
+import type { ItemKind, ModuleGlobal, ModuleLimits, ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
 import { decodeMemoryType, decodeSignature, decodeTableType, decodeValueType } from './values.ts';
 

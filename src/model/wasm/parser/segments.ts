@@ -1,9 +1,9 @@
 // Decodes element and data segments: where they are copied to and how large they are, not what they hold.
-// Source: WebAssembly Core Specification 2.0, "Element Section" and "Data Section" of the binary format.
 import { decodeConstant } from './constants.ts';
-import type { ModuleLimits, ParsedModule } from './parsed.ts';
+import type { ModuleLimits, ParsedModule } from '../module.ts';
 import type { ModuleReader } from './reader.ts';
-import { FUNCREF, decodeReferenceType } from './values.ts';
+import { FUNCREF } from '../signature.ts';
+import { decodeReferenceType } from './values.ts';
 
 const NOT_ACTIVE = 1;
 const HAS_INDEX = 2;

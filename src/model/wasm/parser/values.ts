@@ -1,28 +1,10 @@
-// Decodes the types of WebAssembly: value types, signatures, ranges of memories and tables.
-// Source: WebAssembly Core Specification 2.0, "Types" of the binary format.
-import type { ModuleLimits, Signature, SizeRange, TableType } from './parsed.ts';
+// Decodes types: value types, reference types, signatures, and the ranges of memories and tables.
+import type { ModuleLimits, SizeRange, TableType } from '../module.ts';
+import { I32, isReferenceType, type Signature } from '../signature.ts';
 import type { ModuleReader } from './reader.ts';
 
-export const I32 = 0x7f;
-export const FUNCREF = 0x70;
-const EXTERNREF = 0x6f;
-
-const NAMES: ReadonlyMap<number, string> = new Map([
-  [I32, 'i32'],
-  [0x7e, 'i64'],
-  [0x7d, 'f32'],
-  [0x7c, 'f64'],
-  [0x7b, 'v128'],
-  [FUNCREF, 'funcref'],
-  [EXTERNREF, 'externref'],
-]);
-
-export function isReferenceType(byte: number): boolean {
-  return byte === FUNCREF || byte === EXTERNREF;
-}
-
 const isValueType = (byte: number): boolean => (byte <= I32 && byte >= 0x7b) || isReferenceType(byte);
-/** Types of the exception, stack switching, typed reference and garbage collection proposals. */
+/** Types of proposals that are not enabled: exceptions, stack switching, typed references, GC. */
 const isLaterType = (byte: number): boolean => byte >= 0x62 && byte <= 0x75;
 
 export function decodeValueType(reader: ModuleReader): number {
@@ -72,7 +54,7 @@ export function decodeSignature(reader: ModuleReader, limits: ModuleLimits): Sig
   return { params: decodeResultTypes(reader, limits), results: decodeResultTypes(reader, limits) };
 }
 
-/** By the flags without their lowest bit; the flags of several proposals may stand together. */
+/** By the flags without their lowest bit; several proposals may be asked for at once. */
 const MEMORY_PROPOSALS: readonly string[] = [
   '',
   'threads',
@@ -116,38 +98,4 @@ function decodeRange(reader: ModuleReader, flags: number, offset: number): SizeR
     reader.refuse('invalid_wasm', 'A memory or table has a maximum below its minimum.', offset);
   }
   return { min, max, offset };
-}
-
-export function typeName(type: number): string {
-  return NAMES.get(type) ?? 'unknown';
-}
-
-const SHOWN_TYPES_MAX = 16;
-
-const typesText = (types: Uint8Array): string => {
-  const names = Array.from(types.subarray(0, SHOWN_TYPES_MAX), typeName);
-  if (types.length > SHOWN_TYPES_MAX) names.push('...');
-  return `(${names.join(', ')})`;
-};
-
-/** Such as `(i32, i64) -> (i32)`; long lists are cut. */
-export function signatureText(signature: Signature): string {
-  return `${typesText(signature.params)} -> ${typesText(signature.results)}`;
-}
-
-const LETTERS: Readonly<Record<string, number>> = { i: I32, I: 0x7e, f: 0x7d, F: 0x7c, v: 0x7b };
-
-/** From a short form: i32 `i`, i64 `I`, f32 `f`, f64 `F`, v128 `v`, and a colon before the results. */
-export function signatureOf(short: string): Signature {
-  const encode = (letters: string): Uint8Array => Uint8Array.from(letters, (letter) => LETTERS[letter] ?? 0);
-  const [params = '', results = ''] = short.split(':');
-  return { params: encode(params), results: encode(results) };
-}
-
-export function sameTypes(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && left.every((byte, index) => byte === right[index]);
-}
-
-export function sameSignature(left: Signature, right: Signature): boolean {
-  return sameTypes(left.params, right.params) && sameTypes(left.results, right.results);
 }

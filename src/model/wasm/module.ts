@@ -1,21 +1,19 @@
-// What a decoded module is known to hold: the shapes that the decoder fills and the policy reads.
-import type { MODULE_BOUNDS } from '../../../base/limits/module.ts';
+// What a decoded module holds: the parser fills these shapes, and the policy reads them.
+import type { MODULE_BOUNDS } from '../../base/limits/module.ts';
+import type { Signature } from './signature.ts';
 
 /** The bounds that one check applies: those of `MODULE_BOUNDS`, or smaller ones. */
 export type ModuleLimits = { readonly [Name in keyof typeof MODULE_BOUNDS]: number };
 
-/** Value types as the binary format writes them; both arrays are views of the module's bytes. */
-export type Signature = { readonly params: Uint8Array; readonly results: Uint8Array };
-
-/** In pages of 64 KiB for a memory, in elements for a table; `offset` is where it is written. */
+/** In pages of 64 KiB for a memory, in elements for a table; `offset` is its place in the bytes. */
 export type SizeRange = { readonly min: number; readonly max: number | null; readonly offset: number };
 
-/** `type` is the value type of its elements. */
+/** `type` is the value type of the elements. */
 export type TableType = SizeRange & { readonly type: number };
 
 export type ItemKind = 'function' | 'table' | 'memory' | 'global';
 
-/** `typeIndex` is a function's signature, -1 for the other kinds. */
+/** `typeIndex` is the index of a function's signature, and -1 for the other kinds. */
 export type ModuleImport = {
   readonly module: string;
   readonly name: string;
@@ -33,7 +31,7 @@ export type ModuleExport = {
 
 export type ModuleGlobal = { readonly type: number; readonly mutable: boolean };
 
-/** `start` is where a segment is copied to; null where it is passive, declarative or not an i32 constant. */
+/** `start` is where the segment is copied to; null if it is passive, declarative or not an i32 constant. */
 type ElementSegment = {
   readonly table: number;
   readonly type: number;
@@ -48,7 +46,7 @@ type DataSegment = {
   readonly offset: number;
 };
 
-/** `offset` and `sizeBytes` are of the contents, without the id and the length. */
+/** `offset` and `sizeBytes` are those of the contents, without the id and the length. */
 export type ModuleSection = {
   readonly name: string;
   readonly custom: boolean;
@@ -56,7 +54,7 @@ export type ModuleSection = {
   readonly sizeBytes: number;
 };
 
-/** Index spaces hold imports first. `startFunction` is null where there is no start section. */
+/** Each list holds what is imported first. `startFunction` is null without a start section. */
 export type ParsedModule = {
   readonly types: Signature[];
   readonly imports: ModuleImport[];
