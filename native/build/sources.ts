@@ -36,7 +36,8 @@ export function findArchive(sources: readonly AptSource[], codename: string): Ap
   );
   const score = (source: AptSource): number => {
     const signedBy = source.trust['Signed-By'];
-    const byDebian = signedBy?.includes('debian-archive') === true ? 4 : signedBy === undefined ? 2 : 0;
+    const unsigned = signedBy === undefined ? 2 : 0;
+    const byDebian = signedBy?.includes('debian-archive') === true ? 4 : unsigned;
     const uris = new Set(source.uris.map(trimmed));
     const hasUpdates = sources.some(
       (other) =>

@@ -46,7 +46,7 @@ function wordsWithMode(
   if (first !== undefined && !first.startsWith('-')) return { words: [...argv], problem: null };
   const at = argv.findIndex((word) => word === '--mode' || word.startsWith('--mode='));
   const isPair = argv[at] === '--mode';
-  const given = at < 0 ? undefined : isPair ? (argv[at + 1] ?? '') : argv[at]?.slice('--mode='.length);
+  const given = isPair ? (argv[at + 1] ?? '') : argv[at]?.slice('--mode='.length);
   const isHelp = at < 0 && argv.some((word) => word === '--help' || word === '-h');
   const mode = given ?? (isHelp ? undefined : env['MODE']);
   if (mode === undefined || (mode === '' && at < 0)) return { words: [...argv], problem: null };

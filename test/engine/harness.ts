@@ -1,5 +1,4 @@
-// A real engine for the tests: real libwasmedge, real engine process, real workers, in a directory of its
-// own.
+// A real engine for the tests: libwasmedge, engine process and workers, in a directory of its own.
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

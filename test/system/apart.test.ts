@@ -42,10 +42,16 @@ async function startControl(): Promise<void> {
 
 function startEdge(args: string[]): void {
   edge = start([
-    ...['--mode=edge', '--cp-url', controlUrl(), '--node-id', 'node-1', '--pop-id', 'pop-1'],
-    ...['--labels', 'region=tokyo,latency_ms=12', '--data-dir', join(directory.path, 'edge')],
-    ...['--cache-dir', join(directory.path, 'cache'), '--listen', `127.0.0.1:${ports.listen}`],
-    ...['--metrics-listen', `127.0.0.1:${ports.metrics}`, ...args],
+    '--mode=edge',
+    `--cp-url=${controlUrl()}`,
+    '--node-id=node-1',
+    '--pop-id=pop-1',
+    '--labels=region=tokyo,latency_ms=12',
+    `--data-dir=${join(directory.path, 'edge')}`,
+    `--cache-dir=${join(directory.path, 'cache')}`,
+    `--listen=127.0.0.1:${ports.listen}`,
+    `--metrics-listen=127.0.0.1:${ports.metrics}`,
+    ...args,
   ]);
 }
 

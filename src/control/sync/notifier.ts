@@ -23,7 +23,7 @@ export function createNotifier(options: { clock: Clock }): Notifier {
   let version = 0;
   let closed = false;
   const wakeAll = (): void => {
-    for (const waiter of [...waiters]) waiter();
+    for (const waiter of Array.from(waiters)) waiter();
   };
   return {
     get version() {

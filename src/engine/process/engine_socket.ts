@@ -19,7 +19,7 @@ export function openEngineSocket(options: {
   const { socketPath, event, wake, closed } = options;
   const peers: { events: Socket<Peer> | null; wakes: Socket<Peer> | null } = { events: null, wakes: null };
   const accept = (socket: Socket<Peer>, preface: number | undefined): boolean => {
-    const kind = preface === PREFACE.events ? 'events' : preface === PREFACE.wakes ? 'wakes' : null;
+    const kind = kindOf(preface);
     if (kind === null || peers[kind] !== null) {
       socket.terminate();
       return false;
@@ -61,4 +61,9 @@ export function openEngineSocket(options: {
       peers.wakes?.terminate();
     },
   };
+}
+
+function kindOf(preface: number | undefined): 'events' | 'wakes' | null {
+  if (preface === PREFACE.events) return 'events';
+  return preface === PREFACE.wakes ? 'wakes' : null;
 }

@@ -79,9 +79,15 @@ function bindSentence(failure: Error & { code: unknown }, where: string): string
   return isListen ? `Cannot listen on ${where}: check that the host name has an address.` : null;
 }
 
-/** The URL under which this machine reaches a listener: the loopback address for one on every interface. */
+/** What reaches a listener on every interface from this machine. */
+const LOOPBACK: ReadonlyMap<string, string> = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);
+
+/** The URL under which this machine reaches a listener. */
 export function localUrl(address: ListenAddress, port: number): string {
-  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
+  const host = LOOPBACK.get(address.host) ?? address.host;
   return `http://${formatAddress({ host, port })}`;
 }
 

@@ -1,5 +1,4 @@
-// From artifact to code: what is refused, what is compiled, what comes from the cache, and what the
-// interpreter runs.
+// From artifact to code: what is refused, compiled, taken from the cache, and left to the interpreter.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
