@@ -1,20 +1,15 @@
 // The control plane's store: the database with its closed operations, by noun.
 import type { Clock } from '../base/clock.ts';
-import {
-  type AnswerOperations,
-  answerOperations,
-  type AuditOperations,
-  auditOperations,
-  type TokenOperations,
-  tokenOperations,
-} from './books.ts';
+import { type AuditOperations, auditOperations } from './audit.ts';
 import { openDatabase } from './database.ts';
 import { type DeploymentOperations, deploymentOperations } from './deployments.ts';
 import { type FactOperations, factOperations } from './facts.ts';
 import { type FunctionOperations, functionOperations } from './functions.ts';
+import { type AnswerOperations, answerOperations } from './idempotency.ts';
 import type { Migration } from './sqlite/migrate.ts';
 import { type NodeOperations, nodeOperations } from './nodes.ts';
 import { type RouteOperations, routeOperations } from './routes.ts';
+import { type TokenOperations, tokenOperations } from './tokens.ts';
 import { type VersionOperations, versionOperations } from './versions.ts';
 
 /**

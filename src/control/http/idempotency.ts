@@ -4,7 +4,7 @@ import { CodedError } from '../../base/errors.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { CONTROL_BOUNDS, CONTROL_TUNING } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
-import type { AnswerOperations, StoredAnswer } from '../../store/books.ts';
+import type { AnswerOperations, StoredAnswer } from '../../store/idempotency.ts';
 import { bearerOf } from '../auth/access.ts';
 import { readBody } from './bodies.ts';
 import { pathOf } from './calls.ts';
