@@ -7,7 +7,7 @@ import { type FactOperations, factOperations } from './facts.ts';
 import { type FunctionOperations, functionOperations } from './functions.ts';
 import { type AnswerOperations, answerOperations } from './idempotency.ts';
 import type { Migration } from './sqlite/migrate.ts';
-import { type NodeOperations, nodeOperations } from './nodes.ts';
+import { type NodeOperations, nodeOperations } from './nodes/nodes.ts';
 import { type RouteOperations, routeOperations } from './routes.ts';
 import { type TokenOperations, tokenOperations } from './tokens.ts';
 import { type VersionOperations, versionOperations } from './versions.ts';

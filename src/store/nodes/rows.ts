@@ -1,0 +1,33 @@
+// Rows of nodes, and the nodes that they stand for.
+import { eq } from 'drizzle-orm';
+import { CodedError } from '../../base/errors.ts';
+import type { EdgeNode } from '../../model/node.ts';
+import type { Query } from '../database.ts';
+import { isoTime } from '../pages.ts';
+import * as tables from '../sqlite/tables.ts';
+
+const { nodes } = tables;
+
+export type NodeRow = typeof nodes.$inferSelect;
+
+export function findNode(db: Query, id: string): NodeRow {
+  const row = db.select().from(nodes).where(eq(nodes.id, id)).get();
+  if (row === undefined) throw new CodedError('node_not_found');
+  return row;
+}
+
+export function toNode(row: NodeRow): EdgeNode {
+  const { id, pop_id, labels, status, edge_version, applied_revision, cpu_percent, mem_bytes } = row;
+  return {
+    id,
+    pop_id,
+    labels,
+    status,
+    edge_version,
+    applied_revision,
+    cpu_percent,
+    mem_bytes,
+    joined_at: isoTime(row.joined_at_ms),
+    last_heartbeat_at: row.last_heartbeat_at_ms === null ? null : isoTime(row.last_heartbeat_at_ms),
+  };
+}
