@@ -11,7 +11,7 @@ import { startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { openDiskArtifacts } from '../store/artifacts/disk.ts';
 import type { Migration } from '../store/sqlite/migrate.ts';
-import { createPrivateFiles, type PrivateFiles } from '../store/data_dir/private_files.ts';
+import { createPrivateFiles, type PrivateFiles } from '../store/data_dir.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { tokenHash } from './auth/access.ts';
 import type { ApiParts } from './api/resource.ts';

@@ -9,7 +9,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import type { RandomBytes } from '../../base/id.ts';
-import type { PrivateFiles } from '../../store/data_dir/private_files.ts';
+import type { PrivateFiles } from '../../store/data_dir.ts';
 
 /** `publicKey` is the raw Ed25519 key, base64url. */
 export type ControlKeys = {

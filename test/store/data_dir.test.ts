@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { claimDirectory } from '../../../src/store/data_dir/claim.ts';
+import { claimDirectory } from '../../src/store/data_dir.ts';
 
 let dir: string;
 
@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
-const SOURCE = join(import.meta.dir, '../../../src/store/data_dir/claim.ts');
+const SOURCE = join(import.meta.dir, '../../src/store/data_dir.ts');
 /** Claims the directory in a process of its own, says so, and stays. */
 const HOLDER = `import { claimDirectory } from ${JSON.stringify(SOURCE)};
 const claim = claimDirectory(process.argv.at(-1), 'node');
