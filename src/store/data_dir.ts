@@ -1,25 +1,26 @@
 // A data directory: one process at a time has it, and its small private files are whole or absent.
 import { Database as Sqlite } from 'bun:sqlite';
 import { chmodSync, mkdirSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeDurably } from '../base/durable.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
 
-/** What a directory is to a process; a control plane and a node may share one. */
+/** A control plane and a node may share one directory: each role has a lock of its own. */
 export type ClaimRole = 'control' | 'node';
-/** Whoever drops it unclosed has given it up. */
+/** Held until `close`; the garbage collector may release a claim that its owner has dropped. */
 export type Claim = { close(): void };
 
 /**
- * Makes the directory if need be; null when another process has it. The claim is a lock of a file
- * in it, which the system gives up with the process, however that ends.
+ * Makes the directory where it is missing; null while another process has it in this role. The claim is a
+ * lock on `<role>.lock`, which the kernel releases when the process ends, however it ends.
  */
 export function claimDirectory(dir: string, role: ClaimRole): Claim | null {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const path = join(dir, `${role}.lock`);
   const sqlite = new Sqlite(path, { create: true, strict: true });
   try {
-    // Whoever can open it can lock it. By path, for the system drops a lock with any descriptor of its file.
+    // Another user who could open the file could lock it. The mode is set by path: closing any descriptor of
+    // a file releases the locks that this process holds on it.
     chmodSync(path, 0o600);
     sqlite.run(`PRAGMA busy_timeout = ${CONTROL_TUNING.claimMs}`);
     sqlite.run('BEGIN EXCLUSIVE');
@@ -31,12 +32,15 @@ export function claimDirectory(dir: string, role: ClaimRole): Claim | null {
   }
 }
 
-/** `name` is a plain file name. A file is there whole or not at all. */
+/** Keys and the first admin token; `name` is a plain file name. */
 export type PrivateFiles = {
+  /** Null where there is no such file. */
   read(name: string): Promise<string | null>;
+  /** Replaces the file durably; only its owner may read it. Calls for one name must not overlap. */
   write(name: string, text: string): Promise<void>;
 };
 
+/** `dir` is made at the first write. */
 export function createPrivateFiles(options: { dir: string }): PrivateFiles {
   const { dir } = options;
   return {
@@ -44,18 +48,6 @@ export function createPrivateFiles(options: { dir: string }): PrivateFiles {
       const file = Bun.file(join(dir, name));
       return (await file.exists()) ? await file.text() : null;
     },
-    async write(name, text) {
-      await mkdir(dir, { recursive: true, mode: 0o700 });
-      const temporary = join(dir, `${name}.tmp`);
-      await rm(temporary, { force: true });
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, join(dir, name));
-    },
+    write: (name, text) => writeDurably(join(dir, name), text, { mode: 0o600, tag: name }),
   };
 }
