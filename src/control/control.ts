@@ -9,7 +9,7 @@ import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
 import { startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
-import { openDiskArtifacts } from '../store/artifacts/disk.ts';
+import { openDiskArtifacts } from '../store/artifacts/artifacts.ts';
 import type { Migration } from '../store/sqlite/migrate.ts';
 import { createPrivateFiles, type PrivateFiles } from '../store/data_dir.ts';
 import { openStore, type Store } from '../store/store.ts';

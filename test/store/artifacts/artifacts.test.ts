@@ -13,8 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ArtifactStore } from '../../../src/store/artifacts/artifacts.ts';
-import { openDiskArtifacts } from '../../../src/store/artifacts/disk.ts';
+import { type ArtifactStore, openDiskArtifacts } from '../../../src/store/artifacts/artifacts.ts';
 
 let dir = '';
 let artifacts: ArtifactStore;
