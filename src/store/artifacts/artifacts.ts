@@ -1,19 +1,21 @@
-// Artifacts named by their digest: what the control plane asks of a store of them, and the one on disk.
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+// Stores artifacts under their digest: the contract of every artifact store, and the store on disk.
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory, writeStream } from './disk.ts';
+import { moveDurably, readFileBounded } from '../../base/durable.ts';
+import { writeStream } from './disk.ts';
 
 const DIGEST = /^[0-9a-f]{64}$/;
 
 /**
- * Bytes that have been received whole but are not kept yet. `discard` must be called at the end, also after
- * `keep`, which makes them findable by their digest; doing so for bytes that are there already changes
- * nothing.
+ * Bytes that arrived whole and are not an artifact yet. The owner always calls `discard` at the end: after
+ * `keep` it removes nothing.
  */
 export type ReceivedArtifact = {
   readonly sha256: string;
   readonly sizeBytes: number;
+  /** Throws after `keep` and after `discard`. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
+  /** Makes the bytes durable under their digest; an artifact of the same digest stays as it is. */
   keep(): Promise<void>;
   discard(): Promise<void>;
 };
@@ -21,19 +23,18 @@ export type ReceivedArtifact = {
 export type ArtifactStore = {
   /**
    * Reads a stream to its end. Refuses `artifact_too_large` as soon as it passes `bytesMax`, and
-   * `artifact_empty`; nothing is left behind then, nor when the stream fails.
+   * `artifact_empty`; it leaves no file then, nor when the stream fails.
    */
   receive(body: ReadableStream<Uint8Array> | null, options: { bytesMax: number }): Promise<ReceivedArtifact>;
   /** Null where there is no such artifact. */
   open(sha256: string): Promise<Blob | null>;
-  /** Removing what is not there is no error. */
+  /** An artifact that does not exist is no error. */
   remove(sha256: string): Promise<void>;
 };
 
 /**
- * `<dir>/ab/<sha256>` holds the artifacts, `<dir>/incoming` what is being received. The directory belongs to
- * this process: what an earlier one left in `incoming` is removed. `nextName` gives a new file name at every
- * call.
+ * Keeps artifacts in `<dir>/ab/<sha256>` and what arrives in `<dir>/incoming`, which it empties first: the
+ * directory belongs to this process. `nextName` returns a new file name at every call.
  */
 export async function openDiskArtifacts(options: {
   dir: string;
@@ -79,14 +80,12 @@ function received(artifact: {
   return {
     sha256,
     sizeBytes,
-    bytes: () => Bun.file(path).bytes(),
-    async keep() {
-      const parent = join(target, '..');
-      await mkdir(parent, { recursive: true, mode: 0o700 });
-      await rename(path, target);
-      await syncDirectory(parent);
-      await syncDirectory(join(parent, '..'));
+    async bytes() {
+      const bytes = await readFileBounded(path, sizeBytes);
+      if (bytes === null) throw new Error('a received artifact is read before it is kept or discarded');
+      return bytes;
     },
+    keep: () => moveDurably(path, target),
     discard: () => rm(path, { force: true }),
   };
 }

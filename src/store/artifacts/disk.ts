@@ -1,7 +1,8 @@
-// Writes a stream to a file while it is hashed, bounded and flushed.
+// Writes what arrives to a file: hashes it, bounds its size and flushes it.
 import { type FileHandle, open } from 'node:fs/promises';
 import { CodedError } from '../../base/errors.ts';
 
+/** Makes the file `path` (0600); the caller removes it after a failure. Refuses what `receive` refuses. */
 export async function writeStream(
   path: string,
   body: ReadableStream<Uint8Array> | null,
@@ -28,14 +29,4 @@ export async function writeStream(
 
 async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let done = 0; done < chunk.byteLength;) done += (await file.write(chunk, done)).bytesWritten;
-}
-
-/** A rename survives a loss of power only once the directory itself is on the disk. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -61,6 +61,7 @@ describe('An artifact on disk', () => {
     expect(await artifacts.open(digest)).toBeNull();
     expect(new TextDecoder().decode(await received.bytes())).toBe('hello');
     await received.discard();
+    await expect(received.bytes()).rejects.toThrow('before it is kept or discarded');
     expect(await artifacts.open(digest)).toBeNull();
     expect(incoming()).toEqual([]);
   });
