@@ -2,7 +2,7 @@
 import { desc, lt } from 'drizzle-orm';
 import type { AuditEntry } from '../model/api.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import type { Database } from './database.ts';
+import type { Database } from './database/database.ts';
 import * as tables from './sqlite/tables.ts';
 
 const { audit } = tables;

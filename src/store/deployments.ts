@@ -3,7 +3,7 @@ import { and, desc, eq, lt } from 'drizzle-orm';
 import { CodedError } from '../base/errors.ts';
 import type { Deployment } from '../model/deployment.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import { type Change, type Database, type Query, revisionOf } from './database.ts';
+import { type Change, type Database, type Query, revisionOf } from './database/database.ts';
 import { findFunction } from './functions.ts';
 import * as tables from './sqlite/tables.ts';
 import { findVersion, latestPublished } from './versions.ts';

@@ -2,7 +2,7 @@
 import { and, asc, eq } from 'drizzle-orm';
 import type { FunctionFact, RouteFact, VersionFact } from '../model/rules/desired.ts';
 import type { Deployment } from '../model/deployment.ts';
-import { type Database, type Query, revisionOf } from './database.ts';
+import { type Database, type Query, revisionOf } from './database/database.ts';
 import * as tables from './sqlite/tables.ts';
 
 const { artifacts, deployments, functions, nodes, routes, versions } = tables;

@@ -3,7 +3,7 @@ import { and, asc, eq, gt } from 'drizzle-orm';
 import { CodedError } from '../base/errors.ts';
 import type { EdgeFunction, Version, VersionSettings } from '../model/function.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import type { Change, Database, Query } from './database.ts';
+import type { Change, Database, Query } from './database/database.ts';
 import * as tables from './sqlite/tables.ts';
 import { insertVersion, latestPublished, removeUnreferenced } from './versions.ts';
 

@@ -1,6 +1,6 @@
 // Closed operations on the answers that are kept under an idempotency key.
 import { eq, lt } from 'drizzle-orm';
-import type { Database } from './database.ts';
+import type { Database } from './database/database.ts';
 import * as tables from './sqlite/tables.ts';
 
 const { idempotency } = tables;

@@ -4,7 +4,7 @@ import { CodedError } from '../base/errors.ts';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { methodsOverlap, type Route, type RouteRule, routeShape } from '../model/route.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import type { Change, Database, Query } from './database.ts';
+import type { Change, Database, Query } from './database/database.ts';
 import { findFunction } from './functions.ts';
 import * as tables from './sqlite/tables.ts';
 

@@ -1,7 +1,7 @@
 // The control plane's store: the database with its closed operations, by noun.
 import type { Clock } from '../base/clock.ts';
 import { type AuditOperations, auditOperations } from './audit.ts';
-import { openDatabase } from './database.ts';
+import { openDatabase } from './database/database.ts';
 import { type DeploymentOperations, deploymentOperations } from './deployments.ts';
 import { type FactOperations, factOperations } from './facts.ts';
 import { type FunctionOperations, functionOperations } from './functions.ts';

@@ -1,6 +1,6 @@
 // Closed operations on the tokens that the control plane accepts.
 import { eq } from 'drizzle-orm';
-import type { Database } from './database.ts';
+import type { Database } from './database/database.ts';
 import * as tables from './sqlite/tables.ts';
 
 const { nodes, tokens } = tables;

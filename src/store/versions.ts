@@ -6,7 +6,7 @@ import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import type { Version, VersionSettings } from '../model/function.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import type { Change, Database, Query } from './database.ts';
+import type { Change, Database, Query } from './database/database.ts';
 import * as tables from './sqlite/tables.ts';
 
 const { artifacts, deployments, functions, versions } = tables;

@@ -4,7 +4,7 @@ import { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import type { JoinRequest } from '../../model/protocol.ts';
-import type { Change } from '../database.ts';
+import type { Change } from '../database/database.ts';
 import * as tables from '../sqlite/tables.ts';
 import { type NodeRow, toNode } from './rows.ts';
 

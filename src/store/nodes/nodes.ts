@@ -2,7 +2,7 @@
 import { and, asc, eq, gt, inArray } from 'drizzle-orm';
 import type { EdgeNode } from '../../model/node.ts';
 import type { JoinRequest, ObservedFunction } from '../../model/protocol.ts';
-import type { Database } from '../database.ts';
+import type { Database } from '../database/database.ts';
 import { type Page, type PageRequest, pageOfRows } from '../pages.ts';
 import * as tables from '../sqlite/tables.ts';
 import { addJoinToken, join, type JoinToken } from './join.ts';

@@ -3,7 +3,7 @@ import { and, eq, inArray } from 'drizzle-orm';
 import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type HeartbeatRequest, type ObservedFunction } from '../../model/protocol.ts';
-import type { Change, Query } from '../database.ts';
+import type { Change, Query } from '../database/database.ts';
 import * as tables from '../sqlite/tables.ts';
 import { findNode, type NodeRow, toNode } from './rows.ts';
 

@@ -2,7 +2,7 @@
 import { eq } from 'drizzle-orm';
 import { CodedError } from '../../base/errors.ts';
 import type { EdgeNode } from '../../model/node.ts';
-import type { Query } from '../database.ts';
+import type { Query } from '../database/database.ts';
 import { isoTime } from '../pages.ts';
 import * as tables from '../sqlite/tables.ts';
 

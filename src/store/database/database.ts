@@ -2,11 +2,11 @@
 import { Database as Sqlite } from 'bun:sqlite';
 import { eq, sql } from 'drizzle-orm';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
-import type { Clock } from '../base/clock.ts';
-import { CONTROL_TUNING } from '../base/limits/control.ts';
-import { canonicalJson } from '../model/protocol.ts';
-import { type Migration, migrate } from './sqlite/migrate.ts';
-import * as tables from './sqlite/tables.ts';
+import type { Clock } from '../../base/clock.ts';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
+import { canonicalJson } from '../../model/protocol.ts';
+import { type Migration, migrate } from '../sqlite/migrate.ts';
+import * as tables from '../sqlite/tables.ts';
 
 /** What a closed operation queries: the database itself or an open transaction. */
 export type Query = Pick<BunSQLiteDatabase, 'select' | 'insert' | 'update' | 'delete'>;
