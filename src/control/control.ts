@@ -10,7 +10,7 @@ import type { Log } from '../base/log.ts';
 import { startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { openDiskArtifacts } from '../store/artifacts/artifacts.ts';
-import type { Migration } from '../store/sqlite/migrate.ts';
+import type { Migration } from '../store/database/database.ts';
 import { createPrivateFiles, type PrivateFiles } from '../store/data_dir.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { tokenHash } from './auth/access.ts';
@@ -76,7 +76,7 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     const newAdminToken = await ensureAdminToken({ store, files, random });
     return await start(options, { store, keys, revised, newAdminToken, log });
   } catch (failure) {
-    store.close();
+    await store.close();
     throw failure;
   }
 }
@@ -143,7 +143,7 @@ async function start(
     },
   };
   const inFlight = createInFlight();
-  const idempotency = createIdempotency({ answers: store.answers, random, nowMs: clock.nowMs });
+  const idempotency = createIdempotency({ answers: store.idempotency, random, nowMs: clock.nowMs });
   const app = createControlApp({ parts, idempotency, log, metrics, random });
   metrics.collected({
     name: 'control_held_polls',
@@ -153,7 +153,7 @@ async function start(
   });
   const fleet = startFleetLoop({ store, clock, log, metrics, onOffline: () => reported.wake() });
   const sweep = async (): Promise<number> => {
-    await store.answers.sweep();
+    await store.idempotency.sweep();
     return CONTROL_TUNING.sweepMs;
   };
   const sweeping = startLoop({ name: 'sweep', clock, log, failedMs: CONTROL_TUNING.sweepMs, step: sweep });
@@ -165,7 +165,7 @@ async function start(
       revised.close();
       reported.close();
       await Promise.all([fleet.close(), sweeping.close(), inFlight.drain(clock)]);
-      store.close();
+      await store.close();
     },
   };
 }

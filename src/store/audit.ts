@@ -1,11 +1,8 @@
-// Closed operations on the audit trail.
+// The store's operations on the audit trail, which every change extends.
 import { desc, lt } from 'drizzle-orm';
 import type { AuditEntry } from '../model/api.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Database } from './database/database.ts';
-import * as tables from './sqlite/tables.ts';
-
-const { audit } = tables;
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 
 export type AuditOperations = {
   /** Newest first; the cursor is an id. */
@@ -15,15 +12,13 @@ export type AuditOperations = {
 export function auditOperations(database: Database): AuditOperations {
   return {
     list: (page) =>
-      database.read((db) => {
-        const before = page.cursor === null ? undefined : lt(audit.id, Number(page.cursor));
-        const rows = db
+      database.read(async ({ db, tables: { audit } }) => {
+        const rows = await db
           .select()
           .from(audit)
-          .where(before)
+          .where(page.cursor === null ? undefined : lt(audit.id, Number(page.cursor)))
           .orderBy(desc(audit.id))
-          .limit(page.limit + 1)
-          .all();
+          .limit(page.limit + 1);
         const toEntry = ({ at_ms, ...row }: (typeof rows)[number]): AuditEntry => ({
           ...row,
           at: isoTime(at_ms),

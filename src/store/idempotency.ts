@@ -1,12 +1,9 @@
-// Closed operations on the answers that are kept under an idempotency key.
+// The store's operations on responses that are kept under an idempotency key.
 import { eq, lt } from 'drizzle-orm';
 import type { Database } from './database/database.ts';
-import * as tables from './sqlite/tables.ts';
 
-const { idempotency } = tables;
-
-/** `sealed_body` is opaque to the store; `id` is a digest of the caller's token and the key. */
-export type StoredAnswer = {
+/** `id` is a digest of the caller's token and the key; the store cannot read `sealed_body`. */
+export type StoredResponse = {
   id: string;
   request_digest: string;
   status: number;
@@ -14,28 +11,30 @@ export type StoredAnswer = {
   expires_at_ms: number;
 };
 
-export type AnswerOperations = {
+export type IdempotencyOperations = {
   /** Null where there is none or it has expired. */
-  get(id: string): Promise<StoredAnswer | null>;
-  put(answer: StoredAnswer): Promise<void>;
+  get(id: string): Promise<StoredResponse | null>;
+  /** Replaces the response of the same id. */
+  put(response: StoredResponse): Promise<void>;
+  /** Deletes what has expired. */
   sweep(): Promise<void>;
 };
 
-export function answerOperations(database: Database): AnswerOperations {
+export function idempotencyOperations(database: Database): IdempotencyOperations {
   return {
     get: (id) =>
-      database.read((db, nowMs) => {
-        const row = db.select().from(idempotency).where(eq(idempotency.id, id)).get();
+      database.read(async ({ db, tables: { idempotency }, nowMs }) => {
+        const [row] = await db.select().from(idempotency).where(eq(idempotency.id, id));
         return row === undefined || row.expires_at_ms <= nowMs ? null : row;
       }),
-    put: (answer) =>
-      database.write(({ tx }) => {
-        const { id: _, ...set } = answer;
-        tx.insert(idempotency).values(answer).onConflictDoUpdate({ target: idempotency.id, set }).run();
+    put: (response) =>
+      database.write(async ({ db, tables: { idempotency } }) => {
+        const { id: _, ...set } = response;
+        await db.insert(idempotency).values(response).onConflictDoUpdate({ target: idempotency.id, set });
       }),
     sweep: () =>
-      database.write(({ tx, nowMs }) => {
-        tx.delete(idempotency).where(lt(idempotency.expires_at_ms, nowMs)).run();
+      database.write(async ({ db, tables: { idempotency }, nowMs }) => {
+        await db.delete(idempotency).where(lt(idempotency.expires_at_ms, nowMs));
       }),
   };
 }

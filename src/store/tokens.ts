@@ -1,15 +1,12 @@
-// Closed operations on the tokens that the control plane accepts.
-import { eq } from 'drizzle-orm';
-import type { Database } from './database/database.ts';
-import * as tables from './sqlite/tables.ts';
+// The store's operations on tokens, of which it has the hashes only.
+import { count, eq } from 'drizzle-orm';
+import type { Database, Reading } from './database/database.ts';
 
-const { nodes, tokens } = tables;
-
-/** Whom a token opens for. */
+/** Who presents a token. */
 export type TokenHolder = { kind: 'admin'; name: string } | { kind: 'node'; nodeId: string };
 
 export type TokenOperations = {
-  /** Hashes of tokens only; null where no token has this one. */
+  /** Null where no token has this hash. */
   holderOf(hash: string): Promise<TokenHolder | null>;
   addAdmin(input: { hash: string; name: string; actor: string }): Promise<void>;
   adminCount(): Promise<number>;
@@ -17,18 +14,24 @@ export type TokenOperations = {
 
 export function tokenOperations(database: Database): TokenOperations {
   return {
-    holderOf: (hash) =>
-      database.read((db) => {
-        const admin = db.select({ name: tokens.name }).from(tokens).where(eq(tokens.hash, hash)).get();
-        if (admin !== undefined) return { kind: 'admin', name: admin.name };
-        const node = db.select({ id: nodes.id }).from(nodes).where(eq(nodes.token_hash, hash)).get();
-        return node === undefined ? null : { kind: 'node', nodeId: node.id };
-      }),
+    holderOf: (hash) => database.read((reading) => holderOf(reading, hash)),
     addAdmin: ({ hash, name, actor }) =>
-      database.write(({ tx, nowMs, record }) => {
-        tx.insert(tokens).values({ hash, name, role: 'admin', created_at_ms: nowMs }).run();
-        record({ actor, action: 'token.create', target: name });
+      database.write(async ({ db, tables, nowMs, record }) => {
+        await db.insert(tables.tokens).values({ hash, name, role: 'admin', created_at_ms: nowMs });
+        await record({ actor, action: 'token.create', target: name });
       }),
-    adminCount: () => database.read((db) => db.select({ hash: tokens.hash }).from(tokens).all().length),
+    adminCount: () =>
+      database.read(async ({ db, tables }) => {
+        const [row] = await db.select({ admins: count() }).from(tables.tokens);
+        return row?.admins ?? 0;
+      }),
   };
+}
+
+async function holderOf({ db, tables }: Reading, hash: string): Promise<TokenHolder | null> {
+  const { nodes, tokens } = tables;
+  const [admin] = await db.select({ name: tokens.name }).from(tokens).where(eq(tokens.hash, hash));
+  if (admin !== undefined) return { kind: 'admin', name: admin.name };
+  const [node] = await db.select({ id: nodes.id }).from(nodes).where(eq(nodes.token_hash, hash));
+  return node === undefined ? null : { kind: 'node', nodeId: node.id };
 }

@@ -36,8 +36,8 @@ beforeEach(() => {
   path = join(dir, 'control.db');
   store = open();
 });
-afterEach(() => {
-  store.close();
+afterEach(async () => {
+  await store.close();
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -89,7 +89,7 @@ describe('A mutation', () => {
 
   test('survives a reopening, and the revision goes on from where it was', async () => {
     await create('a');
-    store.close();
+    await store.close();
     store = open();
     await create('b');
     expect(commits).toEqual([2]);
@@ -126,8 +126,8 @@ describe('The database', () => {
     }
   });
 
-  test('of a newer program is refused with a sentence', () => {
-    store.close();
+  test('of a newer program is refused with a sentence', async () => {
+    await store.close();
     const migrations = sqliteMigrations();
     expect(() => openStore({ path, migrations: migrations.slice(0, 1), clock, onCommit: () => {} })).toThrow(
       'newer than this program',
@@ -154,7 +154,7 @@ describe('The database', () => {
 });
 
 test('A function has a bounded number of versions', async () => {
-  store.close();
+  await store.close();
   path = ':memory:';
   store = open();
   await create('a');
@@ -163,15 +163,15 @@ test('A function has a bounded number of versions', async () => {
   await expect(add()).rejects.toMatchObject({ code: 'limit_reached' });
 }, 30_000);
 
-describe('Stored answers', () => {
-  const answer = { id: 'k', request_digest: 'd', status: 201, sealed_body: 's', expires_at_ms: 5_000 };
+describe('Stored responses', () => {
+  const response = { id: 'k', request_digest: 'd', status: 201, sealed_body: 's', expires_at_ms: 5_000 };
 
   test('are found until they expire, and swept afterwards', async () => {
-    await store.answers.put(answer);
-    expect(await store.answers.get('k')).toEqual(answer);
+    await store.idempotency.put(response);
+    expect(await store.idempotency.get('k')).toEqual(response);
     await clock.advance(5_000);
-    expect(await store.answers.get('k')).toBeNull();
-    await store.answers.sweep();
+    expect(await store.idempotency.get('k')).toBeNull();
+    await store.idempotency.sweep();
     const other = new Database(path);
     expect(other.query('SELECT count(*) AS count FROM idempotency').get()).toEqual({ count: 0 });
     other.close();

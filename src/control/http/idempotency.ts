@@ -4,7 +4,7 @@ import { CodedError } from '../../base/errors.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { CONTROL_BOUNDS, CONTROL_TUNING } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
-import type { AnswerOperations, StoredAnswer } from '../../store/idempotency.ts';
+import type { IdempotencyOperations, StoredResponse } from '../../store/idempotency.ts';
 import { bearerOf } from '../auth/access.ts';
 import { readBody } from './bodies.ts';
 import { pathOf } from './calls.ts';
@@ -35,7 +35,7 @@ export function hasIdempotencyKey(request: Request): boolean {
  * database opens none.
  */
 export function createIdempotency(options: {
-  answers: AnswerOperations;
+  answers: IdempotencyOperations;
   random: RandomBytes;
   nowMs: () => number;
 }): Idempotency {
@@ -71,7 +71,7 @@ export function createIdempotency(options: {
         if (answer.status < 500) {
           const sealed_body = seal({ type: answer.type, body: answer.body }, token, id, random);
           const expires_at_ms = nowMs() + CONTROL_TUNING.idempotencyTtlMs;
-          const row: StoredAnswer = {
+          const row: StoredResponse = {
             id,
             request_digest: requestDigest,
             status: answer.status,

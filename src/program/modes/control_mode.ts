@@ -13,7 +13,7 @@ import { type Control, createControl } from '../../control/control.ts';
 import { listenControl } from '../../control/http/listen.ts';
 import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
-import type { Migration } from '../../store/sqlite/migrate.ts';
+import type { Migration } from '../../store/database/database.ts';
 import type { Context } from './context.ts';
 import { binding, claim, commandOfProgram, openLog, reachable, stopSignal } from './lifetime.ts';
 

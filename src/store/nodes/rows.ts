@@ -2,16 +2,15 @@
 import { eq } from 'drizzle-orm';
 import { CodedError } from '../../base/errors.ts';
 import type { EdgeNode } from '../../model/node.ts';
-import type { Query } from '../database/database.ts';
+import type { Reading } from '../database/database.ts';
 import { isoTime } from '../pages.ts';
-import * as tables from '../sqlite/tables.ts';
+import type { Tables } from '../schema.ts';
 
-const { nodes } = tables;
+export type NodeRow = Tables['nodes']['$inferSelect'];
 
-export type NodeRow = typeof nodes.$inferSelect;
-
-export function findNode(db: Query, id: string): NodeRow {
-  const row = db.select().from(nodes).where(eq(nodes.id, id)).get();
+/** Refuses `node_not_found`. */
+export async function findNode({ db, tables: { nodes } }: Reading, id: string): Promise<NodeRow> {
+  const [row] = await db.select().from(nodes).where(eq(nodes.id, id));
   if (row === undefined) throw new CodedError('node_not_found');
   return row;
 }
