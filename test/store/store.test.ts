@@ -1,4 +1,4 @@
-// The store: closed transactions, the revision, the audit trail, and the bounds on rows.
+// The store: its transactions, the revision, the audit trail, and the bounds on rows.
 import { Database } from 'bun:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
@@ -55,7 +55,7 @@ async function create(name: string, id = `fn_${name}`): Promise<void> {
 }
 
 describe('A mutation', () => {
-  test('raises the revision by one, leaves an audit row and is heard of', async () => {
+  test('raises the revision by one, leaves an audit row and reaches `onCommit`', async () => {
     await create('a');
     await create('b');
     expect(commits).toEqual([1, 2]);
@@ -74,6 +74,17 @@ describe('A mutation', () => {
     expect(await store.facts.revision()).toBe(1);
     expect((await store.audit.list({ limit: 10, cursor: null })).items).toHaveLength(1);
     expect((await store.functions.list({ limit: 10, cursor: null })).items).toHaveLength(1);
+  });
+
+  test('beside 31 others gets a revision of its own, in order, and a place in the audit trail', async () => {
+    const names = Array.from({ length: 32 }, (_, at) => `f${String(at).padStart(2, '0')}`);
+    const made = await Promise.allSettled([...names, 'f00'].map((name, at) => create(name, `fn_${at}`)));
+    expect(made.map(({ status }) => status)).toEqual([...names.map(() => 'fulfilled' as const), 'rejected']);
+    expect(commits).toEqual(names.map((_, at) => at + 1));
+    const { items } = await store.audit.list({ limit: 100, cursor: null });
+    expect(items.map(({ revision, target }) => [revision, target])).toEqual(
+      names.map((_, at) => [at + 1, `fn_${at}`]).toReversed(),
+    );
   });
 
   test('that changes nothing raises nothing', async () => {
@@ -97,7 +108,7 @@ describe('A mutation', () => {
 });
 
 describe('The database', () => {
-  test('keeps what it has said, checks references, and waits for a lock', () => {
+  test('is written with a write-ahead log', () => {
     const other = new Database(path);
     expect(other.query('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
     other.close();
