@@ -9,7 +9,9 @@ import type { openStore, Store } from '../../src/store/store.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 7);
 /** Of each mutation in each round. */
-const COUNT = Number(process.env['BENCH_COUNT'] ?? 600);
+const COUNT = Number(process.env['BENCH_COUNT'] ?? 1_000);
+/** Operations before each measurement: the first thousands run in code that is not compiled yet. */
+const WARM_UP = 1_000;
 const AT_ONCE = 32;
 const FUNCTIONS = 100;
 const NODES = 64;
@@ -147,7 +149,7 @@ async function round(tree: string): Promise<Round> {
     const figures: Round = {};
     for (const atOnce of [1, AT_ONCE]) {
       const run = async (name: string, operation: (at: number) => Promise<unknown>): Promise<void> => {
-        await measure(50, atOnce, (at) => operation(-at));
+        await measure(WARM_UP, atOnce, (at) => operation(-at));
         figures[`${name}, ${atOnce} at once`] = await measure(COUNT, atOnce, operation);
       };
       await run('functions.create', (at) => createFunction(store, `fn_new_${atOnce}_${at}`));
