@@ -1,4 +1,4 @@
-// A data directory: one process at a time has it, and its small private files are whole or absent.
+// A data directory: the claim that one process has on it, and the small private files in it.
 import { Database as Sqlite } from 'bun:sqlite';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { CONTROL_TUNING } from '../base/limits/control.ts';
 
 /** A control plane and a node may share one directory: each role has a lock of its own. */
 export type ClaimRole = 'control' | 'node';
-/** Held until `close`; the garbage collector may release a claim that its owner has dropped. */
+/** Held until `close`; an unreferenced claim may be collected, which releases it. */
 export type Claim = { close(): void };
 
 /**

@@ -96,7 +96,7 @@ async function newestOf({ db, tables }: Reading, function_id: string): Promise<D
   return row;
 }
 
-/** `previous_version` skips deployments of the same version: a roll back goes to another one. */
+/** `previous_version` is what a roll back deploys: deploying the same version again keeps it. */
 async function planned(reading: Reading, input: NewDeployment, revision: number): Promise<Deployment> {
   const { id, function_id, pop_selector, target_pop } = input;
   await requireFunction(reading, function_id);

@@ -5,14 +5,14 @@ import type { Deployment } from '../model/deployment.ts';
 import { type Database, type Reading, revisionOf } from './database/database.ts';
 import { isActive } from './schema.ts';
 
-/** `deployments` are the active ones; selectors are still source text. */
+/** Of active deployments only; a selector is its source text. */
 export type StoredFacts = {
   revision: number;
   deployments: Pick<Deployment, 'function_id' | 'version' | 'pop_selector' | 'target_pop'>[];
   functions: FunctionFact[];
   versions: VersionFact[];
   routes: RouteFact[];
-  /** Of the nodes that have joined. */
+  /** All nodes that have joined. */
   node_ids: string[];
 };
 

@@ -1,4 +1,4 @@
-// The store's operations on routes: the transaction that adds one also decides whether it may stand.
+// The store's operations on routes; the transaction that adds one checks it against those of others.
 import { and, asc, count, eq, gt, type SQL } from 'drizzle-orm';
 import { CodedError } from '../base/errors.ts';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';

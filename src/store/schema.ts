@@ -53,7 +53,7 @@ export type Kit = {
   /** A primary key that rises with every row. */
   serial(): HasDefault<IsPrimaryKey<NotNull<Builder<number>>>>;
   real(): Builder<number>;
-  /** Any JSON value, kept as text. */
+  /** Any JSON value. */
   json<Value>(): Builder<Value>;
   primaryKey(options: { columns: [Column, ...Column[]] }): unknown;
   index(name: string): IndexBuilder;

@@ -1,4 +1,4 @@
-// The store's operations on tokens, of which it has the hashes only.
+// The store's operations on tokens; it keeps only their hashes.
 import { count, eq } from 'drizzle-orm';
 import type { Database, Reading } from './database/database.ts';
 

@@ -174,6 +174,45 @@ test('A function has a bounded number of versions', async () => {
   await expect(add()).rejects.toMatchObject({ code: 'limit_reached' });
 }, 30_000);
 
+describe('Lists', () => {
+  const page = { limit: 10, cursor: null };
+
+  async function publish(name: string, version: string, size_bytes: number): Promise<void> {
+    const key = { function_id: `fn_${name}`, version };
+    if (version !== '1.0.0') await store.versions.create({ ...key, settings: {}, actor });
+    await store.versions.publish({ ...key, sha256: `${name}-${version}`, size_bytes, report: null, actor });
+  }
+
+  test('of functions have the highest published version of each, by precedence', async () => {
+    for (const name of ['a', 'b', 'c']) await create(name);
+    for (const version of ['1.9.0', '1.10.0', '1.2.0']) await publish('a', version, 1);
+    await store.versions.create({ function_id: 'fn_a', version: '2.0.0', settings: {}, actor });
+    await publish('c', '1.0.0', 1);
+    const { items } = await store.functions.list(page);
+    expect(items.map(({ id, latest_version }) => [id, latest_version])).toEqual([
+      ['fn_a', '1.10.0'],
+      ['fn_b', null],
+      ['fn_c', '1.0.0'],
+    ]);
+  });
+
+  test('of versions go page by page from the highest, each with the size of its own artifact', async () => {
+    await create('a');
+    for (const [size, version] of ['1.9.0', '1.10.0', '1.2.0'].entries()) await publish('a', version, size);
+    const versions = { function_id: 'fn_a', limit: 2 };
+    const first = await store.versions.list({ ...versions, cursor: null });
+    const second = await store.versions.list({ ...versions, cursor: first.next_key });
+    const shown = [...first.items, ...second.items];
+    expect(shown.map(({ version, size_bytes }) => [version, size_bytes])).toEqual([
+      ['1.10.0', 1],
+      ['1.9.0', 0],
+      ['1.2.0', 2],
+      ['1.0.0', null],
+    ]);
+    expect([first.next_key, second.next_key]).toEqual(['1.9.0', null]);
+  });
+});
+
 describe('Stored responses', () => {
   const response = { id: 'k', request_digest: 'd', status: 201, sealed_body: 's', expires_at_ms: 5_000 };
 

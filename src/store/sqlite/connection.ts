@@ -26,7 +26,10 @@ export type Connection = {
 /** Prepared statements of a connection: about a hundred texts, and more where lists vary in length. */
 const STATEMENTS_MAX = 256;
 
-/** Takes over `sqlite`, which nothing else may use. */
+/**
+ * Takes over `sqlite`, which nothing else may use. SQLite answers without a turn of the event loop, so all
+ * transactions end in the turn that asked for them: that bounds the queue.
+ */
 export function createConnection(sqlite: Sqlite): Connection {
   const queue = createSerialQueue();
   const db = createQuery(sqlite);

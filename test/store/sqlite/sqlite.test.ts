@@ -2,10 +2,12 @@
 import { Database as Sqlite } from 'bun:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { eq } from 'drizzle-orm';
+import { SQLiteSyncDialect } from 'drizzle-orm/sqlite-core';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Driver, Reading } from '../../../src/store/database/database.ts';
+import { isActive } from '../../../src/store/schema.ts';
 import { openSqlite } from '../../../src/store/sqlite/sqlite.ts';
 import { sqliteMigrations } from '../../control/harness.ts';
 
@@ -309,4 +311,18 @@ test('A file that is no database is refused and left alone', async () => {
   await Bun.write(other, 'not a database, and long enough to be told from one: '.repeat(20));
   expect(() => open(other)).toThrow('not a database');
   expect(await Bun.file(other).text()).toStartWith('not a database');
+});
+
+test('The active deployment of a function is found by its own index, however many came before it', () => {
+  const { sql, params } = new SQLiteSyncDialect().sqlToQuery(isActive(driver.tables));
+  expect(params).toEqual([]);
+  using other = new Sqlite(path, { readonly: true });
+  const plan = other
+    .query<{ detail: string }, [string]>(
+      `EXPLAIN QUERY PLAN SELECT * FROM deployments WHERE function_id = ? AND ${sql}`,
+    )
+    .all('f');
+  expect(plan.map(({ detail }) => detail)).toEqual([
+    'SEARCH deployments USING INDEX deployments_active (function_id=?)',
+  ]);
 });
