@@ -62,7 +62,10 @@ export async function moveDurably(path: string, target: string): Promise<void> {
  * The bytes of a regular file of at most `bytesMax`; null where there is none. Throws for anything else,
  * symbolic links included; a FIFO does not make it wait.
  */
-export async function readFileBounded(path: string, bytesMax: number): Promise<Uint8Array | null> {
+export async function readFileBounded(
+  path: string,
+  bytesMax: number,
+): Promise<Uint8Array<ArrayBuffer> | null> {
   let file;
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);

@@ -8,9 +8,9 @@ import type { Log } from '../base/log.ts';
 import { type Loop, startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
-import { openDiskArtifacts } from '../store/artifacts/disk.ts';
-import { createPrivateFiles } from '../store/data_dir/private_files.ts';
-import type { Migration } from '../store/sqlite/migrate.ts';
+import { openDiskArtifacts } from '../store/artifacts/artifacts.ts';
+import { createPrivateFiles } from '../store/data_dir.ts';
+import type { Migration } from '../store/database/database.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createApi } from './api/api.ts';
 import { openAuth } from './auth/auth.ts';
@@ -74,7 +74,7 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     resources: createApi({ store, auth, sync, publish, contexts, productVersion, clock, newId }),
     contexts,
     auth,
-    responses: store.answers,
+    responses: store.idempotency,
     productVersion,
     clock,
     random,
@@ -112,10 +112,10 @@ async function createDatabaseFile(dataDir: string): Promise<string> {
 }
 
 /** The loop that deletes the responses whose idempotency keys have expired. */
-function startSweep(options: { store: Pick<Store, 'answers'>; clock: Clock; log: Log }): Loop {
+function startSweep(options: { store: Pick<Store, 'idempotency'>; clock: Clock; log: Log }): Loop {
   const { store, clock, log } = options;
   const step = async (): Promise<number> => {
-    await store.answers.sweep();
+    await store.idempotency.sweep();
     return CONTROL_TUNING.sweepMs;
   };
   return startLoop({ name: 'sweep', clock, log, failedMs: CONTROL_TUNING.sweepMs, step });

@@ -1,13 +1,11 @@
-// Closed operations on functions: create, find, list, delete.
+// The store's operations on functions.
 import { and, asc, eq, gt } from 'drizzle-orm';
 import { CodedError } from '../base/errors.ts';
 import type { EdgeFunction, Version, VersionSettings } from '../model/function.ts';
+import type { Change, Database, Reading } from './database/database.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import type { Change, Database, Query } from './database.ts';
-import * as tables from './sqlite/tables.ts';
+import { isActive, type Tables } from './schema.ts';
 import { insertVersion, latestPublished, removeUnreferenced } from './versions.ts';
-
-const { deployments, functions, projects, versions } = tables;
 
 export type NewFunction = {
   id: string;
@@ -19,7 +17,7 @@ export type NewFunction = {
 };
 
 export type FunctionOperations = {
-  /** Also makes the project where it is new. Refuses `name_taken`. */
+  /** Also creates the project where it is missing. Refuses `name_taken`. */
   create(input: NewFunction & { actor: string }): Promise<{ function: EdgeFunction; version: Version }>;
   /** Refuses `function_not_found`. */
   get(id: string): Promise<EdgeFunction>;
@@ -27,93 +25,105 @@ export type FunctionOperations = {
     page: PageRequest & { project_id?: string | undefined; name?: string | undefined },
   ): Promise<Page<EdgeFunction>>;
   /**
-   * Refuses `function_in_use` while deployed. Returns the digests of artifacts that nothing refers to any
-   * more.
+   * Refuses `function_not_found`, and `function_in_use` while it is deployed. Returns the digests of the
+   * artifacts that no version refers to after it.
    */
   remove(input: { id: string; actor: string }): Promise<string[]>;
 };
 
+type FunctionRow = Tables['functions']['$inferSelect'];
+
 export function functionOperations(database: Database): FunctionOperations {
   return {
     create: (input) => database.write((change) => create(change, input)),
-    get: (id) => database.read((db) => findFunction(db, id)),
-    list: (page) =>
-      database.read((db) => {
-        const conditions = [
-          page.cursor === null ? undefined : gt(functions.id, page.cursor),
-          page.project_id === undefined ? undefined : eq(functions.project_id, page.project_id),
-          page.name === undefined ? undefined : eq(functions.name, page.name),
-        ];
-        const rows = db
-          .select()
-          .from(functions)
-          .where(and(...conditions))
-          .orderBy(asc(functions.id))
-          .limit(page.limit + 1)
-          .all();
-        return pageOfRows(
-          rows,
-          page.limit,
-          (row) => row.id,
-          (row) => toFunction(db, row),
-        );
-      }),
+    get: (id) => database.read((reading) => findFunction(reading, id)),
+    list: (page) => database.read((reading) => list(reading, page)),
     remove: (input) => database.write((change) => remove(change, input)),
   };
 }
 
 /** Refuses `function_not_found`. */
-export function findFunction(db: Query, id: string): EdgeFunction {
-  const row = db.select().from(functions).where(eq(functions.id, id)).get();
+export async function findFunction(reading: Reading, id: string): Promise<EdgeFunction> {
+  const { db, tables } = reading;
+  const { functions } = tables;
+  const [row] = await db.select().from(functions).where(eq(functions.id, id));
   if (row === undefined) throw new CodedError('function_not_found');
-  return toFunction(db, row);
+  const latest = await latestPublished(reading, [id]);
+  return toFunction(row, latest.get(id));
 }
 
-function create(
+async function create(
   change: Change,
   input: NewFunction & { actor: string },
-): { function: EdgeFunction; version: Version } {
-  const { tx, nowMs } = change;
-  tx.insert(projects).values({ id: input.project_id, created_at_ms: nowMs }).onConflictDoNothing().run();
-  const same = and(eq(functions.project_id, input.project_id), eq(functions.name, input.name));
-  const taken = tx.select({ id: functions.id }).from(functions).where(same).get();
+): Promise<{ function: EdgeFunction; version: Version }> {
+  const { db, tables, nowMs } = change;
+  const { functions, projects } = tables;
+  const { id, project_id, name, pop_selector, settings, actor } = input;
+  await db.insert(projects).values({ id: project_id, created_at_ms: nowMs }).onConflictDoNothing();
+  const [taken] = await db
+    .select({ id: functions.id })
+    .from(functions)
+    .where(and(eq(functions.project_id, project_id), eq(functions.name, name)));
   if (taken !== undefined) throw new CodedError('name_taken', { details: { function_id: taken.id } });
-  const { id, project_id, name, pop_selector } = input;
-  tx.insert(functions).values({ id, project_id, name, pop_selector, created_at_ms: nowMs }).run();
-  const version = insertVersion(change, {
-    function_id: id,
-    version: input.version,
-    settings: input.settings,
-  });
-  change.record({ actor: input.actor, action: 'function.create', target: id, detail: { project_id, name } });
-  return { function: findFunction(tx, id), version };
+  const row: FunctionRow = { id, project_id, name, pop_selector, created_at_ms: nowMs };
+  await db.insert(functions).values(row);
+  const version = await insertVersion(change, { function_id: id, version: input.version, settings });
+  await change.record({ actor, action: 'function.create', target: id, detail: { project_id, name } });
+  return { function: toFunction(row, undefined), version };
 }
 
-function remove(change: Change, input: { id: string; actor: string }): string[] {
-  const { tx } = change;
-  const { name, project_id } = findFunction(tx, input.id);
-  const active = and(eq(deployments.function_id, input.id), eq(deployments.status, 'active'));
-  const held = tx.select({ id: deployments.id }).from(deployments).where(active).get();
+async function list(
+  reading: Reading,
+  page: PageRequest & { project_id?: string | undefined; name?: string | undefined },
+): Promise<Page<EdgeFunction>> {
+  const { db, tables } = reading;
+  const { functions } = tables;
+  const conditions = [
+    page.cursor === null ? undefined : gt(functions.id, page.cursor),
+    page.project_id === undefined ? undefined : eq(functions.project_id, page.project_id),
+    page.name === undefined ? undefined : eq(functions.name, page.name),
+  ];
+  const rows = await db
+    .select()
+    .from(functions)
+    .where(and(...conditions))
+    .orderBy(asc(functions.id))
+    .limit(page.limit + 1);
+  const latest = await latestPublished(
+    reading,
+    rows.map((row) => row.id),
+  );
+  return pageOfRows(
+    rows,
+    page.limit,
+    (row) => row.id,
+    (row) => toFunction(row, latest.get(row.id)),
+  );
+}
+
+async function remove(change: Change, input: { id: string; actor: string }): Promise<string[]> {
+  const { db, tables } = change;
+  const { deployments, functions, versions } = tables;
+  const { id, actor } = input;
+  const { name, project_id } = await findFunction(change, id);
+  const [held] = await db
+    .select({ id: deployments.id })
+    .from(deployments)
+    .where(and(eq(deployments.function_id, id), isActive(tables)));
   if (held !== undefined) throw new CodedError('function_in_use', { details: { deployment_id: held.id } });
-  const owned = tx
+  const owned = await db
     .select({ sha256: versions.sha256 })
     .from(versions)
-    .where(eq(versions.function_id, input.id))
-    .all();
-  tx.delete(functions).where(eq(functions.id, input.id)).run();
-  change.record({
-    actor: input.actor,
-    action: 'function.delete',
-    target: input.id,
-    detail: { project_id, name },
-  });
+    .where(eq(versions.function_id, id));
+  await db.delete(functions).where(eq(functions.id, id));
+  await change.record({ actor, action: 'function.delete', target: id, detail: { project_id, name } });
   return removeUnreferenced(
-    tx,
+    change,
     owned.map((row) => row.sha256),
   );
 }
 
-function toFunction(db: Query, row: typeof functions.$inferSelect): EdgeFunction {
+function toFunction(row: FunctionRow, latest_version: string | undefined): EdgeFunction {
   const { id, project_id, name, pop_selector } = row;
   return {
     id,
@@ -122,6 +132,6 @@ function toFunction(db: Query, row: typeof functions.$inferSelect): EdgeFunction
     runtime: 'wasm',
     pop_selector,
     created_at: isoTime(row.created_at_ms),
-    latest_version: latestPublished(db, id),
+    latest_version: latest_version ?? null,
   };
 }

@@ -1,14 +1,15 @@
-// How rows become answers: times as ISO text, lists as pages.
+// How rows become results: times as ISO 8601 text, lists as pages.
 
-/** `limit` is at least 1; `cursor` is the key of the last row of the page before, null for the first page. */
+/** `limit` is at least 1; `cursor` is the `next_key` of the page before, null for the first page. */
 export type PageRequest = { limit: number; cursor: string | null };
+/** `next_key` is null on the last page. */
 export type Page<Item> = { items: Item[]; next_key: string | null };
 
 export function isoTime(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-/** `rows` holds up to `limit + 1` rows: one more than the page says that there is a next page. */
+/** Takes up to `limit + 1` rows: one beyond the limit only shows that there is a next page. */
 export function pageOfRows<Row, Item>(
   rows: readonly Row[],
   limit: number,

@@ -1,18 +1,19 @@
-// Closed operations on routes: what may stand beside what is decided here, in the transaction that adds it.
-import { and, asc, eq, gt } from 'drizzle-orm';
+// The store's operations on routes; the transaction that adds one checks it against those of others.
+import { and, asc, count, eq, gt, type SQL } from 'drizzle-orm';
 import { CodedError } from '../base/errors.ts';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { methodsOverlap, type Route, type RouteRule, routeShape } from '../model/route.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import type { Change, Database, Query } from './database.ts';
+import type { Change, Database, Reading } from './database/database.ts';
 import { findFunction } from './functions.ts';
-import * as tables from './sqlite/tables.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
+import type { Tables } from './schema.ts';
 
-const { functions, routes } = tables;
+/** A route and the project of its function. */
+type RouteRow = { route: Tables['routes']['$inferSelect']; project_id: string };
 
 export type RouteOperations = {
   /**
-   * The same rule for the same function again is no change. Refuses `function_not_found`, `limit_reached`,
+   * A rule that the function has already is no change. Refuses `function_not_found`, `limit_reached`,
    * and `route_taken` where host, path and priority are those of another function's route and the methods
    * overlap.
    */
@@ -27,77 +28,80 @@ export type RouteOperations = {
 export function routeOperations(database: Database): RouteOperations {
   return {
     create: (input) => database.write((change) => create(change, input)),
-    list: (page) =>
-      database.read((db) => {
-        const after = page.cursor === null ? undefined : gt(routes.id, page.cursor);
-        const of = page.function_id === undefined ? undefined : eq(routes.function_id, page.function_id);
-        const rows = selectRoutes(db)
-          .where(and(after, of))
-          .orderBy(asc(routes.id))
-          .limit(page.limit + 1)
-          .all();
-        return pageOfRows(rows, page.limit, (row) => row.route.id, toRoute);
-      }),
-    remove: (input) =>
-      database.write(({ tx, record }) => {
-        const row = tx.select().from(routes).where(eq(routes.id, input.id)).get();
-        if (row === undefined) throw new CodedError('route_unknown');
-        tx.delete(routes).where(eq(routes.id, input.id)).run();
-        const { host, path, function_id } = row;
-        record({
-          actor: input.actor,
-          action: 'route.delete',
-          target: input.id,
-          detail: { host, path, function_id },
-        });
-      }),
+    list: (page) => database.read((reading) => list(reading, page)),
+    remove: (input) => database.write((change) => remove(change, input)),
   };
 }
 
-function create(
+async function create(
   change: Change,
   input: RouteRule & { id: string; function_id: string; actor: string },
-): { route: Route; created: boolean } {
-  const { tx, nowMs } = change;
+): Promise<{ route: Route; created: boolean }> {
+  const { db, tables, nowMs } = change;
+  const { routes } = tables;
   const { id, function_id, host, path, priority, actor } = input;
-  const { project_id } = findFunction(tx, function_id);
+  const { project_id } = await findFunction(change, function_id);
   const methods = [...input.methods].sort();
   const shape = routeShape(path);
-  const place = and(eq(routes.host, host), eq(routes.shape, shape), eq(routes.priority, priority));
-  const beside = selectRoutes(tx).where(place).all();
-  const same = beside.find(({ route }) => {
-    return (
-      route.function_id === function_id && route.path === path && route.methods.join() === methods.join()
-    );
-  });
+  const isHere = and(eq(routes.host, host), eq(routes.shape, shape), eq(routes.priority, priority));
+  const beside = await selectRoutes(change, isHere);
+  const own = beside.filter(({ route }) => route.function_id === function_id);
+  const same = own.find(({ route }) => route.path === path && route.methods.join() === methods.join());
   if (same !== undefined) return { route: toRoute(same), created: false };
-  if (
-    beside.some(({ route }) => route.function_id !== function_id && methodsOverlap(route.methods, methods))
-  ) {
+  const foreign = beside.filter(({ route }) => route.function_id !== function_id);
+  if (foreign.some(({ route }) => methodsOverlap(route.methods, methods)))
     throw new CodedError('route_taken', { details: { host, path, priority } });
-  }
-  const owned = tx.select({ id: routes.id }).from(routes).where(eq(routes.function_id, function_id)).all();
-  if (owned.length >= FUNCTION_BOUNDS.routesPerFunctionMax) throw new CodedError('limit_reached');
-  const row = { id, function_id, host, path, shape, methods, priority, created_at_ms: nowMs };
-  tx.insert(routes).values(row).run();
-  change.record({
+  const [owned] = await db
+    .select({ routes: count() })
+    .from(routes)
+    .where(eq(routes.function_id, function_id));
+  if ((owned?.routes ?? 0) >= FUNCTION_BOUNDS.routesPerFunctionMax) throw new CodedError('limit_reached');
+  const route = { id, function_id, host, path, shape, methods, priority, created_at_ms: nowMs };
+  await db.insert(routes).values(route);
+  await change.record({
     actor,
     action: 'route.create',
     target: id,
     detail: { host, path, methods, priority, function_id },
   });
-  return { route: toRoute({ route: row, project_id }), created: true };
+  return { route: toRoute({ route, project_id }), created: true };
 }
 
-function selectRoutes(db: Query) {
+async function list(
+  reading: Reading,
+  page: PageRequest & { function_id?: string | undefined },
+): Promise<Page<Route>> {
+  const { routes } = reading.tables;
+  const after = page.cursor === null ? undefined : gt(routes.id, page.cursor);
+  const ofFunction = page.function_id === undefined ? undefined : eq(routes.function_id, page.function_id);
+  const rows = await selectRoutes(reading, and(after, ofFunction))
+    .orderBy(asc(routes.id))
+    .limit(page.limit + 1);
+  return pageOfRows(rows, page.limit, (row) => row.route.id, toRoute);
+}
+
+async function remove(change: Change, input: { id: string; actor: string }): Promise<void> {
+  const { db, tables } = change;
+  const { routes } = tables;
+  const { id, actor } = input;
+  const [row] = await db.select().from(routes).where(eq(routes.id, id));
+  if (row === undefined) throw new CodedError('route_unknown');
+  await db.delete(routes).where(eq(routes.id, id));
+  const { host, path, function_id } = row;
+  await change.record({ actor, action: 'route.delete', target: id, detail: { host, path, function_id } });
+}
+
+/** The query, not yet run. */
+function selectRoutes({ db, tables }: Reading, condition: SQL | undefined) {
+  const { functions, routes } = tables;
   return db
     .select({ route: routes, project_id: functions.project_id })
     .from(routes)
     .innerJoin(functions, eq(functions.id, routes.function_id))
-    .$dynamic();
+    .where(condition);
 }
 
-function toRoute(row: { route: typeof routes.$inferSelect; project_id: string }): Route {
+function toRoute(row: RouteRow): Route {
   const { id, function_id, host, path, methods, priority, created_at_ms } = row.route;
   return {
     id,

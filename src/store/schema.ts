@@ -1,4 +1,16 @@
-// The tables of the control plane, written once over a kit of column builders of one database.
+// The tables of the control plane, written once over a kit: the column builders of one dialect.
+import {
+  type BuildColumns,
+  type Column,
+  type ColumnBuilder,
+  type ColumnBuilderBase,
+  type HasDefault,
+  type IsPrimaryKey,
+  type NotNull,
+  type SQL,
+  sql,
+  type Table,
+} from 'drizzle-orm';
 import type { Deployment } from '../model/deployment.ts';
 import type { VersionSettings } from '../model/function.ts';
 import type { Labels } from '../model/names.ts';
@@ -6,21 +18,71 @@ import type { EdgeNode } from '../model/node.ts';
 import type { ObservedFunction } from '../model/protocol.ts';
 import type { Method } from '../model/route.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
-import type { Kit } from './sqlite/kit.ts';
+
+type Columns = Record<string, ColumnBuilderBase>;
+type BuiltColumns<Given extends Columns> = BuildColumns<string, Given, 'common'>;
+type BuiltTable<Given extends Columns> = BuiltColumns<Given> &
+  Table<{ name: string; schema: undefined; columns: BuiltColumns<Given>; dialect: 'common' }>;
+
+interface Builder<Data> extends ColumnBuilder<{
+  name: string;
+  dataType: 'custom';
+  columnType: string;
+  data: Data;
+  driverParam: unknown;
+  enumValues: undefined;
+}> {
+  references(column: () => Column, options?: { onDelete: 'cascade' }): this;
+}
+
+type IndexBuilder = { on(...columns: [Column, ...Column[]]): { where(condition: SQL): unknown } };
+
+/**
+ * The builders of one dialect, with what the schema asks of them. Drizzle types the same methods anew for
+ * each dialect, so a kit is cast to this type where it is made.
+ */
+export type Kit = {
+  table<Given extends Columns>(
+    name: string,
+    columns: Given,
+    constraints?: (table: BuiltColumns<Given>) => unknown[],
+  ): BuiltTable<Given>;
+  text(): Builder<string>;
+  /** Whole numbers to 2^53; times are milliseconds since the epoch. */
+  integer(): Builder<number>;
+  /** A primary key that rises with every row. */
+  serial(): HasDefault<IsPrimaryKey<NotNull<Builder<number>>>>;
+  real(): Builder<number>;
+  /** Any JSON value. */
+  json<Value>(): Builder<Value>;
+  primaryKey(options: { columns: [Column, ...Column[]] }): unknown;
+  index(name: string): IndexBuilder;
+  uniqueIndex(name: string): IndexBuilder;
+};
 
 /**
  * Property names are column names. Deleting a function takes its versions, routes and deployments with it;
  * deleting a node takes what it reported. Uploads have no table: a presigned URL carries its own expiry and
  * signature.
  */
-export function build(kit: Kit): ReturnType<typeof assemble> {
+export type Tables = ReturnType<typeof assemble>;
+
+export function buildTables(kit: Kit): Tables {
   return assemble(kit);
+}
+
+/**
+ * Whether a deployment is active, in the words of the index `deployments_active`: a database uses a partial
+ * index where it finds the same condition, not where the value is bound.
+ */
+export function isActive({ deployments }: Tables): SQL {
+  return sql`${deployments.status} = 'active'`;
 }
 
 function assemble(kit: Kit) {
   const functions = buildFunctions(kit);
   const nodes = buildNodes(kit);
-  return { ...functions, ...nodes, ...buildFleet(kit, { ...functions, ...nodes }), ...buildBooks(kit) };
+  return { ...functions, ...nodes, ...buildFleet(kit, { ...functions, ...nodes }), ...buildRecords(kit) };
 }
 
 function buildFunctions(kit: Kit) {
@@ -140,7 +202,7 @@ function buildFleet(kit: Kit, on: ReturnType<typeof buildFunctions> & ReturnType
       kit
         .uniqueIndex('deployments_active')
         .on(table.function_id)
-        .where(kit.sql`status = 'active'`),
+        .where(sql`status = 'active'`),
       kit.index('deployments_function').on(table.function_id),
     ],
   );
@@ -167,7 +229,7 @@ function buildFleet(kit: Kit, on: ReturnType<typeof buildFunctions> & ReturnType
   return { deployments, nodeFunctions };
 }
 
-function buildBooks(kit: Kit) {
+function buildRecords(kit: Kit) {
   const tokens = kit.table('tokens', {
     hash: kit.text().primaryKey(),
     role: kit.text().$type<'admin'>().notNull(),

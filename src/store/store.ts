@@ -1,25 +1,21 @@
-// The control plane's store: the database with its closed operations, by noun.
+// The control plane's store: its database with the operations on it, by noun.
 import type { Clock } from '../base/clock.ts';
-import {
-  type AnswerOperations,
-  answerOperations,
-  type AuditOperations,
-  auditOperations,
-  type TokenOperations,
-  tokenOperations,
-} from './books.ts';
-import { openDatabase } from './database.ts';
+import { CONTROL_TUNING } from '../base/limits/control.ts';
+import { type AuditOperations, auditOperations } from './audit.ts';
+import { createDatabase, type Migration } from './database/database.ts';
 import { type DeploymentOperations, deploymentOperations } from './deployments.ts';
 import { type FactOperations, factOperations } from './facts.ts';
 import { type FunctionOperations, functionOperations } from './functions.ts';
-import type { Migration } from './sqlite/migrate.ts';
-import { type NodeOperations, nodeOperations } from './nodes.ts';
+import { type IdempotencyOperations, idempotencyOperations } from './idempotency.ts';
+import { type NodeOperations, nodeOperations } from './nodes/nodes.ts';
 import { type RouteOperations, routeOperations } from './routes.ts';
+import { openSqlite } from './sqlite/sqlite.ts';
+import { type TokenOperations, tokenOperations } from './tokens.ts';
 import { type VersionOperations, versionOperations } from './versions.ts';
 
 /**
- * Every operation is one transaction: rows, the revision and the audit row together, or nothing. A refusal is
- * an `CodedError` with the code that the operation names.
+ * Every operation is one transaction: rows, the revision and the audit row together, or nothing. It refuses
+ * with a `CodedError` whose code its description names.
  */
 export type Store = {
   functions: FunctionOperations;
@@ -29,14 +25,15 @@ export type Store = {
   nodes: NodeOperations;
   facts: FactOperations;
   tokens: TokenOperations;
-  answers: AnswerOperations;
+  idempotency: IdempotencyOperations;
   audit: AuditOperations;
-  close(): void;
+  /** Resolves when the operations asked for so far are done; later ones reject. */
+  close(): Promise<void>;
 };
 
 /**
- * `onCommit` hears of every raised revision in the tick of its commit. Throws where the database cannot be
- * used.
+ * Opens the SQLite database at `path`, which may be `:memory:`, and brings its tables up to date. `onCommit`
+ * gets every raised revision in the tick of its commit. Throws where the database cannot be used.
  */
 export function openStore(options: {
   path: string;
@@ -44,7 +41,10 @@ export function openStore(options: {
   clock: Clock;
   onCommit: (revision: number) => void;
 }): Store {
-  const database = openDatabase(options);
+  const { path, migrations, clock, onCommit } = options;
+  const busyMs = CONTROL_TUNING.databaseBusyMs;
+  const driver = openSqlite({ path, migrations, busyMs, nowMs: clock.nowMs() });
+  const database = createDatabase({ driver, clock, onCommit });
   return {
     functions: functionOperations(database),
     versions: versionOperations(database),
@@ -53,7 +53,7 @@ export function openStore(options: {
     nodes: nodeOperations(database),
     facts: factOperations(database),
     tokens: tokenOperations(database),
-    answers: answerOperations(database),
+    idempotency: idempotencyOperations(database),
     audit: auditOperations(database),
     close: () => database.close(),
   };

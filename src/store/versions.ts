@@ -1,22 +1,20 @@
-// Closed operations on versions and the artifacts that they refer to.
+// The store's operations on versions and on the artifacts that they refer to.
 import { and, eq, inArray, type SQL } from 'drizzle-orm';
 import * as semver from 'semver';
 import { CodedError } from '../base/errors.ts';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import type { Version, VersionSettings } from '../model/function.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
+import type { Change, Database, Reading } from './database/database.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import type { Change, Database, Query } from './database.ts';
-import * as tables from './sqlite/tables.ts';
-
-const { artifacts, deployments, functions, versions } = tables;
+import { isActive, type Tables } from './schema.ts';
 
 export type VersionKey = { function_id: string; version: string };
 export type NewArtifact = { sha256: string; size_bytes: number; report: ModuleReport | null };
 
 export type VersionOperations = {
   /**
-   * `version` undefined: the next patch after the highest. Settings that are left out come from the highest
+   * Without `version`: the next patch after the highest. Settings that are left out come from the highest
    * version. Refuses `function_not_found`, `version_exists`, `limit_reached`.
    */
   create(input: {
@@ -29,20 +27,20 @@ export type VersionOperations = {
   get(key: VersionKey): Promise<Version>;
   /** Highest first; the cursor is a version. Refuses `function_not_found`. */
   list(page: PageRequest & { function_id: string }): Promise<Page<Version>>;
-  /** The pending version that was made last, or null. Refuses `function_not_found`. */
+  /** The pending version that was created last, or null. Refuses `function_not_found`. */
   newestPending(function_id: string): Promise<Version | null>;
-  /** What the module check reported; refuses `version_not_published` before that. */
+  /** What the module check reported. Refuses what `get` refuses, and `version_not_published`. */
   report(key: VersionKey): Promise<ModuleReport>;
   /**
-   * Gives a pending version its artifact; from then on it never changes. The same artifact again is no
-   * change; another is refused with `version_exists`.
+   * Gives a pending version its artifact; from then on the version never changes. The same artifact again is
+   * no change, another is refused with `version_exists`. Refuses what `get` refuses.
    */
   publish(
     input: VersionKey & NewArtifact & { actor: string },
   ): Promise<{ version: Version; changed: boolean }>;
   /**
-   * Refuses `version_in_use` while deployed. Returns the digests of artifacts that nothing refers to any
-   * more.
+   * Refuses what `get` refuses, and `version_in_use` while it is deployed. Returns the digests of the
+   * artifacts that no version refers to after it.
    */
   remove(input: VersionKey & { actor: string }): Promise<string[]>;
 };
@@ -50,65 +48,86 @@ export type VersionOperations = {
 export function versionOperations(database: Database): VersionOperations {
   return {
     create: (input) => database.write((change) => create(change, input)),
-    get: (key) => database.read((db) => toVersion(db, findVersion(db, key))),
-    list: (page) => database.read((db) => list(db, page)),
-    newestPending: (function_id) => database.read((db) => newestPending(db, function_id)),
+    get: (key) => database.read(async (reading) => versionOf(reading, await findVersion(reading, key))),
+    list: (page) => database.read((reading) => list(reading, page)),
+    newestPending: (function_id) => database.read((reading) => newestPending(reading, function_id)),
     report: (key) =>
-      database.read((db) => {
-        const row = findVersion(db, key);
-        if (row.report === null) throw new CodedError('version_not_published');
-        return row.report;
+      database.read(async (reading) => {
+        const { report } = await findVersion(reading, key);
+        if (report === null) throw new CodedError('version_not_published');
+        return report;
       }),
     publish: (input) => database.write((change) => publish(change, input)),
     remove: (input) => database.write((change) => remove(change, input)),
   };
 }
 
-type VersionRow = typeof versions.$inferSelect;
+type VersionRow = Tables['versions']['$inferSelect'];
+
+/** Refuses `function_not_found`. */
+export async function requireFunction({ db, tables }: Reading, id: string): Promise<void> {
+  const { functions } = tables;
+  const [row] = await db.select({ id: functions.id }).from(functions).where(eq(functions.id, id));
+  if (row === undefined) throw new CodedError('function_not_found');
+}
 
 /** Refuses `function_not_found`, `version_not_found`. */
-export function findVersion(db: Query, key: VersionKey): VersionRow {
-  const row = db.select().from(versions).where(isKey(key)).get();
+export async function findVersion(reading: Reading, key: VersionKey): Promise<VersionRow> {
+  const { db, tables } = reading;
+  const [row] = await db.select().from(tables.versions).where(isKey(tables, key));
   if (row !== undefined) return row;
-  requireFunction(db, key.function_id);
+  await requireFunction(reading, key.function_id);
   throw new CodedError('version_not_found');
 }
 
-/** The highest published version by semver precedence, or null. */
-export function latestPublished(db: Query, function_id: string): string | null {
-  const published = and(eq(versions.function_id, function_id), eq(versions.status, 'published'));
-  const rows = db.select({ version: versions.version }).from(versions).where(published).all();
-  return rows.map((row) => row.version).sort(semver.rcompare)[0] ?? null;
+/** The highest published version of each function that has one, by semver precedence. */
+export async function latestPublished(
+  { db, tables: { versions } }: Reading,
+  function_ids: readonly string[],
+): Promise<Map<string, string>> {
+  const rows = await db
+    .select({ function_id: versions.function_id, version: versions.version })
+    .from(versions)
+    .where(and(inArray(versions.function_id, [...function_ids]), eq(versions.status, 'published')));
+  const latest = new Map<string, string>();
+  for (const { function_id, version } of rows)
+    latest.set(function_id, higher(latest.get(function_id), version));
+  return latest;
 }
 
-export function insertVersion(change: Change, input: VersionKey & { settings: VersionSettings }): Version {
+export async function insertVersion(
+  { db, tables, nowMs }: Change,
+  input: VersionKey & { settings: VersionSettings },
+): Promise<Version> {
   const row: VersionRow = {
     ...input,
     status: 'pending',
     sha256: null,
     report: null,
-    created_at_ms: change.nowMs,
+    created_at_ms: nowMs,
     published_at_ms: null,
   };
-  change.tx.insert(versions).values(row).run();
-  return toVersion(change.tx, row);
+  await db.insert(tables.versions).values(row);
+  return toVersion(row, null);
 }
 
-/** Drops the artifact rows among `digests` that no version refers to, and returns their digests. */
-export function removeUnreferenced(tx: Query, digests: readonly (string | null)[]): string[] {
+/** Deletes the rows of the artifacts among `digests` that no version refers to, and returns their digests. */
+export async function removeUnreferenced(
+  { db, tables: { artifacts, versions } }: Change,
+  digests: readonly (string | null)[],
+): Promise<string[]> {
   const candidates = [...new Set(digests)].filter((digest) => digest !== null);
-  const referenced = tx
+  const referenced = await db
     .select({ sha256: versions.sha256 })
     .from(versions)
-    .where(inArray(versions.sha256, candidates))
-    .all();
+    .where(inArray(versions.sha256, candidates));
   const kept = new Set(referenced.map((row) => row.sha256));
-  const gone = candidates.filter((digest) => !kept.has(digest));
-  if (gone.length > 0) tx.delete(artifacts).where(inArray(artifacts.sha256, gone)).run();
-  return gone;
+  const unreferenced = candidates.filter((digest) => !kept.has(digest));
+  if (unreferenced.length > 0) await db.delete(artifacts).where(inArray(artifacts.sha256, unreferenced));
+  return unreferenced;
 }
 
-function create(
+async function create(
   change: Change,
   input: {
     function_id: string;
@@ -116,105 +135,137 @@ function create(
     settings: Partial<VersionSettings>;
     actor: string;
   },
-): Version {
-  const { tx } = change;
+): Promise<Version> {
   const { function_id, actor } = input;
-  requireFunction(tx, function_id);
-  const held = tx.select().from(versions).where(eq(versions.function_id, function_id)).all();
+  await requireFunction(change, function_id);
+  const held = await versionsOf(change, function_id);
   if (held.length >= FUNCTION_BOUNDS.versionsPerFunctionMax) throw new CodedError('limit_reached');
-  const highest = held.sort((a, b) => semver.rcompare(a.version, b.version))[0];
-  if (highest === undefined) throw new CodedError('version_not_found');
-  const version = input.version ?? semver.inc(highest.version, 'patch') ?? highest.version;
-  if (held.some((row) => row.version === version)) throw new CodedError('version_exists');
-  const settings = { ...highest.settings, ...input.settings };
-  const made = insertVersion(change, { function_id, version, settings });
-  change.record({ actor, action: 'version.create', target: function_id, detail: { version } });
-  return made;
+  const [first, ...others] = held;
+  if (first === undefined) throw new CodedError('version_not_found');
+  const highest = others.reduce(higher, first);
+  const version = input.version ?? semver.inc(highest, 'patch') ?? highest;
+  if (held.includes(version)) throw new CodedError('version_exists');
+  const { settings: inherited } = await findVersion(change, { function_id, version: highest });
+  const settings = { ...inherited, ...input.settings };
+  const created = await insertVersion(change, { function_id, version, settings });
+  await change.record({ actor, action: 'version.create', target: function_id, detail: { version } });
+  return created;
 }
 
-function publish(
+async function publish(
   change: Change,
   input: VersionKey & NewArtifact & { actor: string },
-): { version: Version; changed: boolean } {
-  const { tx, nowMs } = change;
+): Promise<{ version: Version; changed: boolean }> {
+  const { db, tables, nowMs } = change;
   const { function_id, version, sha256, size_bytes, report, actor } = input;
-  const row = findVersion(tx, input);
+  const row = await findVersion(change, input);
   if (row.status === 'published') {
     if (row.sha256 !== sha256) throw new CodedError('version_exists');
-    return { version: toVersion(tx, row), changed: false };
+    return { version: await versionOf(change, row), changed: false };
   }
-  tx.insert(artifacts).values({ sha256, size_bytes, created_at_ms: nowMs }).onConflictDoNothing().run();
-  const published = { ...row, status: 'published' as const, sha256, report, published_at_ms: nowMs };
-  tx.update(versions).set(published).where(isKey(input)).run();
-  change.record({
+  await db
+    .insert(tables.artifacts)
+    .values({ sha256, size_bytes, created_at_ms: nowMs })
+    .onConflictDoNothing();
+  const news = { status: 'published' as const, sha256, report, published_at_ms: nowMs };
+  await db.update(tables.versions).set(news).where(isKey(tables, input));
+  await change.record({
     actor,
     action: 'version.publish',
     target: function_id,
     detail: { version, sha256, size_bytes },
   });
-  return { version: toVersion(tx, published), changed: true };
+  return { version: await versionOf(change, { ...row, ...news }), changed: true };
 }
 
-function remove(change: Change, input: VersionKey & { actor: string }): string[] {
-  const { tx } = change;
-  const row = findVersion(tx, input);
-  const { function_id, version } = input;
-  const active = and(eq(deployments.function_id, function_id), eq(deployments.status, 'active'));
-  const held = tx
+async function remove(change: Change, input: VersionKey & { actor: string }): Promise<string[]> {
+  const { db, tables } = change;
+  const { deployments, versions } = tables;
+  const { function_id, version, actor } = input;
+  const { sha256 } = await findVersion(change, input);
+  const ofVersion = and(eq(deployments.function_id, function_id), eq(deployments.version, version));
+  const [held] = await db
     .select()
     .from(deployments)
-    .where(and(active, eq(deployments.version, version)))
-    .get();
+    .where(and(ofVersion, isActive(tables)));
   if (held !== undefined) throw new CodedError('version_in_use', { details: { deployment_id: held.id } });
-  tx.delete(versions).where(isKey(input)).run();
-  change.record({ actor: input.actor, action: 'version.delete', target: function_id, detail: { version } });
-  return removeUnreferenced(tx, [row.sha256]);
+  await db.delete(versions).where(isKey(tables, input));
+  await change.record({ actor, action: 'version.delete', target: function_id, detail: { version } });
+  return removeUnreferenced(change, [sha256]);
 }
 
-function list(db: Query, page: PageRequest & { function_id: string }): Page<Version> {
-  requireFunction(db, page.function_id);
-  const rows = db.select().from(versions).where(eq(versions.function_id, page.function_id)).all();
-  const { cursor } = page;
-  const after = rows
-    .sort((a, b) => semver.rcompare(a.version, b.version))
-    .filter((row) => cursor === null || semver.valid(cursor) === null || semver.lt(row.version, cursor));
+/** Orders the versions by name first: rows hold reports, and only those of the page are read. */
+async function list(reading: Reading, page: PageRequest & { function_id: string }): Promise<Page<Version>> {
+  const { db, tables } = reading;
+  const { artifacts, versions } = tables;
+  const { function_id, cursor, limit } = page;
+  await requireFunction(reading, function_id);
+  const isAfter = (version: string): boolean =>
+    cursor === null || semver.valid(cursor) === null || semver.lt(version, cursor);
+  const names = (await versionsOf(reading, function_id)).filter(isAfter).sort(semver.rcompare);
+  const shown = names.slice(0, limit + 1);
+  const rows = await db
+    .select()
+    .from(versions)
+    .where(and(eq(versions.function_id, function_id), inArray(versions.version, shown)));
+  rows.sort((a, b) => shown.indexOf(a.version) - shown.indexOf(b.version));
+  const digests = rows.map((row) => row.sha256).filter((digest) => digest !== null);
+  const sizes = await db.select().from(artifacts).where(inArray(artifacts.sha256, digests));
+  const sizeOf = new Map(sizes.map(({ sha256, size_bytes }) => [sha256, size_bytes]));
   return pageOfRows(
-    after.slice(0, page.limit + 1),
-    page.limit,
+    rows,
+    limit,
     (row) => row.version,
-    (row) => toVersion(db, row),
+    (row) => toVersion(row, sizeOf.get(row.sha256 ?? '') ?? null),
   );
 }
 
-function newestPending(db: Query, function_id: string): Version | null {
-  requireFunction(db, function_id);
-  const pending = and(eq(versions.function_id, function_id), eq(versions.status, 'pending'));
-  const rows = db.select().from(versions).where(pending).all();
+async function newestPending(reading: Reading, function_id: string): Promise<Version | null> {
+  const { db, tables } = reading;
+  const { versions } = tables;
+  await requireFunction(reading, function_id);
+  const rows = await db
+    .select()
+    .from(versions)
+    .where(and(eq(versions.function_id, function_id), eq(versions.status, 'pending')));
   rows.sort((a, b) => b.created_at_ms - a.created_at_ms || semver.rcompare(a.version, b.version));
-  const newest = rows[0];
-  return newest === undefined ? null : toVersion(db, newest);
+  const [newest] = rows;
+  return newest === undefined ? null : toVersion(newest, null);
 }
 
-function isKey(key: VersionKey): SQL | undefined {
+async function versionsOf({ db, tables }: Reading, function_id: string): Promise<string[]> {
+  const { versions } = tables;
+  const rows = await db
+    .select({ version: versions.version })
+    .from(versions)
+    .where(eq(versions.function_id, function_id));
+  return rows.map((row) => row.version);
+}
+
+function higher(held: string | undefined, version: string): string {
+  return held === undefined || semver.gt(version, held) ? version : held;
+}
+
+function isKey({ versions }: Tables, key: VersionKey): SQL | undefined {
   return and(eq(versions.function_id, key.function_id), eq(versions.version, key.version));
 }
 
-function requireFunction(db: Query, id: string): void {
-  const row = db.select({ id: functions.id }).from(functions).where(eq(functions.id, id)).get();
-  if (row === undefined) throw new CodedError('function_not_found');
+async function versionOf({ db, tables }: Reading, row: VersionRow): Promise<Version> {
+  if (row.sha256 === null) return toVersion(row, null);
+  const { artifacts } = tables;
+  const [artifact] = await db.select().from(artifacts).where(eq(artifacts.sha256, row.sha256));
+  return toVersion(row, artifact?.size_bytes ?? null);
 }
 
-function toVersion(db: Query, row: VersionRow): Version {
+function toVersion(row: VersionRow, size_bytes: number | null): Version {
   const { function_id, version, status, settings, sha256 } = row;
-  const artifact =
-    sha256 === null ? undefined : db.select().from(artifacts).where(eq(artifacts.sha256, sha256)).get();
   return {
     function_id,
     version,
     status,
     settings,
     sha256,
-    size_bytes: artifact?.size_bytes ?? null,
+    size_bytes,
     created_at: isoTime(row.created_at_ms),
     published_at: row.published_at_ms === null ? null : isoTime(row.published_at_ms),
   };

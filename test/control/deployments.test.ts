@@ -279,7 +279,7 @@ describe('The progress of a deployment', () => {
     const node = await fleet.join('n');
     const first = (await deploy(id)).string('deployment.id');
     const waiting = fleet.call('GET', `/api/v1/deployments/${first}?wait_ms=999999999`);
-    await until(async () => (await fleet.call('GET', '/livez')).status === 200);
+    await until(async () => (await fleet.metrics.render()).includes('control_held_polls 1'));
     await fleet.clock.advance(CONTROL_BOUNDS.deploymentWaitMsMax);
     expect((await waiting).at('complete')).toBe(false);
     await settle(node, [observed(id, '1.0.0', 'error', 'x: y')]);

@@ -10,7 +10,7 @@ import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
 import { type Control, type ControlOptions, createControl } from '../../src/control/control.ts';
 import { type HeartbeatRequest, JoinAnswer, type ObservedFunction } from '../../src/model/protocol.ts';
 import { checkHere } from '../../src/program/roles/module_check.ts';
-import type { Migration } from '../../src/store/sqlite/migrate.ts';
+import type { Migration } from '../../src/store/database/database.ts';
 
 const START_MS = Date.parse('2030-01-01T00:00:00Z');
 const root = join(import.meta.dir, '..', '..');

@@ -1,4 +1,4 @@
-// The store: closed transactions, the revision, the audit trail, and the bounds on rows.
+// The store: its transactions, the revision, the audit trail, and the bounds on rows.
 import { Database } from 'bun:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
@@ -36,8 +36,8 @@ beforeEach(() => {
   path = join(dir, 'control.db');
   store = open();
 });
-afterEach(() => {
-  store.close();
+afterEach(async () => {
+  await store.close();
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -55,7 +55,7 @@ async function create(name: string, id = `fn_${name}`): Promise<void> {
 }
 
 describe('A mutation', () => {
-  test('raises the revision by one, leaves an audit row and is heard of', async () => {
+  test('raises the revision by one, leaves an audit row and reaches `onCommit`', async () => {
     await create('a');
     await create('b');
     expect(commits).toEqual([1, 2]);
@@ -76,6 +76,17 @@ describe('A mutation', () => {
     expect((await store.functions.list({ limit: 10, cursor: null })).items).toHaveLength(1);
   });
 
+  test('beside 31 others gets a revision of its own, in order, and a place in the audit trail', async () => {
+    const names = Array.from({ length: 32 }, (_, at) => `f${String(at).padStart(2, '0')}`);
+    const made = await Promise.allSettled([...names, 'f00'].map((name, at) => create(name, `fn_${at}`)));
+    expect(made.map(({ status }) => status)).toEqual([...names.map(() => 'fulfilled' as const), 'rejected']);
+    expect(commits).toEqual(names.map((_, at) => at + 1));
+    const { items } = await store.audit.list({ limit: 100, cursor: null });
+    expect(items.map(({ revision, target }) => [revision, target])).toEqual(
+      names.map((_, at) => [at + 1, `fn_${at}`]).toReversed(),
+    );
+  });
+
   test('that changes nothing raises nothing', async () => {
     await create('a');
     const route = { host: '*', path: '/a', methods: [], priority: 0, function_id: 'fn_a', actor };
@@ -89,7 +100,7 @@ describe('A mutation', () => {
 
   test('survives a reopening, and the revision goes on from where it was', async () => {
     await create('a');
-    store.close();
+    await store.close();
     store = open();
     await create('b');
     expect(commits).toEqual([2]);
@@ -97,7 +108,7 @@ describe('A mutation', () => {
 });
 
 describe('The database', () => {
-  test('keeps what it has said, checks references, and waits for a lock', () => {
+  test('is written with a write-ahead log', () => {
     const other = new Database(path);
     expect(other.query('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
     other.close();
@@ -126,8 +137,8 @@ describe('The database', () => {
     }
   });
 
-  test('of a newer program is refused with a sentence', () => {
-    store.close();
+  test('of a newer program is refused with a sentence', async () => {
+    await store.close();
     const migrations = sqliteMigrations();
     expect(() => openStore({ path, migrations: migrations.slice(0, 1), clock, onCommit: () => {} })).toThrow(
       'newer than this program',
@@ -154,7 +165,7 @@ describe('The database', () => {
 });
 
 test('A function has a bounded number of versions', async () => {
-  store.close();
+  await store.close();
   path = ':memory:';
   store = open();
   await create('a');
@@ -163,15 +174,54 @@ test('A function has a bounded number of versions', async () => {
   await expect(add()).rejects.toMatchObject({ code: 'limit_reached' });
 }, 30_000);
 
-describe('Stored answers', () => {
-  const answer = { id: 'k', request_digest: 'd', status: 201, sealed_body: 's', expires_at_ms: 5_000 };
+describe('Lists', () => {
+  const page = { limit: 10, cursor: null };
+
+  async function publish(name: string, version: string, size_bytes: number): Promise<void> {
+    const key = { function_id: `fn_${name}`, version };
+    if (version !== '1.0.0') await store.versions.create({ ...key, settings: {}, actor });
+    await store.versions.publish({ ...key, sha256: `${name}-${version}`, size_bytes, report: null, actor });
+  }
+
+  test('of functions have the highest published version of each, by precedence', async () => {
+    for (const name of ['a', 'b', 'c']) await create(name);
+    for (const version of ['1.9.0', '1.10.0', '1.2.0']) await publish('a', version, 1);
+    await store.versions.create({ function_id: 'fn_a', version: '2.0.0', settings: {}, actor });
+    await publish('c', '1.0.0', 1);
+    const { items } = await store.functions.list(page);
+    expect(items.map(({ id, latest_version }) => [id, latest_version])).toEqual([
+      ['fn_a', '1.10.0'],
+      ['fn_b', null],
+      ['fn_c', '1.0.0'],
+    ]);
+  });
+
+  test('of versions go page by page from the highest, each with the size of its own artifact', async () => {
+    await create('a');
+    for (const [size, version] of ['1.9.0', '1.10.0', '1.2.0'].entries()) await publish('a', version, size);
+    const versions = { function_id: 'fn_a', limit: 2 };
+    const first = await store.versions.list({ ...versions, cursor: null });
+    const second = await store.versions.list({ ...versions, cursor: first.next_key });
+    const shown = [...first.items, ...second.items];
+    expect(shown.map(({ version, size_bytes }) => [version, size_bytes])).toEqual([
+      ['1.10.0', 1],
+      ['1.9.0', 0],
+      ['1.2.0', 2],
+      ['1.0.0', null],
+    ]);
+    expect([first.next_key, second.next_key]).toEqual(['1.9.0', null]);
+  });
+});
+
+describe('Stored responses', () => {
+  const response = { id: 'k', request_digest: 'd', status: 201, sealed_body: 's', expires_at_ms: 5_000 };
 
   test('are found until they expire, and swept afterwards', async () => {
-    await store.answers.put(answer);
-    expect(await store.answers.get('k')).toEqual(answer);
+    await store.idempotency.put(response);
+    expect(await store.idempotency.get('k')).toEqual(response);
     await clock.advance(5_000);
-    expect(await store.answers.get('k')).toBeNull();
-    await store.answers.sweep();
+    expect(await store.idempotency.get('k')).toBeNull();
+    await store.idempotency.sweep();
     const other = new Database(path);
     expect(other.query('SELECT count(*) AS count FROM idempotency').get()).toEqual({ count: 0 });
     other.close();

@@ -1,7 +1,7 @@
 // Who calls: bearer tokens, what each caller may do, and the keys that the control plane signs with.
 import { CodedError } from '../../base/errors.ts';
 import { createSecret, type RandomBytes } from '../../base/id.ts';
-import type { PrivateFiles } from '../../store/data_dir/private_files.ts';
+import type { PrivateFiles } from '../../store/data_dir.ts';
 import type { Store } from '../../store/store.ts';
 import { accessOf } from './access.ts';
 import { openKeys, type SigningKey, type UploadKey } from './keys.ts';

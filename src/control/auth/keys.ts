@@ -9,7 +9,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import type { RandomBytes } from '../../base/id.ts';
-import type { PrivateFiles } from '../../store/data_dir/private_files.ts';
+import type { PrivateFiles } from '../../store/data_dir.ts';
 
 /** Ed25519 (RFC 8032). */
 export type SigningKey = {

@@ -27,7 +27,7 @@ export type HttpOptions = {
   contexts: RequestContexts;
   auth: Pick<Auth, 'callerOf'>;
   /** Keeps the responses to requests with an idempotency key. */
-  responses: Store['answers'];
+  responses: Store['idempotency'];
   productVersion: string;
   clock: Clock;
   random: RandomBytes;

@@ -45,7 +45,7 @@ type Outcome = { response: StoredResponse; isReplay: boolean };
  * the caller's token, of which the control plane stores only a hash: a copy of the database opens none.
  */
 export function createIdempotency(options: {
-  responses: Store['answers'];
+  responses: Store['idempotency'];
   random: RandomBytes;
   clock: Clock;
 }): Idempotency {

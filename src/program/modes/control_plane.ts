@@ -8,7 +8,7 @@ import { profilePath, writeProfile } from '../../cli/profile.ts';
 import { type Control, createControl } from '../../control/control.ts';
 import { listenControl } from '../../control/listen.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
-import type { Migration } from '../../store/sqlite/migrate.ts';
+import type { Migration } from '../../store/database/database.ts';
 import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';

@@ -4,7 +4,7 @@ import { createLog, type Log, type LogLevel } from '../../base/log.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { formatAddress } from '../../config/kinds.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
-import { claimDirectory, type ClaimRole } from '../../store/data_dir/claim.ts';
+import { claimDirectory, type ClaimRole } from '../../store/data_dir.ts';
 import type { Context } from './context.ts';
 
 /** One Ctrl-C may arrive twice: from the terminal, and from a parent such as npm that passes it on. */

@@ -1,6 +1,6 @@
 // The tables on SQLite, exported one by one because the migration generator reads a module's exports.
 import { sqliteKit } from './kit.ts';
-import { build } from '../schema.ts';
+import { buildTables } from '../schema.ts';
 
 export const {
   projects,
@@ -16,4 +16,4 @@ export const {
   idempotency,
   audit,
   counters,
-} = build(sqliteKit);
+} = buildTables(sqliteKit);

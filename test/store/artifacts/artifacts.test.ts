@@ -13,8 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ArtifactStore } from '../../../src/store/artifacts/artifacts.ts';
-import { openDiskArtifacts } from '../../../src/store/artifacts/disk.ts';
+import { type ArtifactStore, openDiskArtifacts } from '../../../src/store/artifacts/artifacts.ts';
 
 let dir = '';
 let artifacts: ArtifactStore;
@@ -62,6 +61,7 @@ describe('An artifact on disk', () => {
     expect(await artifacts.open(digest)).toBeNull();
     expect(new TextDecoder().decode(await received.bytes())).toBe('hello');
     await received.discard();
+    await expect(received.bytes()).rejects.toThrow('before it is kept or discarded');
     expect(await artifacts.open(digest)).toBeNull();
     expect(incoming()).toEqual([]);
   });

@@ -1,9 +1,9 @@
-// A data directory belongs to one process until that ends, however it does.
+// A data directory: who may use it, and the private files in it.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { claimDirectory } from '../../../src/store/data_dir/claim.ts';
+import { claimDirectory, createPrivateFiles } from '../../src/store/data_dir.ts';
 
 let dir: string;
 
@@ -12,9 +12,9 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
-const SOURCE = join(import.meta.dir, '../../../src/store/data_dir/claim.ts');
+const SOURCE = join(import.meta.dir, '../../src/store/data_dir.ts');
 /** Claims the directory in a process of its own, says so, and stays. */
-const HOLDER = `import { claimDirectory } from ${JSON.stringify(SOURCE)};
+const HOLDER = `import { claimDirectory, createPrivateFiles } from ${JSON.stringify(SOURCE)};
 const claim = claimDirectory(process.argv.at(-1), 'node');
 process.stdout.write(claim === null ? 'refused' : 'claimed');
 setInterval(() => claim, 1_000);`;
@@ -57,5 +57,31 @@ describe('A data directory', () => {
 
   test('that cannot be made is an error and no refusal', () => {
     expect(() => claimDirectory('/proc/edge', 'node')).toThrow();
+  });
+});
+
+describe('A private file', () => {
+  test('is null before it is written, then holds the newest text', async () => {
+    const files = createPrivateFiles({ dir: join(dir, 'made') });
+    expect(await files.read('key')).toBeNull();
+    await files.write('key', 'first');
+    await files.write('key', 'second');
+    expect(await files.read('key')).toBe('second');
+  });
+
+  test('is readable for its owner only, and so is its directory', async () => {
+    const files = createPrivateFiles({ dir: join(dir, 'made') });
+    await files.write('key', 'text');
+    expect(statSync(join(dir, 'made', 'key')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(dir, 'made')).mode & 0o777).toBe(0o700);
+    expect(readdirSync(join(dir, 'made'))).toEqual(['key']);
+  });
+
+  test('is written although an earlier process died while it wrote', async () => {
+    writeFileSync(join(dir, '.tmp-key'), 'half');
+    const files = createPrivateFiles({ dir });
+    await files.write('key', 'whole');
+    expect(await files.read('key')).toBe('whole');
+    expect(readdirSync(dir)).toEqual(['key']);
   });
 });
