@@ -31,7 +31,7 @@ const RULES: Record<string, Rule> = {
   'C files, functions and lines keep their length': nativeLengthsRule,
   'time, chance, environment and output stay in their homes': bansRule(scan),
   'model/ is pure': purityRule(scan),
-  'every file opens with a sentence': captionsRule,
+  'every file opens with a sentence in one line': captionsRule,
   'every file has a name that says something': namesRule,
   'no state stands at module level': stateRule(scan),
   'no package host and no path of one machine is named': hostsRule,

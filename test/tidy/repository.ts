@@ -34,6 +34,11 @@ export function isTypeScript(file: SourceFile): boolean {
   return file.path.endsWith('.ts') && !file.path.startsWith('fixtures/');
 }
 
+/** C of the product, its tests and the guests. */
+export function isC(file: SourceFile): boolean {
+  return /\.[ch]$/.test(file.path);
+}
+
 export function isNative(file: SourceFile): boolean {
   return /\.[ch]$/.test(file.path) && file.path.startsWith('native/');
 }

@@ -1,5 +1,5 @@
 // Rules about what a file says: banned calls, pure rules, captions, names, and state at module level.
-import { type Finding, type Rule, isNative, isProduct, isTypeScript } from './repository.ts';
+import { type Finding, type Rule, isC, isProduct, isTypeScript } from './repository.ts';
 import type { Scan, Token } from './tokens.ts';
 
 const ENTRY = ['src/main.ts', 'src/program/'];
@@ -114,22 +114,34 @@ export function purityRule(scan: Scan): Rule {
       });
 }
 
-/** A sentence; a file name may be its first word. */
-const CAPTION = /^([A-Z`'"]|\w+[._]\w).*[.?!:]$/s;
+const CAPTION_COLUMNS_MAX = 110;
 
-/** The first comment of a file says what the file is for. */
+/** A sentence; a file name may be its first word. */
+const SENTENCE = /^([A-Z`'"]|\w+[._]\w).*\.$/;
+
+/** The first comment says what the file is for: in one line of TypeScript, or in the first line of C. */
 export const captionsRule: Rule = (files) =>
   files
-    .filter((file) => isTypeScript(file) || isNative(file))
-    .flatMap((file) => {
-      const text = file.text.replace(/^#!.*\n/, '');
-      const lines = /^((\/\/ .*\n)+)/.exec(text)?.[1] ?? '';
-      const block = /^\/\*+([\s\S]*?)\*\//.exec(text)?.[1] ?? '';
-      const caption = (lines === '' ? block : lines).replaceAll(/^ *(\/\/|\*) ?/gm, '').trim();
-      if (CAPTION.test(caption)) return [];
-      const sentence = 'no caption: open the file with one sentence that says what it is for.';
+    .filter((file) => isTypeScript(file) || isC(file))
+    .flatMap((file): Finding[] => {
+      const hasCaption = isTypeScript(file) ? isOneLine(file.text) : opensWithSentence(file.text);
+      if (hasCaption) return [];
+      const form = `a sentence in one line of at most ${CAPTION_COLUMNS_MAX} columns`;
+      const sentence = `no caption: open the file with ${form} that says what it is for.`;
       return [{ path: file.path, line: 1, sentence }];
     });
+
+function isOneLine(text: string): boolean {
+  const [first = '', second = ''] = text.replace(/^#!.*\n/, '').split('\n');
+  const isShort = Array.from(first).length <= CAPTION_COLUMNS_MAX;
+  return first.startsWith('// ') && SENTENCE.test(first.slice(3)) && isShort && !second.startsWith('//');
+}
+
+/** Whether the first line with words in the first comment is a sentence. */
+function opensWithSentence(text: string): boolean {
+  const first = /^(?:\/\/ |\/\*+\s*(?:\*\s)?\s*)(.*)/.exec(text)?.[1] ?? '';
+  return SENTENCE.test(first.replace(/\s*\*\/$/, ''));
+}
 
 const FILE_NAMES = /(^|\/)(utils?|helpers?|types|common|misc|index|shared)\.ts$/;
 
