@@ -9,6 +9,7 @@ import { errorTableFindings, hostsRule, topLevelFindings, untestedCodes } from '
 import { nativeLengthsRule } from './tidy/native.ts';
 import { packagesRule } from './tidy/packages.ts';
 import { type Finding, type Rule, readRepository } from './tidy/repository.ts';
+import { arrowsRule, doorsRule, foldersRule, guidesRule } from './tidy/rooms.ts';
 import { bansRule, captionsRule, namesRule, purityRule, stateRule } from './tidy/style.ts';
 import { createScan } from './tidy/tokens.ts';
 
@@ -25,6 +26,10 @@ function lines(findings: readonly Finding[]): string[] {
 
 const RULES: Record<string, Rule> = {
   'imports go down, never up or sideways': floorsRule(scan),
+  'a room is entered through its doors': doorsRule(scan),
+  'every room has a door and at most a short guide': guidesRule,
+  'a folder of src/ holds few files': foldersRule,
+  'the rooms of edge/ and engine/ have few arrows': arrowsRule(scan),
   'imports make no cycle, types included': cyclesRule(scan),
   'packages are used at home only': packagesRule(scan, manifest),
   'every export is imported by another file': exportsRule(scan),
