@@ -80,17 +80,24 @@ describe('The next start', () => {
   });
 });
 
+/** An upload whose body has not ended. */
+async function beginUpload(on: Fleet): Promise<{
+  running: ReturnType<Fleet['call']>;
+  controller: ReadableStreamDefaultController<Uint8Array>;
+}> {
+  const { uploadUrl } = await on.create('hello');
+  const sender = Promise.withResolvers<ReadableStreamDefaultController<Uint8Array>>();
+  const body = new ReadableStream<Uint8Array>({ start: (controller) => sender.resolve(controller) });
+  const running = on.call('PUT', uploadUrl, { body, token: null });
+  await until(() => readdirSync(join(on.dir, 'artifacts', 'incoming')).length === 1);
+  return { running, controller: await sender.promise };
+}
+
 describe('The end', () => {
   test('waits for the requests that run', async () => {
     fleet = await openFleet();
-    const { uploadUrl } = await fleet.create('hello');
-    const { dir } = fleet;
-    const sender = Promise.withResolvers<ReadableStreamDefaultController<Uint8Array>>();
-    const body = new ReadableStream<Uint8Array>({ start: (controller) => sender.resolve(controller) });
-    const running = fleet.call('PUT', uploadUrl, { body, token: null });
-    await until(() => readdirSync(join(dir, 'artifacts', 'incoming')).length === 1);
+    const { running, controller } = await beginUpload(fleet);
     const closing = fleet.control.close();
-    const controller = await sender.promise;
     controller.enqueue(hello);
     controller.close();
     expect((await running).at('status')).toBe('published');
@@ -99,12 +106,7 @@ describe('The end', () => {
 
   test('waits for a request that does not end no longer than the drain time', async () => {
     fleet = await openFleet();
-    const { uploadUrl } = await fleet.create('hello');
-    const { dir } = fleet;
-    const sender = Promise.withResolvers<ReadableStreamDefaultController<Uint8Array>>();
-    const body = new ReadableStream<Uint8Array>({ start: (controller) => sender.resolve(controller) });
-    const running = fleet.call('PUT', uploadUrl, { body, token: null });
-    await until(() => readdirSync(join(dir, 'artifacts', 'incoming')).length === 1);
+    const { running, controller } = await beginUpload(fleet);
     let closed = false;
     const closing = fleet.control.close().then(() => (closed = true));
     const { call } = fleet;
@@ -113,7 +115,7 @@ describe('The end', () => {
     expect(closed).toBe(false);
     await fleet.clock.advance(1);
     await closing;
-    (await sender.promise).close();
+    controller.close();
     expect((await running).code).toBe('artifact_empty');
   });
 

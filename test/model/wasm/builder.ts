@@ -1,4 +1,5 @@
 // Assembles modules byte by byte from hand-written sections, so that a test can get any of them wrong.
+import type { Immediates } from '../../../src/model/wasm/parser/instructions.ts';
 
 export const I32 = 0x7f;
 export const I64 = 0x7e;
@@ -66,6 +67,25 @@ export const signature = (params: readonly number[], results: readonly number[])
 
 export const repeated = (count: number, ...bytes: number[]): number[] =>
   Array.from({ length: count }, () => bytes).flat();
+
+/** Zero for each kind of immediate that is only a number, an index or bytes. */
+export const IMMEDIATES: Partial<Record<Immediates, readonly number[]>> = {
+  table_init: [0, 0],
+  table_copy: [0, 0],
+  elem_drop: [0],
+  memory: [0],
+  memory_copy: [0, 0],
+  memory_init: [0, 0],
+  data_drop: [0],
+  memory_access: [0, 0],
+  memory_access_lane: [0, 0, 0],
+  lane: [0],
+  i32: [0],
+  i64: [0],
+  f32: repeated(4, 0),
+  f64: repeated(8, 0),
+  sixteen_bytes: repeated(16, 0),
+};
 
 export const HANDLE_TYPE = signature(repeated(10, I32), [I32]);
 

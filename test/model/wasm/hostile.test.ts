@@ -5,7 +5,7 @@ import { checkModule, type CheckResult } from '../../../src/model/wasm/check.ts'
 import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/parser/instructions.ts';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import { stripCustomSections } from '../../../src/model/wasm/strip.ts';
-import { FURNISHED, HEADER, moduleRunning, repeated, richModule, u32 } from './builder.ts';
+import { FURNISHED, HEADER, IMMEDIATES, moduleRunning, richModule, u32 } from './builder.ts';
 
 const GOOD = richModule();
 
@@ -115,6 +115,7 @@ describe('Bytes of a fuzzer', () => {
 
 /** Immediates that are in range in the furnished module of builder.ts, by kind. */
 const SAMPLES: Partial<Record<Immediates, readonly number[]>> = {
+  ...IMMEDIATES,
   block: [0x40, 0x0b],
   br: [0],
   br_if: [0],
@@ -129,24 +130,9 @@ const SAMPLES: Partial<Record<Immediates, readonly number[]>> = {
   global_set: [0],
   table_get: [0],
   table_set: [0],
-  table_init: [0, 0],
-  table_copy: [0, 0],
   table_grow: [0],
   table_size: [0],
   table_fill: [0],
-  elem_drop: [0],
-  memory: [0],
-  memory_copy: [0, 0],
-  memory_init: [0, 0],
-  data_drop: [0],
-  memory_access: [0, 0],
-  memory_access_lane: [0, 0, 0],
-  lane: [0],
-  i32: [0],
-  i64: [0],
-  f32: repeated(4, 0),
-  f64: repeated(8, 0),
-  sixteen_bytes: repeated(16, 0),
   ref_null: [0x70],
   ref_func: [0],
 };

@@ -18,6 +18,7 @@ import {
   I32,
   I64,
   V128,
+  IMMEDIATES,
   moduleRunning,
   repeated,
   signature,
@@ -34,24 +35,6 @@ const CONSTANTS: ReadonlyMap<number, readonly number[]> = new Map([
   [FUNCREF, [0xd0, FUNCREF]],
   [EXTERNREF, [0xd0, EXTERNREF]],
 ]);
-
-const IMMEDIATES: Partial<Record<Immediates, readonly number[]>> = {
-  table_init: [0, 0],
-  table_copy: [0, 0],
-  elem_drop: [0],
-  memory: [0],
-  memory_copy: [0, 0],
-  memory_init: [0, 0],
-  data_drop: [0],
-  memory_access: [0, 0],
-  memory_access_lane: [0, 0, 0],
-  lane: [0],
-  i32: [0],
-  i64: [0],
-  f32: repeated(4, 0),
-  f64: repeated(8, 0),
-  sixteen_bytes: repeated(16, 0),
-};
 
 const codeOf = (bytes: Uint8Array): string => {
   const result = parseModule(bytes);
