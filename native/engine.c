@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include "geometry.h"
 #include "layout.h"
 #include "library.h"
+#include "packet.h"
 #include "sandbox.h"
 #include "warm.h"
 #include "worker.h"
@@ -74,6 +76,20 @@ static bool report(const struct zygote *zygote, const struct edge_event *event) 
     done += (size_t)sent;
   }
   return true;
+}
+
+/*
+ * Sends the edge the pidfd of a child; false when the edge is gone. Waits for room, which there is: the edge
+ * takes what came before the STARTED events that it reads.
+ */
+static bool hand_over(const struct zygote *zygote, const struct edge_command *command, pid_t pid) {
+  const struct edge_handle handle = {command->kind, command->slot, command->generation};
+  const int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  int error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, fd, 0);
+  /* Too many descriptors are under way: the edge kills this child by command. */
+  if (error == ETOOMANYREFS) error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, -1, 0);
+  if (fd >= 0) close(fd);
+  return error == 0;
 }
 
 static uint32_t milliseconds(struct timeval time) {
@@ -136,7 +152,7 @@ static bool fork_worker(struct zygote *zygote, const struct edge_command *comman
                                    .slot = command->slot,
                                    .generation = command->generation,
                                    .pid = (uint32_t)pid};
-  return report(zygote, &event);
+  return hand_over(zygote, command, pid) && report(zygote, &event);
 }
 
 static bool fork_compile(struct zygote *zygote, const struct edge_command *command, int module_fd) {
@@ -169,25 +185,13 @@ static bool fork_compile(struct zygote *zygote, const struct edge_command *comma
   child->kind = EDGE_CHILD_COMPILE;
   child->slot = command->slot;
   child->generation = 0;
-  return true;
+  return hand_over(zygote, command, pid);
 }
 
 /* Receives one command: 1, or 0 when none is there, or -1 when the edge has closed or broken the protocol. */
 static int receive(const struct zygote *zygote, struct edge_command *command, int *fd) {
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } control;
-  struct iovec iov = {.iov_base = command, .iov_len = sizeof *command};
-  struct msghdr message = {
-      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  *fd = -1;
-  const ssize_t got = recvmsg(zygote->command_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (got < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
-  const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-  if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
-    memcpy(fd, CMSG_DATA(head), sizeof *fd);
-  }
+  const ssize_t got = edge_packet_receive(zygote->command_fd, command, sizeof *command, fd);
+  if (got < 0) return errno == EAGAIN ? 0 : -1;
   return got == (ssize_t)sizeof *command ? 1 : -1;
 }
 

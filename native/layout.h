@@ -66,6 +66,11 @@ EDGE_AT(edge_command, cpu_seconds, 16);
 EDGE_AT(edge_command, path_len, 20);
 EDGE_AT(edge_command, path, 24);
 
+EDGE_SIZE(edge_handle, 12);
+EDGE_AT(edge_handle, kind, 0);
+EDGE_AT(edge_handle, slot, 4);
+EDGE_AT(edge_handle, generation, 8);
+
 EDGE_SIZE(edge_event, 32);
 EDGE_AT(edge_event, kind, 0);
 EDGE_AT(edge_event, slot, 4);

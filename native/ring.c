@@ -65,6 +65,7 @@ struct edge_ring *edge_ring_open(uint32_t slots, uint32_t request_head_bytes, ui
   if (ring == NULL) return edge_ring_fail(ENOMEM), NULL;
   ring->command_fd = -1;
   ring->memfd = -1;
+  edge_handles_open(ring);
   ring->map = MAP_FAILED;
   if (!edge_geometry_fill(&ring->geometry, slots, bytes)) {
     edge_ring_fail(EINVAL);
@@ -93,6 +94,7 @@ refuse:
 void edge_ring_close(struct edge_ring *ring) {
   if (ring == NULL) return;
   if (ring->command_fd >= 0) close(ring->command_fd);
+  edge_handles_close(ring);
   munmap(ring->map, edge_geometry_total(&ring->geometry));
   close(ring->memfd);
   free(ring);
@@ -297,6 +299,8 @@ int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t genera
 
 void edge_ring_free(struct edge_ring *ring, uint32_t slot) {
   if (slot >= ring->geometry.slots || slot != first_of(slot)) return;
+  edge_handles_take(ring);
+  edge_handle_drop(&ring->worker[slot / EDGE_WORKER_SLOTS]);
   uint8_t *start = slot_start(ring, slot);
   const uint64_t bytes = (uint64_t)ring->geometry.slot_bytes * EDGE_WORKER_SLOTS;
   if (madvise(start, bytes, MADV_REMOVE) != 0) memset(start, 0, bytes);

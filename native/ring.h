@@ -26,7 +26,7 @@
 #define EDGE_API __attribute__((visibility("default")))
 
 /* The version of everything in this header above the functions; layout.h asserts the layout. */
-#define EDGE_LAYOUT_VERSION 1u
+#define EDGE_LAYOUT_VERSION 2u
 
 #define EDGE_WORKERS_MAX 1024u
 #define EDGE_WORKER_SLOTS 8u
@@ -166,9 +166,9 @@ struct edge_start {
  */
 enum edge_command_kind {
   EDGE_COMMAND_FORK = 1,    /* forks a worker; descriptor: sealed memfd with the code */
-  EDGE_COMMAND_KILL = 2,    /* SIGKILL to the worker of this slot, if it is still of this generation */
+  EDGE_COMMAND_KILL = 2,    /* SIGKILL to the worker of this slot and generation, where no pidfd came */
   EDGE_COMMAND_COMPILE = 3, /* compiles into the file `path`; descriptor: sealed memfd with the module */
-  EDGE_COMMAND_CANCEL = 4   /* SIGKILL to the compile child of this job */
+  EDGE_COMMAND_CANCEL = 4   /* SIGKILL to the compile child of this job, where no pidfd came */
 };
 
 #define EDGE_PATH_MAX 1024u
@@ -181,6 +181,16 @@ struct edge_command {
   uint32_t cpu_seconds;  /* COMPILE: RLIMIT_CPU */
   uint32_t path_len;     /* COMPILE: the path is absolute and holds no NUL */
   char path[EDGE_PATH_MAX];
+};
+
+/*
+ * The zygote sends one of these for each child that it forked, on the same socket, with its pidfd
+ * (SCM_RIGHTS); for a worker before it reports STARTED. Where the kernel gives none it sends none, and the
+ * child is killed by command.
+ */
+struct edge_handle {
+  uint32_t kind;             /* EDGE_COMMAND_FORK or EDGE_COMMAND_COMPILE */
+  uint32_t slot, generation; /* as in the command */
 };
 
 /*
@@ -268,8 +278,12 @@ EDGE_API int32_t edge_code_open(const void *data, uint32_t bytes);
 EDGE_API void edge_fd_close(int32_t fd);
 
 /*
- * Each of the next four sends one command to the zygote and returns 0, or -1 when the zygote takes no packet
- * now or an argument is out of its bounds. None of them waits.
+ * Each of the next five takes the handles that have come, returns at once, and never waits for the zygote.
+ *
+ * edge_ring_fork and edge_ring_compile return 0, or -1 when the zygote takes no packet now or an argument is
+ * out of its bounds. edge_ring_kill and edge_ring_cancel return 0 once SIGKILL was sent to the child itself,
+ * or, where it has no pidfd, once the zygote has the command; -1 when the child is not known yet or the
+ * command did not fit: the caller repeats the call until it returns 0 or the child is reaped.
  *
  * edge_ring_fork first sets the slots of the worker to `generation`: the first to STARTING, the others to
  * READY. It refuses a `slot` that is not the first of a worker.
@@ -280,6 +294,9 @@ EDGE_API int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t
                                    uint32_t memory_bytes, uint32_t cpu_seconds, const void *path,
                                    uint32_t path_len);
 EDGE_API int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job);
+
+/* Called after EDGE_EVENT_STARTED, so that handles do not pile up and stop the zygote. */
+EDGE_API void edge_ring_adopt(struct edge_ring *ring);
 
 /*
  * Sets a slot to REQUEST after the caller has written the request, and wakes the worker if it waits. 0, or -1

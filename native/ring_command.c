@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "packet.h"
 #include "ring_private.h"
 
 int32_t edge_ring_command_open(struct edge_ring *ring) {
@@ -18,31 +19,28 @@ int32_t edge_ring_command_open(struct edge_ring *ring) {
 void edge_ring_command_close(struct edge_ring *ring) {
   if (ring->command_fd >= 0) close(ring->command_fd);
   ring->command_fd = -1;
+  edge_handles_close(ring);
 }
 
 /* Does not wait for room in the socket: a zygote that has stopped reading it must not stop the edge. */
 static int32_t command_send(struct edge_ring *ring, const struct edge_command *command, int fd) {
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } control = {.bytes = {0}};
-  struct iovec iov = {.iov_base = (void *)(uintptr_t)command, .iov_len = sizeof *command};
-  struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-  if (ring->command_fd < 0) return edge_ring_fail(ENOTCONN), -1;
-  if (fd >= 0) {
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(head), &fd, sizeof fd);
-  }
-  for (;;) {
-    if (sendmsg(ring->command_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof *command)
-      return 0;
-    if (errno != EINTR) return edge_ring_fail(errno), -1;
-  }
+  const int error = ring->command_fd < 0
+                        ? ENOTCONN
+                        : edge_packet_send(ring->command_fd, command, sizeof *command, fd, MSG_DONTWAIT);
+  if (error == 0) return 0;
+  return edge_ring_fail(error), -1;
+}
+
+void edge_ring_adopt(struct edge_ring *ring) { edge_handles_take(ring); }
+
+/*
+ * Kills a child whose pidfd has come. One without a pidfd, or that only the zygote may kill, is killed by
+ * command; one that the zygote has not forked yet is killed by a later call.
+ */
+static int32_t child_kill(struct edge_ring *ring, int handle, const struct edge_command *command) {
+  if (edge_handle_kill(handle)) return 0;
+  if (handle == EDGE_HANDLE_UNKNOWN) return edge_ring_fail(EAGAIN), -1;
+  return command_send(ring, command, -1);
 }
 
 int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd) {
@@ -51,6 +49,8 @@ int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generatio
       generation > EDGE_GENERATION_MAX || code_fd < 0) {
     return edge_ring_fail(EINVAL), -1;
   }
+  edge_handles_take(ring);
+  edge_handle_drop(&ring->worker[slot / EDGE_WORKER_SLOTS]);
   edge_ring_open_worker(ring, slot, generation, EDGE_SLOT_STARTING, EDGE_AWAIT_START);
   if (command_send(ring, &command, code_fd) == 0) return 0;
   edge_ring_open_worker(ring, slot, 0, EDGE_SLOT_FREE, EDGE_AWAIT_NOTHING);
@@ -59,7 +59,12 @@ int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generatio
 
 int32_t edge_ring_kill(struct edge_ring *ring, uint32_t slot, uint32_t generation) {
   const struct edge_command command = {.kind = EDGE_COMMAND_KILL, .slot = slot, .generation = generation};
-  return command_send(ring, &command, -1);
+  if (slot >= ring->geometry.slots || slot % EDGE_WORKER_SLOTS != 0 || generation == 0 ||
+      ring->note[slot].generation != generation) {
+    return edge_ring_fail(EINVAL), -1;
+  }
+  edge_handles_take(ring);
+  return child_kill(ring, ring->worker[slot / EDGE_WORKER_SLOTS], &command);
 }
 
 int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t module_fd, uint32_t memory_bytes,
@@ -71,10 +76,15 @@ int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t module_f
                                  .path_len = path_len};
   if (module_fd < 0 || path_len == 0 || path_len >= EDGE_PATH_MAX) return edge_ring_fail(EINVAL), -1;
   memcpy(command.path, path, path_len);
+  edge_handles_take(ring);
+  edge_handle_drop(&ring->compile);
+  ring->compile_job = job;
   return command_send(ring, &command, module_fd);
 }
 
 int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job) {
   const struct edge_command command = {.kind = EDGE_COMMAND_CANCEL, .slot = job};
-  return command_send(ring, &command, -1);
+  if (job != ring->compile_job) return edge_ring_fail(EINVAL), -1;
+  edge_handles_take(ring);
+  return child_kill(ring, ring->compile, &command);
 }

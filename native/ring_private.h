@@ -1,11 +1,13 @@
 /*
- * The edge's own state of a ring, for the two sources that work on it.
+ * The edge's own state of a ring, for the three sources that work on it.
  *
- * ring_command.c (packets to the zygote) calls ring.c (slots), never the other way round. One thread of the
- * edge owns all of it.
+ * ring_command.c (packets to the zygote) calls ring.c (slots), and both call ring_handle.c (pidfds), never
+ * the other way round. One thread of the edge owns all of it.
  */
 #ifndef EDGE_RING_PRIVATE_H
 #define EDGE_RING_PRIVATE_H
+
+#include <stdbool.h>
 
 #include "geometry.h"
 #include "ring.h"
@@ -25,6 +27,9 @@ struct edge_slot_note {
   uint32_t request_body_bytes, response_body_bytes;
 };
 
+/* A child of the zygote: its pidfd once that has come, or one of these. */
+enum edge_handle_state { EDGE_HANDLE_UNKNOWN = -1, EDGE_HANDLE_NONE = -2 };
+
 struct edge_ring {
   uint8_t *map;
   int memfd;
@@ -32,6 +37,9 @@ struct edge_ring {
   struct edge_geometry geometry;
   struct edge_slot_note note[EDGE_SLOTS_MAX];
   uint32_t taken[EDGE_TAKEN_MAX * EDGE_TAKEN_WORDS];
+  int worker[EDGE_WORKERS_MAX]; /* pidfd or enum edge_handle_state, by slot / EDGE_WORKER_SLOTS */
+  int compile;                  /* the same for the last compile that was asked for */
+  uint32_t compile_job;
 };
 
 /*
@@ -40,6 +48,21 @@ struct edge_ring {
  */
 void edge_ring_open_worker(struct edge_ring *ring, uint32_t slot, uint32_t generation,
                            enum edge_slot_state state, enum edge_awaited awaited);
+
+/* Sets every child to UNKNOWN, without closing anything: for a ring whose memory is fresh. */
+void edge_handles_open(struct edge_ring *ring);
+
+/* Closes every pidfd. */
+void edge_handles_close(struct edge_ring *ring);
+
+/* Forgets one child: closes its pidfd if there is one. */
+void edge_handle_drop(int *handle);
+
+/* Takes every handle that the zygote has sent. One that names no child of the ring is closed. */
+void edge_handles_take(struct edge_ring *ring);
+
+/* SIGKILL through a pidfd; true when the child has it or has ended. */
+bool edge_handle_kill(int handle);
 
 /* Keeps the errno that edge_ring_errno returns. */
 void edge_ring_fail(int error);

@@ -13,7 +13,7 @@ const dir = mkdtempSync(join(tmpdir(), 'edge-native-'));
 beforeAll(async () => {
   const { command } = await findCompiler(process.env['CC']);
   const programs = {
-    ring_check: ['ring.c', 'ring_command.c'],
+    ring_check: ['ring.c', 'ring_command.c', 'ring_handle.c'],
     seccomp_check: ['seccomp.c'],
     sandbox_check: ['sandbox.c'],
   };
@@ -53,6 +53,8 @@ describe('The ring', () => {
     ['pages', 'gives back the pages of large bodies, and all pages of a free slot'],
     ['code', 'seals code'],
     ['command', 'sends whole commands, and never waits for the zygote'],
+    ['handle', 'kills a worker through its pidfd while no command gets through, and keeps no other pidfd'],
+    ['cancel', 'kills a compile in the same way, and gives the pidfds back with the command socket'],
   ])('%s: %s', (name) => {
     expect(run('ring_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });
   });

@@ -32,6 +32,8 @@ export type Compiler = {
 const ATTEMPTS_MAX = 2;
 const WORK_PREFIX = `${TEMPORARY_PREFIX}work-`;
 const JOB_MAX = 0x7fff_ffff;
+/** The zygote may have forked it only now. */
+const CANCEL_RETRY_MS = 10;
 
 export type CompilerOptions = {
   ready: () => Promise<{ ring: Ring }>;
@@ -49,6 +51,11 @@ type Runner = Pick<Compiler, 'ended' | 'lost'> & {
 function createRunner({ clock, ready }: CompilerOptions): Runner {
   let running: { job: number; resolve: (exit: ProcessExit | 'lost') => void } | null = null;
   let lastJob = 0;
+  /** Kills the child of `job` until that has worked, and waits for its end. */
+  const cancel = async (ring: Ring, job: number, end: Promise<unknown>): Promise<void> => {
+    while (!ring.cancelCompile(job)) if ((await within(clock, CANCEL_RETRY_MS, end)) !== 'late') return;
+    await end;
+  };
   return {
     async run(moduleFd, path) {
       const { ring } = await ready();
@@ -61,8 +68,7 @@ function createRunner({ clock, ready }: CompilerOptions): Runner {
         if (!ring.compile({ id: job, moduleFd, memoryBytes, cpuSeconds, path })) return 'lost';
         const exit = await within(clock, compileMs, promise);
         if (exit !== 'late') return exit;
-        ring.cancelCompile(job);
-        await promise;
+        await cancel(ring, job, promise);
         return 'late';
       } finally {
         running = null;

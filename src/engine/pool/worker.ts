@@ -99,6 +99,7 @@ export class Worker {
   #isStuck = false;
   /** It may still be making its instance pristine after the last request. */
   #isRecycling = false;
+  #isKilled = false;
   #hasExited = false;
   #hasAnswered = false;
 
@@ -170,12 +171,14 @@ export class Worker {
   /**
    * Enforces its deadlines, and finds what it reported without a wake-up. A worker that answers nothing for
    * `STUCK_SWEEPS` gives up its backlog; after `STARVED_SWEEPS` also its first request, once, if it has not
-   * begun it and another worker idles. False where it needs no further sweep: it is idle and pristine.
+   * begun it and another worker idles. One that is ending is killed until that has worked. False where it
+   * needs no further sweep: it is idle and pristine.
    */
   sweep(nowMs: number, idleMsMax: number): boolean {
     if (this.#state === 'idle') return this.#sweepIdle(nowMs, idleMsMax);
     if (this.#state === 'starting') this.#sweepStarting(nowMs);
     else if (this.#state === 'busy') this.#sweepBusy(nowMs);
+    else this.#signal();
     return true;
   }
 
@@ -212,9 +215,14 @@ export class Worker {
 
   /** Kills it on behalf of its pool, which gets no `left` for it; returns what it had to answer. */
   kill(): Invocation[] {
-    if (this.#state !== 'ending' && !this.#hasExited) this.#ring.kill(this.slot, this.generation);
     this.#state = 'ending';
+    this.#signal();
     return this.#backlog.splice(0);
+  }
+
+  /** The zygote may not have forked it yet, or take no command: then the next sweep tries again. */
+  #signal(): void {
+    if (!this.#hasExited && !this.#isKilled) this.#isKilled = this.#ring.kill(this.slot, this.generation);
   }
 
   #ready(nowMs: number): void {

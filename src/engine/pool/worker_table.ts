@@ -123,6 +123,7 @@ export class WorkerTable {
 
   /** The zygote has forked it. */
   started(started: WorkerName & { pid: number }): void {
+    this.#ring?.adopt();
     const worker = this.#find(started);
     if (worker !== null) worker.pid = started.pid;
   }

@@ -60,10 +60,14 @@ export type Ring = {
   closeFd(fd: number): void;
   /** False when the start block does not fit or the zygote takes no packet. */
   fork(worker: WorkerStart): boolean;
-  kill(slot: number, generation: number): void;
+  /** Takes what the zygote sent for the children that it has forked. */
+  adopt(): void;
+  /** True once the worker will die whatever the zygote does; until then, or until it is reaped, call again. */
+  kill(slot: number, generation: number): boolean;
   /** False when the zygote takes no packet. */
   compile(request: CompileRequest): boolean;
-  cancelCompile(id: number): void;
+  /** As `kill`. */
+  cancelCompile(id: number): boolean;
   post(slot: number, generation: number, request: InvocationRequest): PostOutcome;
   /** Takes back a request that the worker has not begun; false when it has. */
   withdraw(slot: number, generation: number): boolean;
@@ -130,13 +134,14 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
       head.set(startBlock);
       return symbols.edge_ring_fork(ring, slot, generation, codeFd) === 0;
     },
-    kill: (slot, generation) => void symbols.edge_ring_kill(ring, slot, generation),
+    adopt: () => symbols.edge_ring_adopt(ring),
+    kill: (slot, generation) => symbols.edge_ring_kill(ring, slot, generation) === 0,
     compile({ id, moduleFd, memoryBytes, cpuSeconds, path }) {
       const text = new TextEncoder().encode(path);
       const bytes = steady(text);
       return symbols.edge_ring_compile(ring, id, moduleFd, memoryBytes, cpuSeconds, bytes, text.length) === 0;
     },
-    cancelCompile: (id) => void symbols.edge_ring_cancel(ring, id),
+    cancelCompile: (id) => symbols.edge_ring_cancel(ring, id) === 0,
     post(slot, generation, request) {
       if (!encodeRequestHead(request, views.requestHead(slot), lengths)) return 'headers_too_large';
       const { body } = request;

@@ -27,6 +27,7 @@ export type FakeRing = Ring & {
   isRecycling: boolean;
   postOutcome: PostOutcome;
   takesForks: boolean;
+  takesKills: boolean;
   /** A worker reports on the oldest request that it has; with `wake: 'lost'` only a poll finds it. */
   report(place: number, report?: Report, wake?: 'seen' | 'lost'): void;
   ready(place: number): void;
@@ -52,7 +53,16 @@ const NOTHING = {
   closeCommand: () => undefined,
   closeFd: () => undefined,
   compile: () => false,
-  cancelCompile: () => undefined,
+  cancelCompile: () => true,
+  adopt: () => undefined,
+  geometry: {
+    slots: 0,
+    requestHeadBytes: 0,
+    requestBodyBytes: 0,
+    responseHeadBytes: 0,
+    responseBodyBytes: 0,
+    logBytes: 0,
+  },
   close: () => undefined,
 };
 
@@ -70,14 +80,7 @@ export function createFakeRing(): FakeRing {
     isRecycling: false,
     postOutcome: 'posted',
     takesForks: true,
-    geometry: {
-      slots: 0,
-      requestHeadBytes: 0,
-      requestBodyBytes: 0,
-      responseHeadBytes: 0,
-      responseBodyBytes: 0,
-      logBytes: 0,
-    },
+    takesKills: true,
     ...NOTHING,
     fork({ slot, generation }) {
       if (!ring.takesForks) return false;
@@ -86,7 +89,10 @@ export function createFakeRing(): FakeRing {
       posted.set(placeOf(slot), []);
       return true;
     },
-    kill: (slot, generation) => void calls.push(`kill ${placeOf(slot)}:${generation}`),
+    kill(slot, generation) {
+      calls.push(`kill ${placeOf(slot)}:${generation}`);
+      return ring.takesKills;
+    },
     post(slot, generation, request: InvocationRequest) {
       if (ring.postOutcome !== 'posted') return ring.postOutcome;
       calls.push(`post ${placeOf(slot)}:${generation} ${request.target}`);

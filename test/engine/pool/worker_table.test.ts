@@ -52,6 +52,34 @@ describe('A worker that lies', () => {
   });
 });
 
+describe('A kill', () => {
+  const kills = (): string[] => host.ring.calls.filter((call) => call.startsWith('kill'));
+
+  test('that does not reach the worker is repeated until it does', async () => {
+    host.invoke(await host.warmPool(), '/slow', 500);
+    host.ring.takesKills = false;
+    await host.clock.advance(500);
+    host.sweep();
+    host.sweep();
+    expect(kills()).toEqual(['kill 0:1', 'kill 0:1']);
+    host.ring.takesKills = true;
+    host.sweep();
+    host.sweep();
+    expect(kills()).toHaveLength(3);
+  });
+
+  test('is not repeated for a worker that has been reaped', async () => {
+    host.invoke(await host.warmPool(), '/slow', 500);
+    host.ring.takesKills = false;
+    await host.clock.advance(500);
+    host.sweep();
+    host.exit(0);
+    host.sweep();
+    expect(kills()).toEqual(['kill 0:1']);
+    expect(host.ring.alive.has(0)).toBe(false);
+  });
+});
+
 describe('A node that has no place for another worker', () => {
   test('gives the place of the longest idle worker above a minimum to the pool in need', async () => {
     const first = await host.warmPool({ workersMin: 1 }, 2);
