@@ -81,6 +81,12 @@ static bool limits_set(const struct edge_sandbox *sandbox) {
          limit(RLIMIT_CORE, 0) && limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0);
 }
 
+/* The processor goes to the edge and the zygote first; `nice` adds to what the operator chose, up to 19. */
+static bool priority_lower(void) {
+  errno = 0;
+  return nice(EDGE_SANDBOX_NICE) != -1 || errno == 0;
+}
+
 /* Root in a container may lack the right to change its root directory; Landlock shuts the other paths. */
 static bool directory_enter(const char *directory) {
   if (directory == NULL) return true;
@@ -140,6 +146,7 @@ bool edge_sandbox_enter(const struct edge_sandbox *sandbox) {
   if (!mask_clear() || !environment_drop()) return false;
   (void)prctl(PR_SET_NAME, sandbox->name, 0, 0, 0); /* only the process list shows it */
   score_raise();
+  if (!priority_lower()) return false;
   if (!limits_set(sandbox) || !directory_enter(sandbox->directory)) return false;
   const int kept = identity_drop();
   if (kept != 0 && !may_stay_root(kept)) return false;

@@ -13,6 +13,9 @@
 /* The user and group that a child becomes when the engine runs as root. */
 #define EDGE_SANDBOX_ID 65534u
 
+/* Added to the nice value that the engine has. */
+#define EDGE_SANDBOX_NICE 10
+
 struct edge_sandbox {
   uint64_t data_bytes;  /* RLIMIT_DATA beyond the VmData of the child as it enters */
   uint64_t stack_bytes; /* RLIMIT_STACK */
@@ -51,9 +54,9 @@ int edge_sandbox_open(struct edge_weaknesses *found);
 bool edge_sandbox_signals(void);
 
 /*
- * In the child: gives up everything that `sandbox` names and empties the signal mask. False when the kernel
- * refuses a part; the child must then exit. The parts that a machine may lack (struct edge_weakness) and the
- * out-of-memory score are given up where the kernel allows.
+ * In the child: gives up its priority and everything that `sandbox` names, and empties the signal mask. False
+ * when the kernel refuses a part; the child must then exit. The parts that a machine may lack (struct
+ * edge_weakness) and the out-of-memory score are given up where the kernel allows.
  */
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox);
 
