@@ -206,6 +206,8 @@ static bool obey(struct zygote *zygote, const struct edge_command *command, int 
     return fork_compile(zygote, command, fd);
   case EDGE_COMMAND_CANCEL:
     return edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
+  case EDGE_COMMAND_PING:
+    return report(zygote, &(struct edge_event){.kind = EDGE_EVENT_PONG});
   default:
     return false;
   }

@@ -168,7 +168,8 @@ enum edge_command_kind {
   EDGE_COMMAND_FORK = 1,    /* forks a worker; descriptor: sealed memfd with the code */
   EDGE_COMMAND_KILL = 2,    /* SIGKILL to the worker of this slot and generation, where no pidfd came */
   EDGE_COMMAND_COMPILE = 3, /* compiles into the file `path`; descriptor: sealed memfd with the module */
-  EDGE_COMMAND_CANCEL = 4   /* SIGKILL to the compile child of this job, where no pidfd came */
+  EDGE_COMMAND_CANCEL = 4,  /* SIGKILL to the compile child of this job, where no pidfd came */
+  EDGE_COMMAND_PING = 5     /* answered with PONG */
 };
 
 #define EDGE_PATH_MAX 1024u
@@ -204,7 +205,8 @@ enum edge_event_kind {
   EDGE_EVENT_OPEN = 1,    /* the zygote serves; pid: its own; value: its threads, which must be 1 */
   EDGE_EVENT_STARTED = 2, /* a worker was forked; slot, generation, pid */
   EDGE_EVENT_EXITED = 3,  /* a worker is reaped, and its slots may be used again; all fields */
-  EDGE_EVENT_COMPILED = 4 /* a compile child is reaped; slot: the job; EDGE_COMPILE_DONE: the file is there */
+  EDGE_EVENT_COMPILED = 4, /* a compile child is reaped; slot: the job; EDGE_COMPILE_DONE: the file exists */
+  EDGE_EVENT_PONG = 5      /* the answer to a PING */
 };
 
 /* How a child ended; `value` is its exit code, its signal, or the errno of the fork that failed. */
@@ -294,6 +296,9 @@ EDGE_API int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t
                                    uint32_t memory_bytes, uint32_t cpu_seconds, const void *path,
                                    uint32_t path_len);
 EDGE_API int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job);
+
+/* Asks the zygote for a PONG: 0, or -1 when it takes no packet now. */
+EDGE_API int32_t edge_ring_ping(struct edge_ring *ring);
 
 /* Called after EDGE_EVENT_STARTED, so that handles do not pile up and stop the zygote. */
 EDGE_API void edge_ring_adopt(struct edge_ring *ring);

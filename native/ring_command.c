@@ -31,6 +31,11 @@ static int32_t command_send(struct edge_ring *ring, const struct edge_command *c
   return edge_ring_fail(error), -1;
 }
 
+int32_t edge_ring_ping(struct edge_ring *ring) {
+  const struct edge_command command = {.kind = EDGE_COMMAND_PING};
+  return command_send(ring, &command, -1);
+}
+
 void edge_ring_adopt(struct edge_ring *ring) { edge_handles_take(ring); }
 
 /*

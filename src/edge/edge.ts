@@ -11,11 +11,11 @@ import type { Metrics } from '../base/metrics.ts';
 import type { SendRequest } from './send.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
-import { createEdgeFigures } from './figures/figures.ts';
-import { openMetricsListener } from './figures/metrics_listener.ts';
+import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
+import { openMetricsListener, type Waiting } from './figures/metrics_listener.ts';
 import { openReconciler, type ReconcileConfig } from './reconcile/reconcile.ts';
 import { openFunctionServer, type ServeConfig } from './serve/serve.ts';
-import { openAgent, type SyncConfig } from './sync/sync.ts';
+import { type NodeReport, openAgent, type SyncConfig } from './sync/sync.ts';
 
 export type EdgeConfig = SyncConfig &
   ReconcileConfig &
@@ -100,10 +100,12 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
     cache: () => reconciler.cacheTotals(),
     revision: () => agent.accepted()?.revision ?? 0,
   });
-  let isEngineReady = false;
   let isClosing = false;
-  const isReady = (): boolean => !isClosing && isEngineReady && reconciler.isSettled();
-  const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, isReady });
+  const waitingFor = (): Waiting[] =>
+    isClosing
+      ? ['shutdown']
+      : waitingOf({ isServing: engine.isServing(), isSettled: reconciler.isSettled() });
+  const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, waitingFor });
   opened.defer(() => metricsListener.close());
   const server = openFunctionServer({ config, routing: reconciler.routing, figures, clock, random, log });
   opened.defer(() => server.close());
@@ -111,11 +113,7 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   const accepted = agent.accepted();
   if (accepted !== null) reconciler.apply(accepted.desired);
   const heartbeats = agent.start({
-    report: () => {
-      const { cpuPercent, memBytes } = figures.machine();
-      const status = isEngineReady ? 'online' : 'degraded';
-      return { status, cpu_percent: cpuPercent, mem_bytes: memBytes, functions: reconciler.observed() };
-    },
+    report: () => ({ ...machineReport(figures, engine.isServing()), functions: reconciler.observed() }),
     onAccepted: ({ desired }) => reconciler.apply(desired),
   });
   // Requests and pools share `drainMs`; the last heartbeat, in between, may take `reconnectMsMin` of its own.
@@ -130,14 +128,28 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   });
   engine.ready().then(
     () => {
-      isEngineReady = true;
       reconciler.start();
       agent.notify();
     },
-    // The engine was closed before it was ready: the node stays `degraded`, and the engine's log says why.
+    // The engine was closed before it was ready: its log says why.
     () => undefined,
   );
   const closing = opened.move();
   const { port } = server;
-  return { port, metricsPort: metricsListener.port, isReady, close: () => closing.disposeAsync() };
+  return {
+    port,
+    metricsPort: metricsListener.port,
+    isReady: () => waitingFor().length === 0,
+    close: () => closing.disposeAsync(),
+  };
+}
+
+function machineReport(figures: EdgeFigures, isServing: boolean): Omit<NodeReport, 'functions'> {
+  const { cpuPercent, memBytes } = figures.machine();
+  return { status: isServing ? 'online' : 'degraded', cpu_percent: cpuPercent, mem_bytes: memBytes };
+}
+
+function waitingOf({ isServing, isSettled }: { isServing: boolean; isSettled: boolean }): Waiting[] {
+  const waiting: Waiting[] = isServing ? [] : ['engine'];
+  return isSettled ? waiting : [...waiting, 'desired_state'];
 }

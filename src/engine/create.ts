@@ -121,6 +121,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     async ready() {
       await supervisor.ready();
     },
+    isServing: () => supervisor.isServing(),
     async close() {
       await pools.close();
       await supervisor.close();

@@ -69,7 +69,9 @@ export type Engine = {
   }): Promise<PrepareOutcome>;
   openPool(input: { ref: VersionRef; code: Code; settings: VersionSettings }): Pool;
   stats(): EngineStats;
-  /** Resolves once the engine process takes work. */
+  /** Resolves once the engine process takes work for the first time. */
   ready(): Promise<void>;
+  /** Whether it takes work and obeys at this moment. */
+  isServing(): boolean;
   close(): Promise<void>;
 };

@@ -138,6 +138,7 @@ export function createFakeEngine(
       },
     }),
     ready: () => Promise.resolve(),
+    isServing: () => true,
     close: () => Promise.resolve(),
   };
   return engine;

@@ -61,12 +61,14 @@ describe('A node whose engine is not ready', () => {
   test('reports degraded and opens nothing, until the engine takes work', async () => {
     const gate = Promise.withResolvers<void>();
     nodes.engine.ready = () => gate.promise;
+    nodes.engine.isServing = () => false;
     nodes.control.deploy([desiredFunction(1, '1.0.0')]);
     const edge = await nodes.start();
     await until('it is reported as loading', nodes.isReported(1, '1.0.0', 'loading'));
     expect(lastStatus()).toBe('degraded');
     expect(edge.isReady()).toBe(false);
     expect(nodes.engine.events).toEqual([]);
+    nodes.engine.isServing = () => true;
     gate.resolve();
     await until('it is reported as cached', nodes.isReported(1, '1.0.0', 'cached'));
     expect(lastStatus()).toBe('online');
@@ -75,10 +77,27 @@ describe('A node whose engine is not ready', () => {
 
   test('because it was closed stays degraded and closes as any other', async () => {
     nodes.engine.ready = () => Promise.reject(new Error('closed'));
+    nodes.engine.isServing = () => false;
     const edge = await nodes.start();
     await until('it is reported', () => lastStatus() === 'degraded');
     await edge.close();
     expect(lastStatus()).toBe('offline');
+  });
+});
+
+describe('A node whose engine stops serving', () => {
+  test('is not ready, says what it waits for, and answers what it can', async () => {
+    const edge = await nodes.start();
+    nodes.control.deploy([desiredFunction(1, '1.0.0')]);
+    await until('it answers', isServed(edge, '/1', '1.0.0'));
+    expect(await (await getMetrics(edge, '/readyz')).json()).toEqual({ ready: true });
+    nodes.engine.isServing = () => false;
+    const answer = await getMetrics(edge, '/readyz');
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toEqual({ ready: false, waiting_for: ['engine'] });
+    expect(await textOf(edge, '/1')).toBe('1.0.0');
+    nodes.engine.isServing = () => true;
+    expect(edge.isReady()).toBe(true);
   });
 });
 

@@ -6,12 +6,18 @@ export const ENGINE_BOUNDS = {
   openMs: 10_000,
   /** Time that an engine process or a worker has to exit once it is asked to. */
   closeMs: 2_000,
+  /** Pings in a row without an answer after which an engine process is killed and another started. */
+  pingsUnanswered: 10,
   /** Lines of its stderr that reach the log, and their length: a guest may have taken the process over. */
   logLinesMax: 1_000,
   logLineLengthMax: 1_000,
 } as const;
 
 export const ENGINE_TUNING = {
+  /** How often the engine process is asked whether it still obeys. */
+  pingIntervalMs: 1_000,
+  /** Pings in a row without an answer after which the node is not ready. */
+  pingsMissed: 3,
   /** An engine process that served for this long is healthy: its next restart is not delayed. */
   stableMs: 10_000,
   /** Pause before a restart; it doubles with each failed start, up to the maximum. */

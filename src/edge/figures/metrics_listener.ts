@@ -8,13 +8,19 @@ export type MetricsListener = {
   close(): Promise<void>;
 };
 
-/** /readyz answers 200 while `isReady` holds and 503 otherwise. Throws where the address cannot be used. */
+/** `engine`: the engine process does not take work. `desired_state`: the last one is not applied yet. */
+export type Waiting = 'engine' | 'desired_state' | 'shutdown';
+
+/**
+ * /readyz answers 200 while `waitingFor` is empty, and 503 with its entries otherwise. Throws where the address
+ * cannot be used.
+ */
 export function openMetricsListener(options: {
   listen: ListenAddress;
   metrics: Metrics;
-  isReady: () => boolean;
+  waitingFor: () => readonly Waiting[];
 }): MetricsListener {
-  const { listen, metrics, isReady } = options;
+  const { listen, metrics, waitingFor } = options;
   const server = Bun.serve({
     hostname: listen.host,
     port: listen.port,
@@ -26,8 +32,9 @@ export function openMetricsListener(options: {
         new Response(await metrics.render(), { headers: { 'content-type': metrics.contentType } }),
       '/livez': () => Response.json({ live: true }),
       '/readyz': () => {
-        const ready = isReady();
-        return Response.json({ ready }, { status: ready ? 200 : 503 });
+        const waiting_for = waitingFor();
+        if (waiting_for.length === 0) return Response.json({ ready: true });
+        return Response.json({ ready: false, waiting_for }, { status: 503 });
       },
     },
     fetch: () => errorResponse('not_found', 'metrics'),

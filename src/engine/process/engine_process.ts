@@ -12,9 +12,10 @@ import { openEngineSocket } from './engine_socket.ts';
 import type { EngineEvent } from './frames.ts';
 import { firstLine, logLines } from './output.ts';
 import { encodeRoleInput } from './role_input.ts';
+import { createWatchdog, type Watchdog } from './watchdog.ts';
 
 export type EngineProcessHandlers = {
-  /** Everything but the event that opens the process. */
+  /** Everything but the events that open the process and answer its watchdog. */
   event(event: EngineEvent): void;
   wake(): void;
   /** Called once, also for an end that `close` asked for; the ring may not be used afterwards. */
@@ -25,6 +26,8 @@ export type EngineProcess = {
   readonly pid: number;
   readonly ring: Ring;
   readonly wasmedgeVersion: string;
+  /** Whether it still obeys; one that stays silent is killed. */
+  isAnswering(): boolean;
   /** Waits `ENGINE_BOUNDS.closeMs` for the process to end by itself, then kills it. */
   close(): Promise<void>;
 };
@@ -72,8 +75,12 @@ export async function startEngineProcess(
     const socketPath = join(directory, 'engine');
     const ring = library.open(geometry);
     resources.defer(() => ring.close());
-    const event = (one: EngineEvent): void =>
-      one.kind === 'open' ? opened.resolve(one) : handlers.event(one);
+    let watchdog: Watchdog | null = null;
+    const event = (one: EngineEvent): void => {
+      if (one.kind === 'open') opened.resolve(one);
+      else if (one.kind === 'pong') watchdog?.pong();
+      else handlers.event(one);
+    };
     const socket = openEngineSocket({ socketPath, event, wake: () => handlers.wake(), closed: ended });
     resources.defer(() => socket.close());
     const child = spawnEngine({ ...options, ring, socketPath, onExit: ended });
@@ -88,10 +95,13 @@ export async function startEngineProcess(
     const [{ threads }, wasmedgeVersion] = answer;
     if (threads !== 1) throw new Error(`the engine process has ${threads} threads and may not fork`);
     await rm(directory, { recursive: true, force: true });
+    watchdog = watch({ clock, log, ring, child, resources });
+    const { isAnswering } = watchdog;
     return {
       pid: child.pid,
       ring,
       wasmedgeVersion,
+      isAnswering,
       async close() {
         if (released === null) {
           ring.closeCommand();
@@ -104,6 +114,24 @@ export async function startEngineProcess(
     await end();
     throw failure;
   }
+}
+
+/** Kills the child when it stays silent; ends with `resources`. */
+function watch(options: {
+  clock: Clock;
+  log: Log;
+  ring: Ring;
+  child: Pick<Bun.Subprocess, 'pid' | 'kill'>;
+  resources: AsyncDisposableStack;
+}): Watchdog {
+  const { child, clock, log, resources, ring } = options;
+  const ending = new AbortController();
+  resources.defer(() => ending.abort());
+  const silent = (): void => {
+    log.error('the engine process does not answer and is killed', { pid: child.pid });
+    child.kill('SIGKILL');
+  };
+  return createWatchdog({ clock, ping: () => ring.ping(), silent, signal: ending.signal });
 }
 
 /** A private directory for the socket. */

@@ -2,7 +2,7 @@
 import type { ProcessExit } from '../process_exit.ts';
 
 /** Kinds of `enum edge_event_kind`. */
-export const EVENT = { open: 1, started: 2, exited: 3, compiled: 4 } as const;
+export const EVENT = { open: 1, started: 2, exited: 3, compiled: 4, pong: 5 } as const;
 
 /** Positions of the words of `struct edge_event`. */
 export const EVENT_WORD = {
@@ -25,6 +25,7 @@ export type EngineEvent =
   | { kind: 'open'; threads: number }
   | { kind: 'started'; slot: number; generation: number; pid: number }
   | { kind: 'exited'; slot: number; generation: number; pid: number; exit: ProcessExit }
+  | { kind: 'pong' }
   | { kind: 'compiled'; job: number; exit: ProcessExit };
 
 const FRAME_BYTES = EVENT_WORD.words * 4;
@@ -67,6 +68,7 @@ function decodeFrame(frame: Uint8Array): EngineEvent | null {
   const value = word(EVENT_WORD.value);
   if (kind === EVENT.open) return { kind: 'open', threads: value };
   if (kind === EVENT.started) return { kind: 'started', slot, generation, pid };
+  if (kind === EVENT.pong) return { kind: 'pong' };
   const how = EXIT_WAYS[word(EVENT_WORD.how)];
   if (how === undefined) return null;
   if (kind === EVENT.exited) return { kind: 'exited', slot, generation, pid, exit: { how, value } };

@@ -22,6 +22,8 @@ export type EngineSupervisor = {
   /** Resolves once the engine process takes work; rejects when the supervisor is closed first. */
   ready(): Promise<{ ring: Ring; wasmedgeVersion: string }>;
   pid(): number | null;
+  /** Whether an engine process takes work and obeys, at this moment. */
+  isServing(): boolean;
   restarts(): number;
   close(): Promise<void>;
 };
@@ -87,6 +89,7 @@ export function superviseEngine(
   return {
     ready: () => serving.promise,
     pid: () => current?.pid ?? null,
+    isServing: () => current?.isAnswering() === true,
     restarts: () => restarts,
     async close() {
       closing.abort();

@@ -60,6 +60,8 @@ export type Ring = {
   closeFd(fd: number): void;
   /** False when the start block does not fit or the zygote takes no packet. */
   fork(worker: WorkerStart): boolean;
+  /** Asks the zygote whether it still obeys; it answers with an event. */
+  ping(): void;
   /** Takes what the zygote sent for the children that it has forked. */
   adopt(): void;
   /** True once the worker will die whatever the zygote does; until then, or until it is reaped, call again. */
@@ -134,6 +136,7 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
       head.set(startBlock);
       return symbols.edge_ring_fork(ring, slot, generation, codeFd) === 0;
     },
+    ping: () => void symbols.edge_ring_ping(ring),
     adopt: () => symbols.edge_ring_adopt(ring),
     kill: (slot, generation) => symbols.edge_ring_kill(ring, slot, generation) === 0,
     compile({ id, moduleFd, memoryBytes, cpuSeconds, path }) {

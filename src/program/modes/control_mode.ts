@@ -18,7 +18,7 @@ export async function runControlMode(settings: SettingsOf<'cp'>, context: Contex
   closing.use(openIdleCollector());
   const plane = await wireControlPlane({ settings, context, log, metrics, closing });
   const listener = await explainBindFailures([{ flag: '--metrics-listen', address: metricsListen }], () =>
-    openMetricsListener({ listen: metricsListen, metrics, isReady: () => true }),
+    openMetricsListener({ listen: metricsListen, metrics, waitingFor: () => [] }),
   );
   closing.defer(() => listener.close());
   await plane.writeProfile(edgeUrl);

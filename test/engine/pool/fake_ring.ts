@@ -55,6 +55,7 @@ const NOTHING = {
   compile: () => false,
   cancelCompile: () => true,
   adopt: () => undefined,
+  ping: () => undefined,
   geometry: {
     slots: 0,
     requestHeadBytes: 0,

@@ -8,6 +8,7 @@ function encode(events: readonly EngineEvent[]): Uint8Array {
   const words = events.flatMap((event) => {
     if (event.kind === 'open') return [EVENT.open, 0, 0, 0, 0, event.threads, 0, 0];
     if (event.kind === 'started') return [EVENT.started, event.slot, event.generation, event.pid, 0, 0, 0, 0];
+    if (event.kind === 'pong') return [EVENT.pong, 0, 0, 0, 0, 0, 0, 0];
     const { how, value } = event.exit;
     const exit = [EXIT_WAYS.indexOf(how), value, 5, 6];
     if (event.kind === 'compiled') return [EVENT.compiled, event.job, 0, 0, ...exit];
@@ -22,6 +23,7 @@ const event: fc.Arbitrary<EngineEvent> = fc.oneof(
   fc.record({ kind: fc.constant('open' as const), threads: word }),
   fc.record({ kind: fc.constant('started' as const), slot: word, generation: word, pid: word }),
   fc.record({ kind: fc.constant('exited' as const), slot: word, generation: word, pid: word, exit }),
+  fc.record({ kind: fc.constant('pong' as const) }),
   fc.record({ kind: fc.constant('compiled' as const), job: word, exit }),
 );
 
