@@ -1,9 +1,12 @@
 // Starts this program again as a child in one of its hidden roles.
 import type { Environment } from '../config/inputs.ts';
 
-/** The command that starts this program: the executable alone, or Bun with the source that it runs. */
+/**
+ * The command that starts this program: the executable alone, or Bun with the source that it runs. The link in
+ * /proc leads to the file that this process runs, also after another has taken its path.
+ */
 export function commandOfProgram(): string[] {
-  return Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main];
+  return Bun.isStandaloneExecutable ? ['/proc/self/exe'] : [process.execPath, Bun.main];
 }
 
 /** `env` and `more`, without the variables that would make the executable act as the bun tool. */

@@ -1,5 +1,7 @@
 // Faults stay in their function: timeouts, crashes, and workers or engines killed from outside.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   type Directory,
   type Up,
@@ -7,9 +9,13 @@ import {
   childrenOf,
   codeOf,
   deployed,
+  executable,
   fixture,
+  freePort,
   isRunning,
+  start,
   startUp,
+  statusOf,
   temporaryDirectory,
   until,
 } from './harness.ts';
@@ -161,3 +167,48 @@ describe('The engine killed from outside, under load', () => {
     WAIT_MS,
   );
 });
+
+describe('The engine stopped from outside', () => {
+  test(
+    'makes the node not ready while hot functions answer, and is replaced',
+    async () => {
+      const ready = `${up.metricsUrl}/readyz`;
+      const zygote = await up.zygote();
+      await until('the neighbour answers', async () => (await request('/neighbour')).status === 200);
+      process.kill(zygote, 'SIGSTOP');
+      await until('the node is not ready', async () => (await statusOf(ready)) === 503);
+      expect(await (await fetch(ready)).json()).toEqual({ ready: false, waiting_for: ['engine'] });
+      expect((await request('/neighbour')).status).toBe(200);
+      await until('the stopped engine is gone', () => !isRunning(zygote));
+      await until('the node is ready', async () => (await statusOf(ready)) === 200);
+      expect((await request('/neighbour')).status).toBe(200);
+      expect(up.output()).toContain('does not answer and is killed');
+    },
+    2 * WAIT_MS,
+  );
+});
+
+test(
+  'An executable that was replaced while it runs starts its engine again',
+  async () => {
+    using own = temporaryDirectory();
+    const program = join(own.path, 'edge');
+    copyFileSync(executable(), program);
+    const port = String(await freePort());
+    const url = `http://127.0.0.1:${port}/`;
+    const data = ['--data-dir', join(own.path, 'data'), '--listen', port];
+    const running = start(['run', fixture('hello/hello-c.wasm'), ...data], { program });
+    try {
+      await until('the function answers', async () => (await statusOf(url)) === 200);
+      writeFileSync(`${program}.new`, 'another version');
+      renameSync(`${program}.new`, program);
+      const [zygote = 0] = childrenOf(running.pid);
+      process.kill(zygote, 'SIGKILL');
+      await until('another engine runs', () => childrenOf(running.pid).some((pid) => pid !== zygote));
+      await until('the function answers again', async () => (await statusOf(url)) === 200);
+    } finally {
+      await running.close();
+    }
+  },
+  2 * WAIT_MS,
+);
