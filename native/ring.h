@@ -300,6 +300,9 @@ EDGE_API int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job);
 /* Asks the zygote for a PONG: 0, or -1 when it takes no packet now. */
 EDGE_API int32_t edge_ring_ping(struct edge_ring *ring);
 
+/* Processor time of a process in milliseconds, modulo 2^32 - 1; UINT32_MAX when there is no such process. */
+EDGE_API uint32_t edge_process_cpu_ms(uint32_t pid);
+
 /* Called after EDGE_EVENT_STARTED, so that handles do not pile up and stop the zygote. */
 EDGE_API void edge_ring_adopt(struct edge_ring *ring);
 

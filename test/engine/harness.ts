@@ -48,13 +48,14 @@ export async function openTestEngine(
     dir?: string;
     command?: readonly string[];
     check?: ModuleCheck;
+    libraryDir?: string;
   } = {},
 ): Promise<TestEngine> {
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'edge-test-'));
   const clock = createSystemClock();
   const lines: string[] = [];
   const engine = await createEngine({
-    libraryDir: libraryDir(),
+    libraryDir: options.libraryDir ?? libraryDir(),
     command: options.command ?? [process.execPath, join(import.meta.dir, 'role_main.ts')],
     cacheDir: dir,
     dataDir: dir,

@@ -1,5 +1,6 @@
 // One worker from its fork to its end: each change of its state is made here and is one event for its pool.
 import type { GuestFault, InvocationOutcome } from '../../model/invocation.ts';
+import { createIdleWatch } from './idle_watch.ts';
 import { WORKER_SLOTS } from '../ring/geometry.ts';
 import type { PostOutcome, Ring, RingEvent } from '../ring/ring.ts';
 import type { Invocation } from './queue.ts';
@@ -9,12 +10,20 @@ export type WorkerState = 'starting' | 'idle' | 'busy' | 'ending';
 
 /**
  * Why a worker left its pool. `start_failed`: it said so. `start_late`, `late`, `recycling_late`: its start,
- * its request, or making its instance pristine took too long. `broken`: it lied about a length. `evicted`: it
- * was idle, and its place was needed or nobody needed it. `exited`: it ended by itself. `lost`: the engine
+ * its request, or making its instance pristine took too long. `broken`: it lied about a length. `burning`: it
+ * used the processor without anything to do. `evicted`: it was idle, and its place was needed or nobody needed it. `exited`: it ended by itself. `lost`: the engine
  * process died.
  */
 export type LeaveCause =
-  'start_failed' | 'start_late' | 'late' | 'recycling_late' | 'broken' | 'evicted' | 'exited' | 'lost';
+  | 'start_failed'
+  | 'start_late'
+  | 'late'
+  | 'recycling_late'
+  | 'broken'
+  | 'burning'
+  | 'evicted'
+  | 'exited'
+  | 'lost';
 
 /**
  * What a worker tells its pool, in the order in which it happens. A worker that was started leaves once and,
@@ -99,6 +108,7 @@ export class Worker {
   #isStuck = false;
   /** It may still be making its instance pristine after the last request. */
   #isRecycling = false;
+  readonly #watch = createIdleWatch();
   #isKilled = false;
   #hasExited = false;
   #hasAnswered = false;
@@ -161,7 +171,7 @@ export class Worker {
       const at = this.#indexOf(event.slot);
       if (at < 0) return;
       if (event.kind === 'answer') this.#answer(at, event.outcome, event.cpuUs, nowMs);
-      else if (event.kind === 'broken') this.#expose(nowMs);
+      else if (event.kind === 'broken') this.#expose('broken', nowMs);
     } else if (this.#state === 'starting') {
       if (event.kind === 'ready') this.#ready(nowMs);
       else if (event.kind === 'start_failed') this.#leave('start_failed', event.fault, event.fault);
@@ -175,6 +185,8 @@ export class Worker {
    * needs no further sweep: it is idle and pristine.
    */
   sweep(nowMs: number, idleMsMax: number): boolean {
+    const isActive = this.#state !== 'idle' || this.#isRecycling;
+    if (this.#watch.sweep(nowMs, isActive, this.#readCpuMs)) this.#expose('burning', nowMs);
     if (this.#state === 'idle') return this.#sweepIdle(nowMs, idleMsMax);
     if (this.#state === 'starting') this.#sweepStarting(nowMs);
     else if (this.#state === 'busy') this.#sweepBusy(nowMs);
@@ -248,11 +260,14 @@ export class Worker {
     this.#deliver({ kind: 'answered', worker: this, invocation, outcome, cpuUs });
   }
 
-  /** It lied about an answer. What it has not begun runs elsewhere. */
-  #expose(nowMs: number): void {
+  /** It does what no worker of ours does. What it has not begun runs elsewhere. */
+  #expose(cause: 'broken' | 'burning', nowMs: number): void {
+    if (this.#state === 'ending') return;
     this.#withdraw('others', nowMs);
-    this.#leave('broken', null, CRASHED);
+    this.#leave(cause, null, CRASHED);
   }
+
+  readonly #readCpuMs = (): number | null => (this.pid === 0 ? null : this.#ring.cpuMs(this.pid));
 
   #sweepStarting(nowMs: number): void {
     this.#poll(nowMs);

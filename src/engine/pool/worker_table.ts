@@ -167,8 +167,9 @@ export class WorkerTable {
 
   #count(worker: Worker, cause: LeaveCause): void {
     if (KILL_CAUSES.has(cause)) this.#killed += 1;
-    if (cause !== 'broken') return;
+    if (cause !== 'broken' && cause !== 'burning') return;
     this.#crashed += 1;
-    this.#log.error('a worker broke the protocol and is killed', { pid: worker.pid });
+    const did = cause === 'broken' ? 'broke the protocol' : 'used the processor without a request';
+    this.#log.error(`a worker ${did} and is killed`, { pid: worker.pid });
   }
 }

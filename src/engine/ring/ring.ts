@@ -62,6 +62,8 @@ export type Ring = {
   fork(worker: WorkerStart): boolean;
   /** Asks the zygote whether it still obeys; it answers with an event. */
   ping(): void;
+  /** Processor time of a worker's process so far, in milliseconds; null when it has ended. */
+  cpuMs(pid: number): number | null;
   /** Takes what the zygote sent for the children that it has forked. */
   adopt(): void;
   /** True once the worker will die whatever the zygote does; until then, or until it is reaped, call again. */
@@ -88,6 +90,8 @@ export type Ring = {
 
 /** `EDGE_TAKEN_MAX`: the records of one drain; more are left for the next. */
 const RECORDS_MAX = 1_024;
+/** `edge_process_cpu_ms` found no such process. */
+const NO_PROCESS = 0xffff_ffff;
 /** Arrays below this size may be moved by the JavaScript engine while C reads them. */
 const OWN_BUFFER_BYTES_MIN = 4_096;
 
@@ -137,6 +141,10 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
       return symbols.edge_ring_fork(ring, slot, generation, codeFd) === 0;
     },
     ping: () => void symbols.edge_ring_ping(ring),
+    cpuMs(pid) {
+      const cpuMs = symbols.edge_process_cpu_ms(pid);
+      return cpuMs === NO_PROCESS ? null : cpuMs;
+    },
     adopt: () => symbols.edge_ring_adopt(ring),
     kill: (slot, generation) => symbols.edge_ring_kill(ring, slot, generation) === 0,
     compile({ id, moduleFd, memoryBytes, cpuSeconds, path }) {

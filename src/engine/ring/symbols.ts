@@ -18,6 +18,7 @@ export const RING_SYMBOLS = {
   edge_ring_compile: { args: ['ptr', 'u32', 'i32', 'u32', 'u32', 'ptr', 'u32'], returns: 'i32' },
   edge_ring_cancel: { args: ['ptr', 'u32'], returns: 'i32' },
   edge_ring_ping: { args: ['ptr'], returns: 'i32' },
+  edge_process_cpu_ms: { args: ['u32'], returns: 'u32' },
   edge_ring_adopt: { args: ['ptr'], returns: 'void' },
   edge_ring_post: { args: ['ptr', 'u32', 'u32', 'u32', 'u32', 'u32', 'u32', 'u32'], returns: 'i32' },
   edge_ring_withdraw: { args: ['ptr', 'u32', 'u32'], returns: 'i32' },

@@ -28,6 +28,8 @@ export type FakeRing = Ring & {
   postOutcome: PostOutcome;
   takesForks: boolean;
   takesKills: boolean;
+  /** Processor time by pid, in milliseconds. */
+  readonly cpu: Map<number, number>;
   /** A worker reports on the oldest request that it has; with `wake: 'lost'` only a poll finds it. */
   report(place: number, report?: Report, wake?: 'seen' | 'lost'): void;
   ready(place: number): void;
@@ -83,6 +85,8 @@ export function createFakeRing(): FakeRing {
     takesForks: true,
     takesKills: true,
     ...NOTHING,
+    cpuMs: (pid) => ring.cpu.get(pid) ?? 0,
+    cpu: new Map(),
     fork({ slot, generation }) {
       if (!ring.takesForks) return false;
       calls.push(`fork ${placeOf(slot)}:${generation}`);

@@ -52,6 +52,35 @@ describe('A worker that lies', () => {
   });
 });
 
+describe('A worker that uses the processor', () => {
+  const PID = 77;
+
+  /** Lets five seconds pass in which it uses one processor. */
+  const burn = async (): Promise<void> => {
+    host.table.started({ slot: 0, generation: 1, pid: PID });
+    for (let second = 1; second <= 5; second += 1) {
+      host.ring.cpu.set(PID, second * 1_000);
+      await host.clock.advance(1_000);
+      host.sweep();
+    }
+  };
+
+  test('without a request is killed and counted', async () => {
+    const pool = await host.warmPool();
+    await burn();
+    expect(host.ring.calls).toContain('kill 0:1');
+    expect(host.counts().crashed).toBe(1);
+    expect(pool.stats().idle).toBe(0);
+  });
+
+  test('for a request stays', async () => {
+    host.invoke(await host.warmPool(), '/long', 60_000);
+    await burn();
+    expect(host.ring.calls).not.toContain('kill 0:1');
+    expect(host.counts()).toMatchObject({ crashed: 0, busy: 1 });
+  });
+});
+
 describe('A kill', () => {
   const kills = (): string[] => host.ring.calls.filter((call) => call.startsWith('kill'));
 
