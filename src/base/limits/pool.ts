@@ -34,9 +34,9 @@ export const POOL_TUNING = {
   /** The same while nothing runs; also how long the sweep stays fast after the last event. */
   sweepIdleMs: 1_000,
   /** How often the processor time of a worker is compared with the time in which it had something to do. */
-  idleWatchMs: 1_000,
+  idleWatchMs: 100,
   /** Processor time per comparison that an idle worker may use: the clocks of sweep and kernel differ. */
-  idleCpuMs: 50,
+  idleCpuMs: 10,
   /** Comparisons in a row above that after which a worker is killed. */
   idleWatchesBurned: 3,
   /** A queue whose oldest request is younger than this is moving; it gets no new worker. */

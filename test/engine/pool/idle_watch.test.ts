@@ -3,39 +3,53 @@ import { describe, expect, test } from 'bun:test';
 import { POOL_TUNING } from '../../../src/base/limits/pool.ts';
 import { createIdleWatch } from '../../../src/engine/pool/idle_watch.ts';
 
-const { idleCpuMs, idleWatchMs, idleWatchesBurned, sweepIntervalMs } = POOL_TUNING;
+const { idleCpuMs, idleWatchMs, idleWatchesBurned, sweepIdleMs, sweepIntervalMs } = POOL_TUNING;
 
-/** Sweeps for some seconds; `activeMs` and `cpuMs` are per second. The second in which it is found, or null. */
-function watch(seconds: number, activeMs: number, cpuMs: number, everyMs = sweepIntervalMs): number | null {
+type Behaviour = { activeMs: number; activeShare: number; idleShare: number };
+
+/**
+ * Sweeps a worker that is active at the start of each second and uses a share of a processor then and while
+ * idle. The time at which it is found, or null.
+ */
+function watch(
+  seconds: number,
+  { activeMs, activeShare, idleShare }: Behaviour,
+  everyMs: number,
+): number | null {
   const idle = createIdleWatch();
+  let cpuMs = 0;
   for (let nowMs = 0; nowMs <= seconds * 1_000; nowMs += everyMs) {
-    const inSecond = (nowMs - 1) % 1_000;
-    const isActive = inSecond < activeMs;
-    if (idle.sweep(nowMs, isActive, () => (cpuMs * nowMs) / 1_000)) return nowMs / 1_000;
+    const isActive = nowMs % 1_000 < activeMs;
+    cpuMs += everyMs * (isActive ? activeShare : idleShare);
+    if (idle.sweep(nowMs, isActive, () => cpuMs)) return nowMs;
   }
   return null;
 }
 
+const WAITS: Behaviour = { activeMs: 0, activeShare: 0, idleShare: 0 };
+
 describe('A worker', () => {
   test.each([
-    ['that waits', 0, 0],
-    ['that works all the time', 1_000, 1_000],
-    ['that works half the time', 500, 500],
-    ['whose clocks differ by a little', 500, 500 + idleCpuMs / 2],
-  ])('%s stays', (_, activeMs, cpuMs) => {
-    expect(watch(60, activeMs, cpuMs)).toBeNull();
+    ['that waits', WAITS],
+    ['that works all the time', { activeMs: 1_000, activeShare: 1, idleShare: 0 }],
+    ['that works half the time', { activeMs: 500, activeShare: 1, idleShare: 0 }],
+    ['whose clocks differ by a little', { ...WAITS, idleShare: idleCpuMs / idleWatchMs / 2 }],
+  ])('%s stays', (_, behaviour) => {
+    expect(watch(60, behaviour, sweepIntervalMs)).toBeNull();
   });
 
   test.each([
-    ['that spins', 0, 1_000],
-    ['that spins a tenth of the time', 0, 100],
-    ['that spins between requests', 200, 1_000],
-  ])('%s is found', (_, activeMs, cpuMs) => {
-    expect(watch(60, activeMs, cpuMs)).toBeLessThan(2 + idleWatchesBurned * 1.1);
+    ['that spins', { ...WAITS, idleShare: 1 }],
+    ['that spins a fifth of the time', { ...WAITS, idleShare: 0.2 }],
+    ['that spins between requests', { activeMs: 300, activeShare: 1, idleShare: 1 }],
+  ])('%s is found', (_, behaviour) => {
+    expect(watch(60, behaviour, sweepIntervalMs)).toBeLessThan(300 + (2 + idleWatchesBurned) * idleWatchMs);
   });
 
   test('that spins is found by the slow sweep too', () => {
-    expect(watch(60, 0, 1_000, idleWatchMs)).toBeLessThan(2 + idleWatchesBurned);
+    expect(watch(60, { ...WAITS, idleShare: 1 }, sweepIdleMs)).toBeLessThan(
+      (2 + idleWatchesBurned) * sweepIdleMs,
+    );
   });
 
   test('whose clock cannot be read, or has begun anew, stays', () => {
