@@ -21,7 +21,8 @@ bool edge_request_open(struct edge_request *request, enum edge_moment moment) {
   request->method = request->path = request->headers = request->id = request->body = nothing;
   request->status = 200;
   request->head_len = request->body_len = 0;
-  request->invalid = false;
+  request->refusal = EDGE_REFUSAL_NONE;
+  request->subject_len = 0;
   request->log_len = request->log_lines = request->log_dropped = request->host_calls = 0;
   request->fault = EDGE_RESULT_ANSWER;
   request->detail = 0;
@@ -51,10 +52,11 @@ void edge_request_close(struct edge_request *request, enum edge_result result, i
     line->len = 0;
   }
   const bool answered = result == EDGE_RESULT_ANSWER;
+  if (!answered) memcpy(request->part[EDGE_PART_RESPONSE_HEAD], request->subject, request->subject_len);
   control->result = (uint32_t)result;
   control->detail = detail;
   control->status = request->status;
-  control->response_head_len = answered ? request->head_len : 0;
+  control->response_head_len = answered ? request->head_len : request->subject_len;
   control->response_body_len = answered ? request->body_len : 0;
   control->log_len = request->log_len;
   control->log_dropped = request->log_dropped;
@@ -142,12 +144,13 @@ static bool name_equals(struct edge_bytes name, const char *lower_name, size_t l
   return true;
 }
 
-/* Headers of the connection, and headers that only the edge sets. A name that ends in '*' is a prefix. */
+/* Names that the edge refuses (model/http/headers.ts says why); one that ends in '*' is a prefix. */
 static bool is_forbidden(struct edge_bytes name) {
   static const char *const FORBIDDEN[] = {
-      "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
-      "te",         "trailer",    "trailers",          "proxy-*",        "x-request-id",
-      "x-edge-*",   "date",       "alt-svc",           "server-timing",
+      "connection",  "keep-alive",     "te",         "trailer",       "transfer-encoding",
+      "upgrade",     "http2-settings", "proxy-*",    "server-timing", "x-edge-*",
+      "alt-svc",     "x-accel-*",      "x-envoy-*",  "x-litespeed-*", "x-lighttpd-send-file",
+      "x-reproxy-*", "x-sendfile*",
   };
   for (size_t i = 0; i < sizeof FORBIDDEN / sizeof FORBIDDEN[0]; i++) {
     const char *pattern = FORBIDDEN[i];
@@ -162,10 +165,28 @@ static bool is_forbidden(struct edge_bytes name) {
   return false;
 }
 
+void edge_request_blame(struct edge_request *request, struct edge_bytes subject) {
+  request->subject_len = subject.len < EDGE_SUBJECT_BYTES ? subject.len : EDGE_SUBJECT_BYTES;
+  if (subject.len > 0) memcpy(request->subject, subject.at, request->subject_len);
+}
+
+void edge_request_refuse(struct edge_request *request, enum edge_refusal refusal, struct edge_bytes subject) {
+  if (request->refusal != EDGE_REFUSAL_NONE) return;
+  request->refusal = refusal;
+  edge_request_blame(request, subject);
+}
+
+static bool refuse_header(struct edge_request *request, enum edge_refusal refusal, struct edge_bytes name) {
+  edge_request_refuse(request, refusal, name);
+  return false;
+}
+
 bool edge_request_header_add(struct edge_request *request, struct edge_bytes name, struct edge_bytes value) {
   const uint64_t need = (uint64_t)name.len + value.len + 4;
-  if (!is_token(name) || !is_field_value(value) || is_forbidden(name)) return false;
-  if (need > request->part_bytes[EDGE_PART_RESPONSE_HEAD] - request->head_len) return false;
+  if (!is_token(name) || !is_field_value(value) || is_forbidden(name))
+    return refuse_header(request, EDGE_REFUSAL_HEADER, name);
+  if (need > request->part_bytes[EDGE_PART_RESPONSE_HEAD] - request->head_len)
+    return refuse_header(request, EDGE_REFUSAL_ROOM, name);
   uint8_t *at = request->part[EDGE_PART_RESPONSE_HEAD] + request->head_len;
   for (uint32_t i = 0; i < name.len; i++)
     *at++ = lower(name.at[i]);

@@ -26,7 +26,7 @@
 #define EDGE_API __attribute__((visibility("default")))
 
 /* The version of everything in this header above the functions; layout.h asserts the layout. */
-#define EDGE_LAYOUT_VERSION 1u
+#define EDGE_LAYOUT_VERSION 2u
 
 #define EDGE_WORKERS_MAX 1024u
 #define EDGE_WORKER_SLOTS 8u
@@ -69,14 +69,26 @@ enum edge_result {
   EDGE_RESULT_BAD_POINTER = 7,
   EDGE_RESULT_RESPONSE_LENGTH = 8, /* detail: the length that the guest returned */
   EDGE_RESULT_RESPONSE_TOO_LARGE = 9,
-  EDGE_RESULT_INVALID_RESPONSE = 10, /* a status, header name or header value that is not allowed */
+  EDGE_RESULT_INVALID_RESPONSE = 10, /* detail: enum edge_refusal; subject: the name of the header */
   EDGE_RESULT_HOST_CALL_LIMIT = 11,
-  EDGE_RESULT_WASI_DENIED = 12,
+  EDGE_RESULT_WASI_DENIED = 12,       /* subject: the name of the WASI function */
   EDGE_RESULT_EXITED = 13,            /* detail: the code that the guest gave to proc_exit */
   EDGE_RESULT_MEMORY_EXHAUSTED = 14,  /* the guest's memory has no room for the request */
   EDGE_RESULT_LOAD_FAILED = 15,       /* start only; detail: WasmEdge error code */
   EDGE_RESULT_INSTANTIATE_FAILED = 16 /* start only; detail: WasmEdge error code */
 };
+
+/* What a guest gave that an answer may not have; the first of them counts. */
+enum edge_refusal {
+  EDGE_REFUSAL_NONE = 0,
+  EDGE_REFUSAL_STATUS = 1, /* the status word of the slot holds it */
+  EDGE_REFUSAL_HEADER = 2, /* its name or its value */
+  EDGE_REFUSAL_ROOM = 3,   /* the header does not fit into the response head */
+  EDGE_REFUSAL_LENGTH = 4  /* a negative length */
+};
+
+/* The longest subject of a fault: what the fault is about, as text. A longer one is cut. */
+#define EDGE_SUBJECT_BYTES 256u
 
 /* Where a worker says that it runs: a hint, which only chooses between two error codes when it dies. */
 enum edge_phase { EDGE_PHASE_HOST = 0, EDGE_PHASE_GUEST = 1 };
@@ -113,7 +125,7 @@ struct edge_slot {
   uint32_t result;
   int32_t detail;
   uint32_t status;
-  uint32_t response_head_len; /* `name: value\r\n` lines */
+  uint32_t response_head_len; /* an answer: `name: value\r\n` lines; a fault: its subject */
   uint32_t response_body_len;
   uint32_t log_len;     /* records: u32 level, u32 length, then the bytes padded to a multiple of 4 */
   uint32_t log_dropped; /* lines that did not fit the limits */

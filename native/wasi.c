@@ -29,6 +29,8 @@ static uint32_t load32(const uint8_t *at) {
 }
 
 static int32_t denied(struct edge_call *call) {
+  const struct edge_bytes name = {(const uint8_t *)call->name, (uint32_t)strlen(call->name)};
+  edge_request_blame(call->request, name);
   call->request->fault = EDGE_RESULT_WASI_DENIED;
   return 0;
 }

@@ -32,7 +32,8 @@ export function decodeResponseHead(status: number, text: string): ResponseHead {
   const headers: ResponseHeaders = [];
   let at = 0;
   while (at < text.length) {
-    if (headers.length >= BOUNDS.countMax) return { ok: false, detail: 'there are too many headers' };
+    if (headers.length >= BOUNDS.countMax)
+      return { ok: false, detail: `there are more than ${BOUNDS.countMax} headers` };
     const end = text.indexOf('\r\n', at);
     const colon = text.indexOf(':', at);
     if (end < 0 || colon < 0 || colon > end)

@@ -4,7 +4,7 @@ import type { GuestFault, InvocationOutcome, InvocationRequest } from '../../mod
 import { createAnswerReader, TAKEN } from './answer.ts';
 import { checkLayout, HINT, PHASE, type RingGeometry } from './geometry.ts';
 import { encodeRequestHead, type HeadLengths } from './request_head.ts';
-import { SLOT, startFault } from './results.ts';
+import { SLOT } from './results.ts';
 import { createSlotViews } from './slot_views.ts';
 import { RING_SYMBOLS } from './symbols.ts';
 
@@ -184,7 +184,7 @@ function createReports(
   if (memory === null) throw new Error('the ring has no records');
   const taken = new Uint32Array(toArrayBuffer(memory, 0, RECORDS_MAX * TAKEN.words * 4));
   const takenSigned = new Int32Array(taken.buffer);
-  const readAnswer = createAnswerReader({ views, taken, takenSigned });
+  const read = createAnswerReader({ views, taken, takenSigned });
   let at = 0;
   let end = 0;
   const eventAt = (record: number): RingEvent => {
@@ -193,14 +193,12 @@ function createReports(
     const state = taken[record + TAKEN.state];
     if (state === SLOT.done) {
       if (taken[record + TAKEN.isValid] !== 1) return { kind: 'broken', slot, generation };
-      const outcome = readAnswer(record);
+      const outcome = read.answer(record);
       symbols.edge_ring_release(ring, slot, generation);
       return { kind: 'answer', slot, generation, outcome, cpuUs: taken[record + TAKEN.cpuUs] ?? 0 };
     }
     if (state === SLOT.ready) return { kind: 'ready', slot, generation };
-    const detail = takenSigned[record + TAKEN.detail] ?? 0;
-    const fault = startFault(taken[record + TAKEN.result] ?? 0, detail);
-    return { kind: 'start_failed', slot, generation, fault };
+    return { kind: 'start_failed', slot, generation, fault: read.startFault(record) };
   };
   return {
     next() {
