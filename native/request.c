@@ -43,13 +43,54 @@ bool edge_request_open(struct edge_request *request, enum edge_moment moment) {
   return true;
 }
 
+/* Writes a record at `*end` and moves it; false when a limit is reached. */
+static bool record_put(struct edge_request *request, uint32_t *end, uint32_t lines, uint32_t level,
+                       struct edge_bytes text) {
+  const uint64_t need = 8 + (((uint64_t)text.len + 3) & ~(uint64_t)3);
+  if (lines >= request->log_lines_max || need > request->part_bytes[EDGE_PART_LOG] - *end) return false;
+  uint8_t *at = request->part[EDGE_PART_LOG] + *end;
+  const uint32_t head[2] = {level, text.len};
+  memcpy(at, head, sizeof head);
+  if (text.len > 0) memcpy(at + sizeof head, text.at, text.len);
+  memset(at + sizeof head + text.len, 0, (size_t)(need - 8 - text.len));
+  *end += (uint32_t)need;
+  return true;
+}
+
+/* Shows the edge the log so far, with the unfinished lines behind it, which the next record overwrites. */
+static void log_publish(struct edge_request *request) {
+  uint32_t end = request->log_len, lines = request->log_lines;
+  for (unsigned stream = 0; stream < 2; stream++) {
+    const struct edge_bytes text = {request->line[stream].bytes, request->line[stream].len};
+    if (text.len > 0 && record_put(request, &end, lines, STREAM_LEVEL[stream], text)) lines++;
+  }
+  __atomic_store_n(&request->control->log_len, end, __ATOMIC_RELEASE);
+  __atomic_store_n(&request->control->log_dropped, request->log_dropped, __ATOMIC_RELEASE);
+}
+
+void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len) {
+  if (request->moment == EDGE_MOMENT_IDLE) return;
+  const struct edge_bytes text = {bytes, len};
+  if (record_put(request, &request->log_len, request->log_lines, level, text)) {
+    request->log_lines++;
+  } else {
+    request->log_dropped++;
+  }
+  log_publish(request);
+}
+
+static void line_end(struct edge_request *request, unsigned stream) {
+  struct edge_line *line = &request->line[stream];
+  const uint32_t len = line->len;
+  line->len = 0; /* the log below would show it as unfinished too */
+  edge_request_log(request, STREAM_LEVEL[stream], line->bytes, len);
+}
+
 void edge_request_close(struct edge_request *request, enum edge_result result, int32_t detail,
                         uint32_t cpu_us) {
   struct edge_slot *control = request->control;
   for (unsigned stream = 0; stream < 2; stream++) {
-    struct edge_line *line = &request->line[stream];
-    if (line->len > 0) edge_request_log(request, STREAM_LEVEL[stream], line->bytes, line->len);
-    line->len = 0;
+    if (request->line[stream].len > 0) line_end(request, stream);
   }
   const bool answered = result == EDGE_RESULT_ANSWER;
   if (!answered) memcpy(request->part[EDGE_PART_RESPONSE_HEAD], request->subject, request->subject_len);
@@ -63,25 +104,9 @@ void edge_request_close(struct edge_request *request, enum edge_result result, i
   control->cpu_us = cpu_us;
 }
 
-void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len) {
-  if (request->moment == EDGE_MOMENT_IDLE) return;
-  const uint64_t need = 8 + (((uint64_t)len + 3) & ~(uint64_t)3);
-  const uint32_t room = request->part_bytes[EDGE_PART_LOG] - request->log_len;
-  if (request->log_lines >= request->log_lines_max || need > room) {
-    request->log_dropped++;
-    return;
-  }
-  uint8_t *at = request->part[EDGE_PART_LOG] + request->log_len;
-  const uint32_t head[2] = {level, len};
-  memcpy(at, head, sizeof head);
-  if (len > 0) memcpy(at + sizeof head, bytes, len);
-  memset(at + sizeof head + len, 0, (size_t)(need - 8 - len));
-  request->log_len += (uint32_t)need;
-  request->log_lines++;
-}
-
 void edge_request_stream(struct edge_request *request, unsigned stream, const uint8_t *bytes, uint32_t len) {
   struct edge_line *line = &request->line[stream];
+  if (request->moment == EDGE_MOMENT_IDLE) return;
   while (len > 0) {
     const uint8_t *newline = memchr(bytes, '\n', len);
     const uint32_t part = newline != NULL ? (uint32_t)(newline - bytes) : len;
@@ -92,15 +117,13 @@ void edge_request_stream(struct edge_request *request, unsigned stream, const ui
     bytes += taken;
     len -= taken;
     const bool ended = taken == part && newline != NULL;
-    if (ended || line->len == EDGE_LINE_BYTES) {
-      edge_request_log(request, STREAM_LEVEL[stream], line->bytes, line->len);
-      line->len = 0;
-    }
+    if (ended || line->len == EDGE_LINE_BYTES) line_end(request, stream);
     if (ended) {
       bytes++;
       len--;
     }
   }
+  if (line->len > 0) log_publish(request);
 }
 
 bool edge_request_write(struct edge_request *request, const uint8_t *bytes, uint32_t len) {

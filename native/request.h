@@ -56,12 +56,15 @@ bool edge_request_open(struct edge_request *request, enum edge_moment moment);
 void edge_request_close(struct edge_request *request, enum edge_result result, int32_t detail,
                         uint32_t cpu_us);
 
-/* Writes one log record, or counts it in log_dropped when a limit is reached. */
+/*
+ * Writes one log record, or counts it in log_dropped when a limit is reached. The slot holds every line from
+ * here on, so that the log outlives a worker that is killed.
+ */
 void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len);
 
 /*
  * Logs the bytes of a stream (0 stdout, 1 stderr) line by line. A line longer than EDGE_LINE_BYTES becomes
- * several.
+ * several. The slot holds the unfinished line too.
  */
 void edge_request_stream(struct edge_request *request, unsigned stream, const uint8_t *bytes, uint32_t len);
 

@@ -127,6 +127,7 @@ struct edge_slot {
   uint32_t status;
   uint32_t response_head_len; /* an answer: `name: value\r\n` lines; a fault: its subject */
   uint32_t response_body_len;
+  /* The edge sets both to 0 with a request; the worker raises them while it runs. */
   uint32_t log_len;     /* records: u32 level, u32 length, then the bytes padded to a multiple of 4 */
   uint32_t log_dropped; /* lines that did not fit the limits */
   uint32_t cpu_us;      /* CPU time of the request, and of making the instance pristine before it */
@@ -343,6 +344,13 @@ EDGE_API void *edge_ring_taken(struct edge_ring *ring);
 
 /* Takes one slot, whether or not its done bit is set: 1 and record 0 when it is finished, else 0. */
 EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generation);
+
+/*
+ * Reads how much the guest has logged of a request whose answer was not taken, or was not valid: 1 and, in
+ * record 0, LOG_BYTES (at most the log area) and LOG_DROPPED; 0 when the slot has no such request. A worker
+ * that runs may go on writing.
+ */
+EDGE_API uint32_t edge_ring_logged(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 
 /*
  * Called after the answer was copied out: sets the slot READY and gives back the pages of large bodies. 0, or

@@ -72,6 +72,7 @@ beforeAll(async () => {
     ['request', 'request/request.wasm'],
     ['status', 'status/status.wasm'],
     ['denied', 'hostile/wasi-denied.wasm'],
+    ['last', 'hostile/log-last.wasm'],
   ] as const) {
     const route = ['--name', name, '--host', `${name}.test`, '--route', '/*'];
     await deployed(up, fixture(file), [...route, '--max-execution-ms', String(EXECUTION_MS)]);
@@ -145,6 +146,28 @@ describe('A header that a guest may not set', () => {
       expect(answer).toEndWith('\r\n\r\n0\n');
     },
   );
+});
+
+describe('The log of a request without an answer', () => {
+  const said: Ended['guest'] = [
+    ['warn', 'the last words'],
+    ['info', 'of this guest'],
+  ];
+
+  test.each([
+    ['/loop', '504'],
+    ['/recurse', '500'],
+    ['/trap', '500'],
+    ['/denied', '500'],
+  ])('keeps what the guest wrote before %s', async (target, status) => {
+    expect(await fail({ name: 'last', target })).toMatchObject({ status, guest: said });
+  });
+
+  test('keeps the lines that have no end yet', async () => {
+    const { status, guest } = await fail({ name: 'last', target: '/half' });
+    expect(status).toBe('504');
+    expect(guest).toEqual([...said, ['info', 'half a line'], ['warn', 'half an error']]);
+  });
 });
 
 describe('A WASI function that is not offered', () => {

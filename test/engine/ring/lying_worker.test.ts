@@ -3,6 +3,7 @@ import { dlopen, type Pointer, toArrayBuffer } from 'bun:ffi';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { join } from 'node:path';
+import { REQUEST_BOUNDS } from '../../../src/base/limits/request.ts';
 import { PAGE_BYTES, PART, WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import { SLOT } from '../../../src/engine/ring/results.ts';
 import { bindRingLibrary, type Ring, type RingEvent } from '../../../src/engine/ring/ring.ts';
@@ -12,7 +13,7 @@ import { libraryDir } from '../harness.ts';
 
 const GENERATION = 1;
 /** Places of the words of `struct edge_slot`, which native/layout.h asserts. */
-const AT = { state: 4, result: 68, status: 76, headBytes: 80 } as const;
+const AT = { state: 4, result: 68, status: 76, headBytes: 80, logBytes: 88, logDropped: 92 } as const;
 const REQUEST = { requestId: 'r', method: 'GET', target: '/', headers: '', body: null };
 
 type Lie = { result?: number; status?: number; head?: string; headBytes?: number };
@@ -109,6 +110,38 @@ describe('The head that a lying worker writes', () => {
         const event = answer(given);
         expect(['answer', 'broken']).toContain(event?.kind ?? 'none');
         if (event?.kind === 'broken') release();
+      }),
+    );
+  });
+});
+
+describe('The log that a lying worker writes', () => {
+  test('is read while its request has no answer, as long as its area at most', () => {
+    expect(ring.logs(0, GENERATION)).toBeNull();
+    expect(ring.post(0, GENERATION, REQUEST)).toBe('posted');
+    expect(ring.logs(0, GENERATION)).toBeNull();
+    const at = partAt(PART.log);
+    slot.writeUInt32LE(3, at);
+    slot.writeUInt32LE(4, at + 4);
+    slot.write('last', at + 8);
+    slot.writeUInt32LE(12, AT.logBytes);
+    slot.writeUInt32LE(7, AT.logDropped);
+    expect(ring.logs(0, GENERATION)).toEqual({ lines: [{ level: 3, text: 'last' }], dropped: 7 });
+    slot.writeUInt32LE(0xffff_ffff, AT.logBytes);
+    expect(ring.logs(0, GENERATION)?.lines.length).toBe(REQUEST_BOUNDS.logLinesMax);
+    expect(ring.logs(0, GENERATION + 1)).toBeNull();
+  });
+
+  test('never throws, whatever it holds', () => {
+    expect(ring.post(0, GENERATION, REQUEST)).toBe('posted');
+    const word = fc.integer({ min: 0, max: 0xffff_ffff });
+    fc.assert(
+      fc.property(word, word, fc.uint8Array({ maxLength: 400 }), (length, dropped, bytes) => {
+        slot.set(bytes, partAt(PART.log));
+        slot.writeUInt32LE(length, AT.logBytes);
+        slot.writeUInt32LE(dropped, AT.logDropped);
+        const lines = ring.logs(0, GENERATION)?.lines ?? [];
+        expect(lines.length).toBeLessThanOrEqual(REQUEST_BOUNDS.logLinesMax);
       }),
     );
   });
