@@ -29,7 +29,7 @@ function refusalOf({ detail, status, subject }: FaultWords): string | null {
   const refusal = refuseResponseHeader(name, '');
   switch (detail) {
     case REFUSAL.status:
-      return refuseStatus(status);
+      return refuseStatus(status | 0);
     case REFUSAL.header:
       return refusal ?? refuseResponseHeader(name, '\n');
     case REFUSAL.room:

@@ -65,6 +65,7 @@ describe('What the log says of a fault', () => {
 
   test.each([
     ['a status', words(REFUSAL.status, '', 700), 'status 700 is outside 200 to 599'],
+    ['a negative status', words(REFUSAL.status, '', 0xffff_ffff), 'status -1 is outside 200 to 599'],
     ['a status that is right', words(REFUSAL.status, '', 200), null],
     [
       'a name',
