@@ -86,17 +86,13 @@ static int32_t host_env_get(struct edge_call *call) {
   return EDGE_HOST_NOT_FOUND;
 }
 
-static int32_t refuse_response(struct edge_call *call) {
-  call->request->invalid = true;
-  return EDGE_HOST_BAD_ARGUMENT;
-}
-
 static int32_t host_response_status(struct edge_call *call) {
   const uint64_t status = call->argument[0];
   if (!in_request(call)) return EDGE_HOST_DENIED;
-  if (status < 200 || status > 599) return refuse_response(call);
-  call->request->status = (uint32_t)status;
-  return 0;
+  if (call->request->refusal != EDGE_REFUSAL_STATUS) call->request->status = (uint32_t)status;
+  if (status >= 200 && status <= 599) return 0;
+  edge_request_refuse(call->request, EDGE_REFUSAL_STATUS, (struct edge_bytes){NULL, 0});
+  return EDGE_HOST_BAD_ARGUMENT;
 }
 
 static int32_t host_response_header(struct edge_call *call) {
@@ -104,10 +100,10 @@ static int32_t host_response_header(struct edge_call *call) {
   int32_t result;
   if (!in_request(call)) return EDGE_HOST_DENIED;
   if (!take_bytes(call, 0, &name, &result) || !take_bytes(call, 2, &value, &result)) {
-    call->request->invalid = true;
+    edge_request_refuse(call->request, EDGE_REFUSAL_LENGTH, (struct edge_bytes){NULL, 0});
     return result;
   }
-  return edge_request_header_add(call->request, name, value) ? 0 : refuse_response(call);
+  return edge_request_header_add(call->request, name, value) ? 0 : EDGE_HOST_BAD_ARGUMENT;
 }
 
 static int32_t host_response_write(struct edge_call *call) {

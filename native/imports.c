@@ -16,7 +16,7 @@ static WasmEdge_Result pass(void *self, void *data, const WasmEdge_CallingFrameC
                             const WasmEdge_Value *params, const uint32_t count, WasmEdge_Value *returns,
                             const uint32_t returned) {
   const struct edge_import *import = self;
-  struct edge_call call = {.request = data};
+  struct edge_call call = {.name = import->name, .request = data};
   if (++call.request->host_calls > call.request->host_calls_max) {
     call.request->fault = EDGE_RESULT_HOST_CALL_LIMIT;
     return ended(call.request);

@@ -16,6 +16,7 @@
 #define EDGE_ARGUMENTS_MAX 10u
 
 struct edge_call {
+  const char *name; /* of the function */
   struct edge_request *request;
   uint8_t *memory;
   uint64_t memory_bytes;

@@ -180,8 +180,9 @@ enum edge_result edge_instance_handle(struct edge_instance *instance, int32_t *d
   params[9] = WasmEdge_ValueGenI32((int32_t)cap);
   result = invoke(instance, instance->entrypoint, params, 10, &returned, detail);
   if (result != EDGE_RESULT_ANSWER) return result;
+  *detail = (int32_t)request->refusal;
+  if (request->refusal != EDGE_REFUSAL_NONE) return EDGE_RESULT_INVALID_RESPONSE;
   *detail = returned;
-  if (request->invalid) return EDGE_RESULT_INVALID_RESPONSE;
   if (returned < 0) return EDGE_RESULT_GUEST_ERROR;
   if ((uint32_t)returned > cap) return EDGE_RESULT_RESPONSE_LENGTH;
   if (returned == 0) return EDGE_RESULT_ANSWER;

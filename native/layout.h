@@ -81,6 +81,7 @@ EDGE_AT(edge_event, value, 20);
 EDGE_AT(edge_event, max_rss_kb, 24);
 EDGE_AT(edge_event, cpu_ms, 28);
 
+_Static_assert(EDGE_SUBJECT_BYTES <= EDGE_PAGE, "a subject may not fit the response head");
 _Static_assert(EDGE_TAKEN_IS_VALID + 1 == EDGE_TAKEN_WORDS, "a record has a word that nobody writes");
 _Static_assert(EDGE_PART_RESPONSE_BODY + 1 == EDGE_PARTS, "a part has no number");
 _Static_assert(EDGE_SLOTS_MAX % 32 == 0, "the done bits do not fill whole words");

@@ -21,7 +21,8 @@ bool edge_request_open(struct edge_request *request, enum edge_moment moment) {
   request->method = request->path = request->headers = request->id = request->body = nothing;
   request->status = 200;
   request->head_len = request->body_len = 0;
-  request->invalid = false;
+  request->refusal = EDGE_REFUSAL_NONE;
+  request->subject_len = 0;
   request->log_len = request->log_lines = request->log_dropped = request->host_calls = 0;
   request->fault = EDGE_RESULT_ANSWER;
   request->detail = 0;
@@ -42,44 +43,70 @@ bool edge_request_open(struct edge_request *request, enum edge_moment moment) {
   return true;
 }
 
+/* Writes a record at `*end` and moves it; false when a limit is reached. */
+static bool record_put(struct edge_request *request, uint32_t *end, uint32_t lines, uint32_t level,
+                       struct edge_bytes text) {
+  const uint64_t need = 8 + (((uint64_t)text.len + 3) & ~(uint64_t)3);
+  if (lines >= request->log_lines_max || need > request->part_bytes[EDGE_PART_LOG] - *end) return false;
+  uint8_t *at = request->part[EDGE_PART_LOG] + *end;
+  const uint32_t head[2] = {level, text.len};
+  memcpy(at, head, sizeof head);
+  if (text.len > 0) memcpy(at + sizeof head, text.at, text.len);
+  memset(at + sizeof head + text.len, 0, (size_t)(need - 8 - text.len));
+  *end += (uint32_t)need;
+  return true;
+}
+
+/* Shows the edge the log so far, with the unfinished lines behind it, which the next record overwrites. */
+static void log_publish(struct edge_request *request) {
+  uint32_t end = request->log_len, lines = request->log_lines;
+  for (unsigned stream = 0; stream < 2; stream++) {
+    const struct edge_bytes text = {request->line[stream].bytes, request->line[stream].len};
+    if (text.len > 0 && record_put(request, &end, lines, STREAM_LEVEL[stream], text)) lines++;
+  }
+  __atomic_store_n(&request->control->log_len, end, __ATOMIC_RELEASE);
+  __atomic_store_n(&request->control->log_dropped, request->log_dropped, __ATOMIC_RELEASE);
+}
+
+void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len) {
+  if (request->moment == EDGE_MOMENT_IDLE) return;
+  const struct edge_bytes text = {bytes, len};
+  if (record_put(request, &request->log_len, request->log_lines, level, text)) {
+    request->log_lines++;
+  } else {
+    request->log_dropped++;
+  }
+  log_publish(request);
+}
+
+static void line_end(struct edge_request *request, unsigned stream) {
+  struct edge_line *line = &request->line[stream];
+  const uint32_t len = line->len;
+  line->len = 0; /* the log below would show it as unfinished too */
+  edge_request_log(request, STREAM_LEVEL[stream], line->bytes, len);
+}
+
 void edge_request_close(struct edge_request *request, enum edge_result result, int32_t detail,
                         uint32_t cpu_us) {
   struct edge_slot *control = request->control;
   for (unsigned stream = 0; stream < 2; stream++) {
-    struct edge_line *line = &request->line[stream];
-    if (line->len > 0) edge_request_log(request, STREAM_LEVEL[stream], line->bytes, line->len);
-    line->len = 0;
+    if (request->line[stream].len > 0) line_end(request, stream);
   }
   const bool answered = result == EDGE_RESULT_ANSWER;
+  if (!answered) memcpy(request->part[EDGE_PART_RESPONSE_HEAD], request->subject, request->subject_len);
   control->result = (uint32_t)result;
   control->detail = detail;
   control->status = request->status;
-  control->response_head_len = answered ? request->head_len : 0;
+  control->response_head_len = answered ? request->head_len : request->subject_len;
   control->response_body_len = answered ? request->body_len : 0;
   control->log_len = request->log_len;
   control->log_dropped = request->log_dropped;
   control->cpu_us = cpu_us;
 }
 
-void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len) {
-  if (request->moment == EDGE_MOMENT_IDLE) return;
-  const uint64_t need = 8 + (((uint64_t)len + 3) & ~(uint64_t)3);
-  const uint32_t room = request->part_bytes[EDGE_PART_LOG] - request->log_len;
-  if (request->log_lines >= request->log_lines_max || need > room) {
-    request->log_dropped++;
-    return;
-  }
-  uint8_t *at = request->part[EDGE_PART_LOG] + request->log_len;
-  const uint32_t head[2] = {level, len};
-  memcpy(at, head, sizeof head);
-  if (len > 0) memcpy(at + sizeof head, bytes, len);
-  memset(at + sizeof head + len, 0, (size_t)(need - 8 - len));
-  request->log_len += (uint32_t)need;
-  request->log_lines++;
-}
-
 void edge_request_stream(struct edge_request *request, unsigned stream, const uint8_t *bytes, uint32_t len) {
   struct edge_line *line = &request->line[stream];
+  if (request->moment == EDGE_MOMENT_IDLE) return;
   while (len > 0) {
     const uint8_t *newline = memchr(bytes, '\n', len);
     const uint32_t part = newline != NULL ? (uint32_t)(newline - bytes) : len;
@@ -90,15 +117,13 @@ void edge_request_stream(struct edge_request *request, unsigned stream, const ui
     bytes += taken;
     len -= taken;
     const bool ended = taken == part && newline != NULL;
-    if (ended || line->len == EDGE_LINE_BYTES) {
-      edge_request_log(request, STREAM_LEVEL[stream], line->bytes, line->len);
-      line->len = 0;
-    }
+    if (ended || line->len == EDGE_LINE_BYTES) line_end(request, stream);
     if (ended) {
       bytes++;
       len--;
     }
   }
+  if (line->len > 0) log_publish(request);
 }
 
 bool edge_request_write(struct edge_request *request, const uint8_t *bytes, uint32_t len) {
@@ -142,12 +167,13 @@ static bool name_equals(struct edge_bytes name, const char *lower_name, size_t l
   return true;
 }
 
-/* Headers of the connection, and headers that only the edge sets. A name that ends in '*' is a prefix. */
+/* Names that the edge refuses (model/http/headers.ts says why); one that ends in '*' is a prefix. */
 static bool is_forbidden(struct edge_bytes name) {
   static const char *const FORBIDDEN[] = {
-      "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
-      "te",         "trailer",    "trailers",          "proxy-*",        "x-request-id",
-      "x-edge-*",   "date",       "alt-svc",           "server-timing",
+      "connection",  "keep-alive",     "te",         "trailer",       "transfer-encoding",
+      "upgrade",     "http2-settings", "proxy-*",    "server-timing", "x-edge-*",
+      "alt-svc",     "x-accel-*",      "x-envoy-*",  "x-litespeed-*", "x-lighttpd-send-file",
+      "x-reproxy-*", "x-sendfile*",
   };
   for (size_t i = 0; i < sizeof FORBIDDEN / sizeof FORBIDDEN[0]; i++) {
     const char *pattern = FORBIDDEN[i];
@@ -162,10 +188,28 @@ static bool is_forbidden(struct edge_bytes name) {
   return false;
 }
 
+void edge_request_blame(struct edge_request *request, struct edge_bytes subject) {
+  request->subject_len = subject.len < EDGE_SUBJECT_BYTES ? subject.len : EDGE_SUBJECT_BYTES;
+  if (subject.len > 0) memcpy(request->subject, subject.at, request->subject_len);
+}
+
+void edge_request_refuse(struct edge_request *request, enum edge_refusal refusal, struct edge_bytes subject) {
+  if (request->refusal != EDGE_REFUSAL_NONE) return;
+  request->refusal = refusal;
+  edge_request_blame(request, subject);
+}
+
+static bool refuse_header(struct edge_request *request, enum edge_refusal refusal, struct edge_bytes name) {
+  edge_request_refuse(request, refusal, name);
+  return false;
+}
+
 bool edge_request_header_add(struct edge_request *request, struct edge_bytes name, struct edge_bytes value) {
   const uint64_t need = (uint64_t)name.len + value.len + 4;
-  if (!is_token(name) || !is_field_value(value) || is_forbidden(name)) return false;
-  if (need > request->part_bytes[EDGE_PART_RESPONSE_HEAD] - request->head_len) return false;
+  if (!is_token(name) || !is_field_value(value) || is_forbidden(name))
+    return refuse_header(request, EDGE_REFUSAL_HEADER, name);
+  if (need > request->part_bytes[EDGE_PART_RESPONSE_HEAD] - request->head_len)
+    return refuse_header(request, EDGE_REFUSAL_ROOM, name);
   uint8_t *at = request->part[EDGE_PART_RESPONSE_HEAD] + request->head_len;
   for (uint32_t i = 0; i < name.len; i++)
     *at++ = lower(name.at[i]);

@@ -40,11 +40,13 @@ struct edge_request {
   struct edge_bytes method, path, headers, id, body;
   /* The answer. */
   uint32_t status, head_len, body_len;
-  bool invalid; /* the guest gave a status or a header that is not allowed */
+  enum edge_refusal refusal; /* what the guest gave first that an answer may not have */
   uint32_t log_len, log_lines, log_dropped, host_calls;
   enum edge_result fault; /* set by a host call that ends the request */
   int32_t detail;
-  struct edge_line line[2]; /* stdout, stderr */
+  uint32_t subject_len;
+  uint8_t subject[EDGE_SUBJECT_BYTES]; /* what the fault or the refusal is about */
+  struct edge_line line[2];            /* stdout, stderr */
 };
 
 /* Begins at `moment`. At REQUEST, false when the lengths in the slot do not fit it; else always true. */
@@ -54,19 +56,31 @@ bool edge_request_open(struct edge_request *request, enum edge_moment moment);
 void edge_request_close(struct edge_request *request, enum edge_result result, int32_t detail,
                         uint32_t cpu_us);
 
-/* Writes one log record, or counts it in log_dropped when a limit is reached. */
+/*
+ * Writes one log record, or counts it in log_dropped when a limit is reached. The slot holds every line from
+ * here on, so that the log outlives a worker that is killed.
+ */
 void edge_request_log(struct edge_request *request, uint32_t level, const void *bytes, uint32_t len);
 
 /*
  * Logs the bytes of a stream (0 stdout, 1 stderr) line by line. A line longer than EDGE_LINE_BYTES becomes
- * several.
+ * several. The slot holds the unfinished line too.
  */
 void edge_request_stream(struct edge_request *request, unsigned stream, const uint8_t *bytes, uint32_t len);
 
 /* Appends to the response body; false, with the fault RESPONSE_TOO_LARGE, when it passes the limit. */
 bool edge_request_write(struct edge_request *request, const uint8_t *bytes, uint32_t len);
 
-/* Appends `name: value\r\n`, the name in lower case; false when it is invalid, forbidden or does not fit. */
+/* Keeps what a fault is about, cut to EDGE_SUBJECT_BYTES; the last one counts. */
+void edge_request_blame(struct edge_request *request, struct edge_bytes subject);
+
+/* Keeps why the answer is invalid; the first reason counts. */
+void edge_request_refuse(struct edge_request *request, enum edge_refusal refusal, struct edge_bytes subject);
+
+/*
+ * Appends `name: value\r\n`, the name in lower case; false, with the refusal, when it is invalid, is
+ * forbidden or does not fit.
+ */
 bool edge_request_header_add(struct edge_request *request, struct edge_bytes name, struct edge_bytes value);
 
 /*

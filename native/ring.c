@@ -186,6 +186,8 @@ int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generatio
   store(&control->headers_len, headers_len);
   store(&control->request_id_len, request_id_len);
   store(&control->body_len, body_len);
+  store(&control->log_len, 0);
+  store(&control->log_dropped, 0);
   note->awaited = EDGE_AWAIT_ANSWER;
   note->request_body_bytes = body_len;
   __atomic_store_n(state_of(ring, slot), STATE_OF(generation, EDGE_SLOT_REQUEST), __ATOMIC_SEQ_CST);
@@ -284,6 +286,18 @@ uint32_t edge_ring_drain(struct edge_ring *ring, uint32_t max) {
 uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generation) {
   if (slot >= ring->geometry.slots || ring->note[slot].generation != generation) return 0;
   return take(ring, slot, ring->taken) ? 1 : 0;
+}
+
+uint32_t edge_ring_logged(struct edge_ring *ring, uint32_t slot, uint32_t generation) {
+  if (slot >= ring->geometry.slots) return 0;
+  const struct edge_slot *control = control_of(ring, slot);
+  const struct edge_slot_note *note = &ring->note[slot];
+  const bool is_open = note->awaited == EDGE_AWAIT_ANSWER || note->awaited == EDGE_AWAIT_RELEASE;
+  if (note->generation != generation || !is_open) return 0;
+  const uint32_t bytes = load(&control->log_len), room = ring->geometry.bytes[EDGE_PART_LOG];
+  ring->taken[EDGE_TAKEN_LOG_BYTES] = bytes < room ? bytes : room;
+  ring->taken[EDGE_TAKEN_LOG_DROPPED] = load(&control->log_dropped);
+  return 1;
 }
 
 int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t generation) {

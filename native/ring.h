@@ -69,14 +69,26 @@ enum edge_result {
   EDGE_RESULT_BAD_POINTER = 7,
   EDGE_RESULT_RESPONSE_LENGTH = 8, /* detail: the length that the guest returned */
   EDGE_RESULT_RESPONSE_TOO_LARGE = 9,
-  EDGE_RESULT_INVALID_RESPONSE = 10, /* a status, header name or header value that is not allowed */
+  EDGE_RESULT_INVALID_RESPONSE = 10, /* detail: enum edge_refusal; subject: the name of the header */
   EDGE_RESULT_HOST_CALL_LIMIT = 11,
-  EDGE_RESULT_WASI_DENIED = 12,
+  EDGE_RESULT_WASI_DENIED = 12,       /* subject: the name of the WASI function */
   EDGE_RESULT_EXITED = 13,            /* detail: the code that the guest gave to proc_exit */
   EDGE_RESULT_MEMORY_EXHAUSTED = 14,  /* the guest's memory has no room for the request */
   EDGE_RESULT_LOAD_FAILED = 15,       /* start only; detail: WasmEdge error code */
   EDGE_RESULT_INSTANTIATE_FAILED = 16 /* start only; detail: WasmEdge error code */
 };
+
+/* What a guest gave that an answer may not have; the first of them counts. */
+enum edge_refusal {
+  EDGE_REFUSAL_NONE = 0,
+  EDGE_REFUSAL_STATUS = 1, /* the status word of the slot holds it */
+  EDGE_REFUSAL_HEADER = 2, /* its name or its value */
+  EDGE_REFUSAL_ROOM = 3,   /* the header does not fit into the response head */
+  EDGE_REFUSAL_LENGTH = 4  /* a negative length */
+};
+
+/* The longest subject of a fault: what the fault is about, as text. A longer one is cut. */
+#define EDGE_SUBJECT_BYTES 256u
 
 /* Where a worker says that it runs: a hint, which only chooses between two error codes when it dies. */
 enum edge_phase { EDGE_PHASE_HOST = 0, EDGE_PHASE_GUEST = 1 };
@@ -113,8 +125,9 @@ struct edge_slot {
   uint32_t result;
   int32_t detail;
   uint32_t status;
-  uint32_t response_head_len; /* `name: value\r\n` lines */
+  uint32_t response_head_len; /* an answer: `name: value\r\n` lines; a fault: its subject */
   uint32_t response_body_len;
+  /* The edge sets both to 0 with a request; the worker raises them while it runs. */
   uint32_t log_len;     /* records: u32 level, u32 length, then the bytes padded to a multiple of 4 */
   uint32_t log_dropped; /* lines that did not fit the limits */
   uint32_t cpu_us;      /* CPU time of the request, and of making the instance pristine before it */
@@ -356,6 +369,13 @@ EDGE_API void *edge_ring_taken(struct edge_ring *ring);
 
 /* Takes one slot, whether or not its done bit is set: 1 and record 0 when it is finished, else 0. */
 EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generation);
+
+/*
+ * Reads how much the guest has logged of a request whose answer was not taken, or was not valid: 1 and, in
+ * record 0, LOG_BYTES (at most the log area) and LOG_DROPPED; 0 when the slot has no such request. A worker
+ * that runs may go on writing.
+ */
+EDGE_API uint32_t edge_ring_logged(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 
 /*
  * Called after the answer was copied out: sets the slot READY and gives back the pages of large bodies. 0, or

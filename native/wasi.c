@@ -13,6 +13,7 @@
 #define SUBSCRIPTION_BYTES 48u
 #define EVENT_BYTES 32u
 #define NANOSECONDS 1000000000ull
+#define FLAGS_ALL 0x1fu /* append, dsync, nonblock, rsync, sync */
 #define RIGHT_FD_READ 2u
 #define RIGHT_FD_WRITE 64u
 
@@ -29,6 +30,8 @@ static uint32_t load32(const uint8_t *at) {
 }
 
 static int32_t denied(struct edge_call *call) {
+  const struct edge_bytes name = {(const uint8_t *)call->name, (uint32_t)strlen(call->name)};
+  edge_request_blame(call->request, name);
   call->request->fault = EDGE_RESULT_WASI_DENIED;
   return 0;
 }
@@ -143,6 +146,12 @@ static int32_t fd_fdstat_get(struct edge_call *call) {
   return EDGE_WASI_SUCCESS;
 }
 
+/* Changes nothing: the streams only append, never block and keep no state on a disk. */
+static int32_t fd_fdstat_set_flags(struct edge_call *call) {
+  if (call->argument[0] > 2) return EDGE_WASI_BADF;
+  return (call->argument[1] & ~(uint64_t)FLAGS_ALL) == 0 ? EDGE_WASI_SUCCESS : EDGE_WASI_INVAL;
+}
+
 static int32_t fd_prestat(struct edge_call *call) {
   (void)call;
   return EDGE_WASI_BADF;
@@ -212,6 +221,7 @@ static const struct edge_import LIST[] = {
     {"clock_time_get", "iIi:i", clock_time_get},
     {"fd_close", "i:i", fd_close},
     {"fd_fdstat_get", "ii:i", fd_fdstat_get},
+    {"fd_fdstat_set_flags", "ii:i", fd_fdstat_set_flags},
     {"fd_prestat_get", "ii:i", fd_prestat},
     {"fd_prestat_dir_name", "iii:i", fd_prestat},
     {"fd_read", "iiii:i", fd_read},
@@ -224,7 +234,6 @@ static const struct edge_import LIST[] = {
     {"fd_advise", "iIIi:i", denied},
     {"fd_allocate", "iII:i", denied},
     {"fd_datasync", "i:i", denied},
-    {"fd_fdstat_set_flags", "ii:i", denied},
     {"fd_fdstat_set_rights", "iII:i", denied},
     {"fd_filestat_get", "ii:i", denied},
     {"fd_filestat_set_size", "iI:i", denied},

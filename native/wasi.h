@@ -2,7 +2,8 @@
  * WASI preview 1 as a guest sees it: clocks, random bytes, logs; no files, sockets, arguments or variables.
  *
  * stdin is empty. A line on stdout is logged at the level info, one on stderr at warn. A guest may import any
- * function of preview 1; a call of one that is not served ends the request with EDGE_RESULT_WASI_DENIED.
+ * function of preview 1; a call of one that is not served ends the request with EDGE_RESULT_WASI_DENIED and
+ * the name of the function.
  * Source: the preview 1 witx and its C header.
  */
 #ifndef EDGE_WASI_H

@@ -20,13 +20,14 @@ import {
   PHASE,
   WORKER_SLOTS,
 } from '../src/engine/ring/geometry.ts';
-import { TAKEN } from '../src/engine/ring/answer.ts';
+import { SUBJECT_BYTES, TAKEN } from '../src/engine/ring/answer.ts';
 import { decodeLogRecords } from '../src/engine/ring/log_records.ts';
-import { RESULT_ANSWER, SLOT } from '../src/engine/ring/results.ts';
+import { REFUSAL, RESULT_ANSWER, SLOT } from '../src/engine/ring/results.ts';
 import { bindRingLibrary, type RingSymbols } from '../src/engine/ring/ring.ts';
 import { ENGINE_SYMBOLS } from '../src/engine/process/symbols.ts';
 import { RING_SYMBOLS } from '../src/engine/ring/symbols.ts';
 import { defaultVersionSettings } from '../src/model/function.ts';
+import { FORBIDDEN_FIELDS } from '../src/model/http/headers.ts';
 import { parseHeader, readExports, readHeader } from './tidy/header.ts';
 import { ROOT } from './tidy/repository.ts';
 
@@ -88,6 +89,7 @@ describe('The numbers of ring.h', () => {
     ['edge_part', 'EDGE_PART_', PART],
     ['edge_slot_state', 'EDGE_SLOT_', SLOT],
     ['edge_taken', 'EDGE_TAKEN_', takenPlaces],
+    ['edge_refusal', 'EDGE_REFUSAL_', REFUSAL],
     ['edge_hint', 'EDGE_HINT_', HINT],
     ['edge_preface', 'EDGE_PREFACE_', PREFACE],
     ['edge_event_kind', 'EDGE_EVENT_', EVENT],
@@ -112,6 +114,7 @@ describe('The numbers of ring.h', () => {
     ['EDGE_PARTS', Object.keys(PART).length],
     ['EDGE_TAKEN_WORDS', takenWords],
     ['EDGE_RESULT_ANSWER', RESULT_ANSWER],
+    ['EDGE_SUBJECT_BYTES', SUBJECT_BYTES],
   ])('give %s the value that TypeScript has', (name, value) => {
     expect(ring.number(name)).toBe(value);
   });
@@ -122,6 +125,13 @@ describe('The numbers of ring.h', () => {
     expect(decodeLogRecords(record(last), 0)).toEqual({ lines: [{ level: last, text: '' }], dropped: 0 });
     expect(decodeLogRecords(record(last + 1), 0)).toEqual({ lines: [], dropped: 1 });
   });
+});
+
+test('A worker refuses the header names that the edge refuses', () => {
+  const source = readFileSync(join(ROOT, 'native', 'request.c'), 'utf8');
+  const [, list = ''] = /FORBIDDEN\[\] = \{([^}]*)\}/.exec(source) ?? [];
+  const names = [...list.matchAll(/"([^"]+)"/g)].map(([, name]) => name);
+  expect(names.toSorted()).toEqual(Object.values(FORBIDDEN_FIELDS).flat().toSorted());
 });
 
 describe('A ring', () => {

@@ -45,6 +45,7 @@ describe('The ring', () => {
     ['once', 'hands out each start and each answer once'],
     ['generation', 'takes nothing from another generation'],
     ['unasked', 'takes nothing that the edge did not ask for, whatever the done bits and states say'],
+    ['logged', 'shows the log of a request without an answer, never that of an earlier one'],
     ['lengths', 'marks a record whose lengths do not fit the slot'],
     ['post', 'refuses a request that does not fit or comes at the wrong time'],
     ['withdraw', 'takes back a request that the worker has not begun, and no other'],

@@ -151,6 +151,28 @@ static void lengths_case(void) {
   }
 }
 
+/* The edge reads the log of a request whose worker it kills, and believes no length beyond the area. */
+static void logged_case(void) {
+  const uint32_t room = geometry.bytes[EDGE_PART_LOG];
+  start(3);
+  slot_of(3)->log_len = 12;
+  MUST(edge_ring_logged(ring, 3, GENERATION) == 0 && edge_ring_logged(ring, SLOTS, GENERATION) == 0);
+  MUST(post(3) == 0 && edge_ring_logged(ring, 3, GENERATION) == 1 && record(0)[EDGE_TAKEN_LOG_BYTES] == 0);
+  slot_of(3)->log_len = room;
+  slot_of(3)->log_dropped = 5;
+  MUST(edge_ring_logged(ring, 3, GENERATION) == 1 && record(0)[EDGE_TAKEN_LOG_BYTES] == room);
+  MUST(record(0)[EDGE_TAKEN_LOG_DROPPED] == 5 && edge_ring_logged(ring, 3, GENERATION + 1) == 0);
+  slot_of(3)->log_len = UINT32_MAX;
+  MUST(edge_ring_logged(ring, 3, GENERATION) == 1 && record(0)[EDGE_TAKEN_LOG_BYTES] == room);
+  finish(3, GENERATION, EDGE_SLOT_DONE); /* not a valid answer */
+  MUST(edge_ring_drain(ring, SLOTS) == 1 && record(0)[EDGE_TAKEN_IS_VALID] == 0);
+  MUST(edge_ring_logged(ring, 3, GENERATION) == 1 && edge_ring_release(ring, 3, GENERATION) == 0);
+  MUST(edge_ring_logged(ring, 3, GENERATION) == 0 && post(3) == 0);
+  MUST(edge_ring_logged(ring, 3, GENERATION) == 1 && record(0)[EDGE_TAKEN_LOG_BYTES] == 0);
+  MUST(record(0)[EDGE_TAKEN_LOG_DROPPED] == 0 && edge_ring_withdraw(ring, 3, GENERATION) == 0);
+  MUST(edge_ring_logged(ring, 3, GENERATION) == 0);
+}
+
 static void post_case(void) {
   MUST(post(3) == -1);
   start(3);
@@ -368,7 +390,7 @@ int main(int count, char **arguments) {
                {"withdraw", withdraw_case}, {"waiting", waiting_case},
                {"pages", pages_case},       {"code", code_case},
                {"command", command_case},   {"handle", handle_case},
-               {"cancel", cancel_case}};
+               {"cancel", cancel_case},     {"logged", logged_case}};
   const uint32_t bytes[EDGE_PARTS] = {HEAD, HEAD, HEAD, BODY, BODY};
   ring = edge_ring_open(SLOTS, HEAD, BODY, HEAD, BODY, HEAD);
   MUST(ring != NULL && edge_geometry_fill(&geometry, SLOTS, bytes));

@@ -193,7 +193,7 @@ export class VersionPool implements Pool, WorkerOwner {
 
   /** What is missing is started by the next tick, or when the worker is reaped. */
   #onLeft(event: Extract<WorkerEvent, { kind: 'left' }>): void {
-    const { cause, fault, from, invocations, outcome, worker } = event;
+    const { cause, ended, fault, from, worker } = event;
     if (from === 'starting') this.#starting -= 1;
     this.#forget(worker);
     if (cause === 'evicted' || cause === 'recycling_late') {
@@ -203,7 +203,7 @@ export class VersionPool implements Pool, WorkerOwner {
     if (cause === 'exited' && fault !== null) this.#logExit(fault, from);
     if (fault !== null && from === 'starting') this.#noteFailure(startExitFault(fault));
     else if (fault !== null && from === 'idle' && !worker.hasAnswered) this.#noteFailure(fault);
-    resolveAll(invocations, outcome);
+    for (const { invocation, outcome } of ended) invocation.resolve(outcome);
     this.#checkDrained();
   }
 

@@ -36,16 +36,15 @@ export type WorkerEvent = { worker: Worker } & (
   /** It has not begun these, in this order, and will not. */
   | { kind: 'returned'; invocations: readonly Invocation[] }
   /**
-   * `invocations` had begun, or cannot be told from those that have; `outcome` is theirs. `fault` is why it
-   * could not start or ended by itself, else null.
+   * The invocations of `ended` had begun, or cannot be told from those that have. `fault` is why it could not
+   * start or ended by itself, else null.
    */
   | {
       kind: 'left';
       cause: LeaveCause;
       from: WorkerState;
       fault: GuestFault | null;
-      invocations: readonly Invocation[];
-      outcome: InvocationOutcome;
+      ended: readonly { invocation: Invocation; outcome: InvocationOutcome }[];
     }
   /** Its place may be used again. */
   | { kind: 'reaped' }
@@ -346,7 +345,16 @@ export class Worker {
   /** Its pool forgets it before it is killed: the place comes free only once it is reaped. */
   #leaveWith(cause: LeaveCause, fault: GuestFault | null, outcome: InvocationOutcome): void {
     const from = this.#state;
-    const invocations = this.kill();
-    this.#deliver({ kind: 'left', worker: this, cause, from, fault, invocations, outcome });
+    const ended = this.kill().map((invocation) => ({
+      invocation,
+      outcome: this.#withLogs(outcome, invocation.slot),
+    }));
+    this.#deliver({ kind: 'left', worker: this, cause, from, fault, ended });
+  }
+
+  /** What the guest logged in this slot stays readable until the worker is reaped. */
+  #withLogs(outcome: InvocationOutcome, slot: number): InvocationOutcome {
+    if (outcome.kind !== 'fault') return outcome;
+    return { ...outcome, logs: this.#ring.logs(slot, this.generation) };
   }
 }

@@ -11,6 +11,19 @@ const BOUNDS = {
   countMax: REQUEST_BOUNDS.responseHeadersCountMax,
 };
 
+const TAB = 0x09;
+const SPACE = 0x20;
+
+/** A value without the blanks around it (RFC 9110, 5.6.3). Not `trim`: it takes 0xA0, a byte of UTF-8 here. */
+function withoutBlanks(text: string, from: number, to: number): string {
+  const isBlank = (at: number): boolean => text.charCodeAt(at) === SPACE || text.charCodeAt(at) === TAB;
+  let start = from;
+  let end = to;
+  while (start < end && isBlank(start)) start += 1;
+  while (end > start && isBlank(end - 1)) end -= 1;
+  return text.slice(start, end);
+}
+
 /**
  * `text` is `name: value\r\n` lines, decoded as Latin-1. Names come back in lower case, in the guest's order,
  * with repetitions; status and headers have passed `refuseResponseHead`.
@@ -19,12 +32,13 @@ export function decodeResponseHead(status: number, text: string): ResponseHead {
   const headers: ResponseHeaders = [];
   let at = 0;
   while (at < text.length) {
-    if (headers.length >= BOUNDS.countMax) return { ok: false, detail: 'there are too many headers' };
+    if (headers.length >= BOUNDS.countMax)
+      return { ok: false, detail: `there are more than ${BOUNDS.countMax} headers` };
     const end = text.indexOf('\r\n', at);
     const colon = text.indexOf(':', at);
     if (end < 0 || colon < 0 || colon > end)
       return { ok: false, detail: 'a header line is not `name: value`' };
-    headers.push([text.slice(at, colon).toLowerCase(), text.slice(colon + 1, end).trim()]);
+    headers.push([text.slice(at, colon).toLowerCase(), withoutBlanks(text, colon + 1, end)]);
     at = end + 2;
   }
   const refusal = refuseResponseHead(status, headers, BOUNDS);

@@ -1,10 +1,15 @@
 // The ring as the edge uses it: requests and answers in slots, packets to the zygote, sealed memory.
 import { dlopen, type Library, type Pointer, toArrayBuffer } from 'bun:ffi';
-import type { GuestFault, InvocationOutcome, InvocationRequest } from '../../model/invocation.ts';
+import type {
+  GuestFault,
+  InvocationLogs,
+  InvocationOutcome,
+  InvocationRequest,
+} from '../../model/invocation.ts';
 import { createAnswerReader, TAKEN } from './answer.ts';
 import { checkLayout, HINT, PHASE, type RingGeometry } from './geometry.ts';
 import { encodeRequestHead, type HeadLengths } from './request_head.ts';
-import { SLOT, startFault } from './results.ts';
+import { SLOT } from './results.ts';
 import { createSlotViews } from './slot_views.ts';
 import { RING_SYMBOLS } from './symbols.ts';
 
@@ -82,6 +87,11 @@ export type Ring = {
   next(): RingEvent | null;
   /** The report of one slot, also where its worker woke nobody. Not while `next` has more. */
   poll(slot: number, generation: number): RingEvent | null;
+  /**
+   * What the guest has logged of the request in this slot, which has no answer, read and checked as the logs
+   * of an answer are; null where it logged nothing. A worker that runs may go on writing.
+   */
+  logs(slot: number, generation: number): InvocationLogs | null;
   /** After a worker has exited: gives back the memory of its slots. */
   free(slot: number): void;
   hints(slot: number): WorkerHints;
@@ -175,6 +185,7 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
     withdraw: (slot, generation) => symbols.edge_ring_withdraw(ring, slot, generation) === 0,
     next: reports.next,
     poll: reports.poll,
+    logs: reports.logs,
     free: (slot) => symbols.edge_ring_free(ring, slot),
     hints(slot) {
       const hints = symbols.edge_ring_hints(ring, slot);
@@ -195,12 +206,12 @@ function createReports(
   symbols: RingSymbols,
   ring: Pointer,
   views: ReturnType<typeof createSlotViews>,
-): Pick<Ring, 'next' | 'poll'> {
+): Pick<Ring, 'next' | 'poll' | 'logs'> {
   const memory = symbols.edge_ring_taken(ring);
   if (memory === null) throw new Error('the ring has no records');
   const taken = new Uint32Array(toArrayBuffer(memory, 0, RECORDS_MAX * TAKEN.words * 4));
   const takenSigned = new Int32Array(taken.buffer);
-  const readAnswer = createAnswerReader({ views, taken, takenSigned });
+  const read = createAnswerReader({ views, taken, takenSigned });
   let at = 0;
   let end = 0;
   const eventAt = (record: number): RingEvent => {
@@ -209,14 +220,12 @@ function createReports(
     const state = taken[record + TAKEN.state];
     if (state === SLOT.done) {
       if (taken[record + TAKEN.isValid] !== 1) return { kind: 'broken', slot, generation };
-      const outcome = readAnswer(record);
+      const outcome = read.answer(record);
       symbols.edge_ring_release(ring, slot, generation);
       return { kind: 'answer', slot, generation, outcome, cpuUs: taken[record + TAKEN.cpuUs] ?? 0 };
     }
     if (state === SLOT.ready) return { kind: 'ready', slot, generation };
-    const detail = takenSigned[record + TAKEN.detail] ?? 0;
-    const fault = startFault(taken[record + TAKEN.result] ?? 0, detail);
-    return { kind: 'start_failed', slot, generation, fault };
+    return { kind: 'start_failed', slot, generation, fault: read.startFault(record) };
   };
   return {
     next() {
@@ -231,6 +240,11 @@ function createReports(
       return event;
     },
     poll: (slot, generation) => (symbols.edge_ring_look(ring, slot, generation) === 1 ? eventAt(0) : null),
+    logs(slot, generation) {
+      // Record 0 is free: whoever asks has taken the first event of the drain.
+      if (symbols.edge_ring_logged(ring, slot, generation) !== 1) return null;
+      return read.logs(slot, taken[TAKEN.logBytes] ?? 0, taken[TAKEN.logDropped] ?? 0);
+    },
   };
 }
 

@@ -25,6 +25,7 @@ export const RING_SYMBOLS = {
   edge_ring_drain: { args: ['ptr', 'u32'], returns: 'u32' },
   edge_ring_taken: { args: ['ptr'], returns: 'ptr' },
   edge_ring_look: { args: ['ptr', 'u32', 'u32'], returns: 'u32' },
+  edge_ring_logged: { args: ['ptr', 'u32', 'u32'], returns: 'u32' },
   edge_ring_release: { args: ['ptr', 'u32', 'u32'], returns: 'i32' },
   edge_ring_free: { args: ['ptr', 'u32'], returns: 'void' },
   edge_ring_hints: { args: ['ptr', 'u32'], returns: 'u32' },

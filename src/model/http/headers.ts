@@ -16,7 +16,7 @@ export type RequestHeadOutcome =
   | { ok: true; head: RequestHead }
   | { ok: false; code: 'headers_too_large' | 'bad_request'; requestId: string | null };
 
-/** Fields that belong to one connection (RFC 9110, 7.6.1), or that only this listener may act on. */
+/** Fields of a request that belong to one connection (RFC 9110, 7.6.1), or that only this listener may act on. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -31,15 +31,45 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'http2-settings',
 ]);
 
-/** Fields of an answer that only the host sets; a guest's are dropped, not refused. */
-const HOST_OWNED: ReadonlySet<string> = new Set([
-  'content-length',
-  'date',
-  'x-request-id',
-  'x-edge-function',
-  'x-edge-version',
-  'x-edge-fallback',
-]);
+/** Fields that a guest may set in good faith and the host sets anyway: a guest's are dropped, not refused. */
+const HOST_OWNED: ReadonlySet<string> = new Set(['content-length', 'date', 'x-request-id']);
+
+/**
+ * Fields that no guest may set, by the reason; a name that ends in `*` is a prefix. A guest speaks for its own
+ * answers: not for the connection, not for the host, and not to a proxy in front of the edge, which would
+ * send files, fetch addresses, clear caches or take this node out of use. `is_forbidden` in native/request.c
+ * has the same names.
+ */
+export const FORBIDDEN_FIELDS: Readonly<Record<string, readonly string[]>> = {
+  'belongs to the connection': [
+    'connection',
+    'http2-settings',
+    'keep-alive',
+    'te',
+    'trailer',
+    'transfer-encoding',
+    'upgrade',
+  ],
+  'is for proxies alone': ['proxy-*'],
+  'is for the host alone': ['server-timing', 'x-edge-*'],
+  'speaks for the whole host': ['alt-svc'],
+  'gives orders to a proxy': [
+    'x-accel-*',
+    'x-envoy-*',
+    'x-lighttpd-send-file',
+    'x-litespeed-*',
+    'x-reproxy-*',
+    'x-sendfile*',
+  ],
+};
+
+const FORBIDDEN = Object.entries(FORBIDDEN_FIELDS).flatMap(([reason, patterns]) =>
+  patterns.map((pattern) => ({ pattern, reason })),
+);
+const FORBIDDEN_NAMES = new Map(FORBIDDEN.map(({ pattern, reason }) => [pattern, reason]));
+const FORBIDDEN_PREFIXES = FORBIDDEN.filter(({ pattern }) => pattern.endsWith('*')).map(
+  ({ pattern, reason }) => ({ prefix: pattern.slice(0, -1), reason }),
+);
 
 const FIELD_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
 const FIELD_VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
@@ -111,24 +141,45 @@ export function isHostOwned(name: string): boolean {
   return HOST_OWNED.has(name);
 }
 
+function forbiddenReason(name: string): string | undefined {
+  return (
+    FORBIDDEN_NAMES.get(name) ?? FORBIDDEN_PREFIXES.find(({ prefix }) => name.startsWith(prefix))?.reason
+  );
+}
+
 /**
- * What is wrong with the head of a guest's answer, for the log; null if it may be sent. The status is 200 to
- * 599, a name is a token in lower case, a value is one line of Latin-1 without white space around it.
+ * What is wrong with one header of a guest's answer, for the log; null if it may be sent. A name is a token in
+ * lower case, a value is one line of Latin-1 without blanks around it.
  */
+export function refuseResponseHeader(name: string, value: string): string | null {
+  if (!FIELD_NAME.test(name))
+    return `header name ${JSON.stringify(name.slice(0, 64))} is not a token: use letters, digits and hyphens`;
+  const reason = forbiddenReason(name);
+  if (reason !== undefined) return `header "${name}" ${reason}: remove it`;
+  if (FIELD_VALUE.test(value)) return null;
+  return `the value of header "${name}" has a control character or blanks around it: send one trimmed line`;
+}
+
+/** What is wrong with the status of a guest's answer; null if it may be sent. */
+export function refuseStatus(status: number): string | null {
+  const isAllowed = Number.isInteger(status) && status >= 200 && status <= 599;
+  return isAllowed ? null : `status ${status} is outside 200 to 599`;
+}
+
+/** What is wrong with the head of a guest's answer, for the log; null if it may be sent. */
 export function refuseResponseHead(
   status: number,
   headers: readonly (readonly [name: string, value: string])[],
   bounds: { bytesMax: number; countMax: number },
 ): string | null {
-  if (!Number.isInteger(status) || status < 200 || status > 599)
-    return `status ${status} is outside 200 to 599`;
-  if (headers.length > bounds.countMax) return `${headers.length} headers are more than ${bounds.countMax}`;
+  const wrongStatus = refuseStatus(status);
+  if (wrongStatus !== null) return wrongStatus;
+  if (headers.length > bounds.countMax) return `there are more than ${bounds.countMax} headers`;
   let bytes = 0;
   for (const [name, value] of headers) {
     bytes += name.length + value.length + 4;
-    if (!FIELD_NAME.test(name)) return 'a header name is not a lower-case token';
-    if (!FIELD_VALUE.test(value)) return `the value of header "${name}" has a forbidden character`;
-    if (HOP_BY_HOP.has(name)) return `header "${name}" belongs to the connection`;
+    const refusal = refuseResponseHeader(name, value);
+    if (refusal !== null) return refusal;
   }
   return bytes > bounds.bytesMax ? `${bytes} bytes of headers are more than ${bounds.bytesMax}` : null;
 }

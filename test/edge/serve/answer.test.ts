@@ -32,8 +32,11 @@ describe('A request that a function answers', () => {
         headers: [
           ['set-cookie', 'a=1'],
           ['set-cookie', 'b=2'],
-          ['x-edge-version', '9.9.9'],
           ['content-length', '99'],
+          ['date', 'never'],
+          ['x-request-id', 'forged'],
+          ['link', '<a>'],
+          ['link', '<b>'],
         ],
         body: new Uint8Array([0, 255]),
         logs: null,
@@ -42,10 +45,25 @@ describe('A request that a function answers', () => {
     const response = await fetch(server.url);
     expect(response.status).toBe(201);
     expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+    expect(response.headers.get('link')).toBe('<a>, <b>');
+    expect(response.headers.get('date')).not.toBe('never');
+    expect(response.headers.get('x-request-id')).not.toBe('forged');
     expect(response.headers.get('x-edge-function')).toBe(functionId(1));
     expect(response.headers.get('x-edge-version')).toBe('1.2.3');
     expect(response.headers.get('server-timing')).toBeNull();
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(new Uint8Array([0, 255]));
+  });
+
+  test.each([
+    ['x-edge-version', 'is for the host alone'],
+    ['x-accel-redirect', 'gives orders to a proxy'],
+  ])('gets 500 where the engine lets %s through, and the log says so', async (name, reason) => {
+    await using server = openTestServer({ handler: () => answer('', [[name, '9.9.9']]) });
+    const response = await fetch(server.url);
+    expect(response.status).toBe(500);
+    expect(response.headers.get(name)).not.toBe('9.9.9');
+    const [line] = server.lines.filter(({ error }) => error === 'invalid_guest_response');
+    expect(line?.['detail']).toBe(`header "${name}" ${reason}: remove it`);
   });
 
   test("has an id: the client's where it is well formed, else a unique one", async () => {

@@ -1,7 +1,7 @@
 // A ring whose workers do what a test tells them, so that pools are tried without processes.
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import type { PostOutcome, Ring, RingEvent } from '../../../src/engine/ring/ring.ts';
-import type { GuestFault, InvocationRequest } from '../../../src/model/invocation.ts';
+import type { GuestFault, InvocationLogs, InvocationRequest } from '../../../src/model/invocation.ts';
 
 /** What a worker reports; `slot` and `generation` are those of the worker unless a test says otherwise. */
 export type Report = {
@@ -25,6 +25,8 @@ export type FakeRing = Ring & {
   /** Whether a worker has begun the request in this slot of `slots`: the oldest unless a test says so. */
   hasBegun: (slot: number, slots: readonly number[]) => boolean;
   isRecycling: boolean;
+  /** What the guest logged in a slot whose request has no answer. */
+  logsOf: (slot: number) => InvocationLogs | null;
   postOutcome: PostOutcome;
   takesForks: boolean;
   takesKills: boolean;
@@ -81,6 +83,7 @@ export function createFakeRing(): FakeRing {
     posted,
     hasBegun: (slot, slots) => slot === slots[0],
     isRecycling: false,
+    logsOf: () => null,
     postOutcome: 'posted',
     takesForks: true,
     takesKills: true,
@@ -117,6 +120,7 @@ export function createFakeRing(): FakeRing {
       const at = lost.findIndex((event) => event.slot === slot && event.generation === generation);
       return at < 0 ? null : (lost.splice(at, 1)[0] ?? null);
     },
+    logs: (slot, generation) => (alive.get(placeOf(slot)) === generation ? ring.logsOf(slot) : null),
     free(slot) {
       alive.delete(placeOf(slot));
       posted.delete(placeOf(slot));

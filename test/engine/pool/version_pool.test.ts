@@ -103,6 +103,22 @@ describe('An invocation', () => {
     expect(waiting.outcome).toMatchObject({ kind: 'fault', code: 'execution_timeout' });
   });
 
+  test.each([
+    ['late', 'execution_timeout'],
+    ['crashed', 'guest_stack_exhausted'],
+  ] as const)('that is %s keeps what the guest has logged', async (how, code) => {
+    const pool = await host.warmPool();
+    const logs = { lines: [{ level: 2, text: 'the last words' }], dropped: 1 };
+    host.ring.logsOf = (slot) => (slot === 0 ? logs : null);
+    host.ring.hints = () => ({ isInGuest: true, isRecycling: false });
+    const held = host.invoke(pool, '/', 100);
+    if (how === 'crashed') host.exit(0, 'signalled', 11);
+    await host.clock.advance(100);
+    host.sweep();
+    await host.settle();
+    expect(held.outcome).toMatchObject({ kind: 'fault', code, logs });
+  });
+
   test('that is late is answered at once, and its slot is used again only after the exit', async () => {
     const pool = await host.warmPool({ workersMax: 1 });
     const held = host.invoke(pool, '/slow', 100);

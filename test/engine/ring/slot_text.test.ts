@@ -77,6 +77,51 @@ describe('The head of an answer', () => {
     expect(decodeResponseHead(status, text).ok).toBe(false);
   });
 
+  test('keeps every byte of a value, and drops the blanks around it', () => {
+    const text = 'a: voil\xc3\xa0\r\nb: \t \xa0\x85 \t\xa0 \t\r\nc:\t \r\n';
+    expect(decodeResponseHead(200, text)).toEqual({
+      ok: true,
+      headers: [
+        ['a', 'voil\xc3\xa0'],
+        ['b', '\xa0\x85 \t\xa0'],
+        ['c', ''],
+      ],
+    });
+  });
+
+  test('never throws, whatever a worker wrote; what it holds comes back when it is written again', () => {
+    const byte = fc.string({
+      unit: fc.integer({ max: 255, min: 0 }).map((code) => String.fromCharCode(code)),
+    });
+    const line = fc
+      .tuple(fc.constantFrom('x-a', 'set-cookie', 'X-B'), byte)
+      .map(([name, value]) => `${name}: ${value}\r\n`);
+    const head = fc.oneof(
+      byte,
+      fc.array(fc.oneof({ arbitrary: line, weight: 9 }, byte)).map((lines) => lines.join('')),
+    );
+    fc.assert(
+      fc.property(fc.integer({ min: 100, max: 700 }), head, (status, text) => {
+        const decoded = decodeResponseHead(status, text);
+        if (!decoded.ok) return expect(decoded.detail).not.toMatch(/[\0-\x1f]/);
+        const again = decoded.headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+        expect(decodeResponseHead(status, again)).toEqual(decoded);
+        const headers = new Headers();
+        for (const [name, value] of decoded.headers) headers.append(name, value);
+        if (decoded.headers.length === 1)
+          expect(headers.get(decoded.headers[0]?.[0] ?? '')).toBe(decoded.headers[0]?.[1] ?? '');
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('takes time in proportion to its length', () => {
+    const begun = performance.now();
+    const blanks = ' '.repeat(REQUEST_BOUNDS.responseHeadersBytesMax - 100);
+    for (let i = 0; i < 10; i += 1) expect(decodeResponseHead(200, `a: b${blanks}c\r\n`).ok).toBe(true);
+    expect(performance.now() - begun).toBeLessThan(200);
+  });
+
   test('is remembered without being shared', () => {
     const decode = createResponseHeadDecoder();
     const first = decode(200, 'a: b\r\n');

@@ -141,6 +141,19 @@ describe('The head of an answer', () => {
     ['connection', 200, [['connection', 'close']]],
     ['upgrade', 200, [['upgrade', 'h2c']]],
     ['trailer', 200, [['trailer', 'x']]],
+    ['a header of the edge', 200, [['x-edge-function', 'x']]],
+    ['a header of the edge that is not known yet', 200, [['x-edge-anything', 'x']]],
+    ['server-timing', 200, [['server-timing', 'a']]],
+    ['proxy-status', 200, [['proxy-status', 'a']]],
+    ['alt-svc', 200, [['alt-svc', 'clear']]],
+    ['x-accel-redirect', 200, [['x-accel-redirect', '/']]],
+    ['x-accel-buffering', 200, [['x-accel-buffering', 'no']]],
+    ['x-sendfile', 200, [['x-sendfile', '/']]],
+    ['x-sendfile2', 200, [['x-sendfile2', '/']]],
+    ['x-lighttpd-send-file', 200, [['x-lighttpd-send-file', '/']]],
+    ['x-litespeed-purge', 200, [['x-litespeed-purge', '*']]],
+    ['x-reproxy-url', 200, [['x-reproxy-url', 'http://127.0.0.1/']]],
+    ['x-envoy-immediate-health-check-fail', 200, [['x-envoy-immediate-health-check-fail', '1']]],
     ['status 101', 101, []],
     ['status 199', 199, []],
     ['status 600', 600, []],
@@ -151,6 +164,19 @@ describe('The head of an answer', () => {
   for (const [name, status, headers] of refused) {
     test(`is refused with ${name}`, () => expect(refuseResponseHead(status, headers, bounds)).toBeString());
   }
+
+  test('is refused with a sentence that names the header and says what to do', () => {
+    expect(
+      refuseResponseHead(
+        200,
+        [
+          ['x-a', '1'],
+          ['x-sendfile', '/'],
+        ],
+        bounds,
+      ),
+    ).toBe('header "x-sendfile" gives orders to a proxy: remove it');
+  });
 
   const taken: [name: string, status: number, headers: [string, string][]][] = [
     ['nothing at all', 204, []],
@@ -164,14 +190,28 @@ describe('The head of an answer', () => {
     ],
     ['an empty value', 599, [['x', '']]],
     ['Latin-1 and tabs inside a value', 200, [['x', 'caf\u00e9\tbar']]],
+    ['bytes above 127 at both ends of a value', 200, [['x', '\xa0\x80\xa0']]],
+    [
+      'names that only begin like forbidden ones',
+      200,
+      ['alt-svc-x', 'x-edge', 'x-accel', 'terminal'].map((name) => [name, 'x']),
+    ],
+    [
+      'caching and policies of its own',
+      200,
+      ['surrogate-control', 'strict-transport-security', 'clear-site-data', 'nel', 'report-to'].map(
+        (name) => [name, 'x'],
+      ),
+    ],
   ];
   for (const [name, status, headers] of taken) {
     test(`is taken with ${name}`, () => expect(refuseResponseHead(status, headers, bounds)).toBeNull());
   }
 
   test('has fields that only the host sets', () => {
-    for (const name of ['content-length', 'x-request-id', 'x-edge-function', 'date']) {
+    for (const name of ['content-length', 'x-request-id', 'date']) {
       expect(isHostOwned(name)).toBe(true);
+      expect(refuseResponseHead(200, [[name, '1']], bounds)).toBeNull();
     }
     expect(isHostOwned('content-type')).toBe(false);
   });
