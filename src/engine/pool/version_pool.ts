@@ -12,7 +12,7 @@ import { createBacklogEstimate } from './backlog.ts';
 import { startExitFault } from './exit.ts';
 import { createGrowth, type Demand, type Growth } from './growth.ts';
 import { createQueue, type Invocation, type Queue } from './queue.ts';
-import type { Worker, WorkerEvent, WorkerOwner } from './worker.ts';
+import type { LeaveCause, Worker, WorkerEvent, WorkerOwner } from './worker.ts';
 import type { WorkerTable } from './worker_table.ts';
 
 /** A slow queue gets up to `workersBusy` workers at once, and more of them only when it stands. */
@@ -43,6 +43,8 @@ type WarmOutcome = Awaited<ReturnType<Pool['warm']>>;
 type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutcome) => void };
 
 const BACKOFF = { delayMsMin: POOL_TUNING.workerRetryMsMin, delayMsMax: POOL_TUNING.workerRetryMsMax };
+/** Nobody waits for such a worker, and a pool that replaced it at once would lose the next one too. */
+const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set(['evicted', 'recycling_late', 'burning']);
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
@@ -196,8 +198,8 @@ export class VersionPool implements Pool, WorkerOwner {
     const { cause, ended, fault, from, worker } = event;
     if (from === 'starting') this.#starting -= 1;
     this.#forget(worker);
-    if (cause === 'evicted' || cause === 'recycling_late') {
-      // A pool that lost its last workers to others stays without until it is used again.
+    if (GONE_UNTIL_USED.has(cause)) {
+      // A pool that lost its last workers in this way stays without until it is used again.
       this.#floor = Math.min(this.#floor, this.#workers.size);
     }
     if (cause === 'exited' && fault !== null) this.#logExit(fault, from);

@@ -71,6 +71,11 @@ describe('A worker that uses the processor', () => {
     expect(host.ring.calls).toContain('kill 0:1');
     expect(host.counts().crashed).toBe(1);
     expect(pool.stats().idle).toBe(0);
+    host.exit(0);
+    host.sweep();
+    expect(host.ring.alive.size).toBe(0);
+    host.invoke(pool);
+    expect(host.ring.calls.at(-1)).toBe('fork 0:2');
   });
 
   test('for a request stays', async () => {
