@@ -20,8 +20,21 @@ static bool is_asked(const struct life *life, const char *attack) {
   return env.len == strlen(attack) + 1 && memcmp(env.at, attack, env.len) == 0;
 }
 
+/* Exit codes that tell the test how an attack ended. */
+enum { REACHED = 77, REFUSED = 78 };
+
+/* Grows the mapping of its own slots over those of the other workers, which lie behind it in the ring. */
+static void remap(const struct life *life) {
+  const size_t bytes = (size_t)life->geometry->slot_bytes * EDGE_WORKER_SLOTS;
+  const uint8_t *at = mremap(life->first, bytes, 2 * bytes, MREMAP_MAYMOVE);
+  if (at == MAP_FAILED) _exit(REFUSED);
+  const struct edge_slot *other = (const struct edge_slot *)(const void *)(at + bytes);
+  _exit(other->board.state[0] != 0 ? REACHED : REFUSED);
+}
+
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third) {
+  if (is_asked(life, "ATTACK=remap")) remap(life);
   while (is_asked(life, "ATTACK=spin"))
     continue;
   while (is_asked(life, "ATTACK=flood")) {
