@@ -4,14 +4,17 @@
 
 #include <asm/ioctls.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,9 +26,158 @@
 #error "only x86-64 and arm64 have a filter"
 #endif
 
-#define PROGRAM_MAX 256u
+#define PROGRAM_MAX 512u
 #define CHECKS_MAX 4u
+#define JUMPS_MAX (CHECKS_MAX * 3u)
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
+
+/*
+ * What one argument may be: no bit outside `allowed`, and every bit of `required`. The kernel reads an INT
+ * from the low half of the argument, and a LONG from both: the high half of a LONG must be zero.
+ */
+struct check {
+  enum { NONE, INT, LONG } width;
+  unsigned argument;
+  uint32_t allowed, required;
+};
+
+#define INT_WITHIN(argument, bits) {INT, argument, bits, 0}
+#define INT_EQUAL(argument, value) {INT, argument, value, value}
+#define LONG_WITHIN(argument, bits) {LONG, argument, bits, 0}
+#define LONG_EQUAL(argument, value) {LONG, argument, value, value}
+#define LONG_FLAGS(argument, required, optional) {LONG, argument, (required) | (optional), required}
+
+/*
+ * Allows a call that passes all checks, or answers it with an error. The first rule that a call passes
+ * decides; a call that passes none ends the process.
+ */
+struct rule {
+  uint32_t call;
+  struct check checks[CHECKS_MAX];
+  uint16_t error; /* 0: allowed */
+};
+
+/* Positions of the arguments that the filters read. */
+enum {
+  ARGUMENT_FD = 0,
+  ARGUMENT_PROCESS = 0,
+  CLOCK_ID = 0,
+  CLONE_FLAGS = 0,
+  FCNTL_COMMAND = 1,
+  FUTEX_OPERATION = 1,
+  IOCTL_REQUEST = 1,
+  MADVISE_ADVICE = 2,
+  MMAP_PROTECTION = 2,
+  MMAP_FLAGS = 3,
+  MPROTECT_PROTECTION = 2,
+  PRLIMIT_NEW = 2,
+  SECCOMP_OPERATION = 0,
+  SECCOMP_FLAGS = 1,
+  SEND_LENGTH = 2,
+  SEND_FLAGS = 3,
+  SEND_ADDRESS = 4,
+  TGKILL_SIGNAL = 2
+};
+
+/* Clocks that all processes share. Other ids name the CPU clock of any process, or a device. */
+#define CLOCKS 15u
+/* Waits and wakes of one word, without requeue and priority: FUTEX_WAIT is 0. */
+#define FUTEX_PLAIN (FUTEX_WAIT | FUTEX_WAKE | FUTEX_PRIVATE_FLAG)
+/* A type of memory newer than many headers. Source: the kernel's mman.h. */
+#define MAP_KIND_DROPPABLE 8u
+/* The commands 0 to 3. Later ones send signals to other processes (F_SETOWN, F_SETSIG, O_ASYNC), or lock. */
+#define FCNTL_PLAIN (F_DUPFD | F_GETFD | F_SETFD | F_GETFL)
+/* What libc gives a thread. */
+#define THREAD                                                                                           \
+  (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS |     \
+   CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+
+_Static_assert(FUTEX_WAIT == 0 && FUTEX_WAKE == 1 && FUTEX_PRIVATE_FLAG == 128, "operations that are bits");
+_Static_assert(F_DUPFD == 0 && F_GETFD == 1 && F_SETFD == 2 && F_GETFL == 3, "commands that are bits");
+
+/*
+ * What every child needs: waiting, its heap, clocks, random bytes, fault handlers, its exit. The calls of
+ * every request come first.
+ *
+ * An error answers what libc can do without. mremap reaches other pages of a shared mapping: without it,
+ * realloc of a large block allocates, copies and frees, and WasmEdge grows a memory by mmap inside its
+ * reservation. madvise keeps the one advice that libc gives as its heap shrinks or a thread ends; newer
+ * versions try huge pages, guard pages, and droppable memory for random numbers, and go on without.
+ */
+static const struct rule CHILD_RULES[] = {
+    {.call = SYS_futex, .checks = {INT_WITHIN(FUTEX_OPERATION, FUTEX_PLAIN)}},
+    {.call = SYS_clock_gettime, .checks = {INT_WITHIN(CLOCK_ID, CLOCKS)}},
+    {.call = SYS_rt_sigaction},
+    {.call = SYS_munmap},
+    {.call = SYS_mmap,
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE | MAP_ANONYMOUS, MAP_FIXED | MAP_NORESERVE),
+                LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
+    {.call = SYS_mprotect, .checks = {LONG_WITHIN(MPROTECT_PROTECTION, PROT_READ | PROT_WRITE)}},
+    {.call = SYS_madvise, .checks = {INT_EQUAL(MADVISE_ADVICE, MADV_DONTNEED)}},
+    {.call = SYS_madvise, .error = EINVAL},
+    {.call = SYS_mremap, .error = ENOMEM},
+    {.call = SYS_mmap,
+     .checks = {LONG_EQUAL(MMAP_FLAGS, MAP_KIND_DROPPABLE | MAP_ANONYMOUS)},
+     .error = EINVAL},
+    {.call = SYS_clock_getres, .checks = {INT_WITHIN(CLOCK_ID, CLOCKS)}},
+    {.call = SYS_clock_nanosleep, .checks = {INT_WITHIN(CLOCK_ID, CLOCKS)}},
+};
+
+/* What every child needs as well, whatever the arguments are. */
+static const uint32_t CHILD_CALLS[] = {
+    SYS_brk,    SYS_getrandom,      SYS_nanosleep, SYS_sched_yield, SYS_rt_sigreturn,
+    SYS_getpid, SYS_rt_sigprocmask, SYS_gettid,    SYS_sigaltstack, SYS_restart_syscall,
+    SYS_exit,   SYS_exit_group,
+};
+
+/* libc writes to stderr, which is /dev/null in a worker, before it aborts. */
+static const struct rule WORKER_RULES[] = {
+    {.call = SYS_write, .checks = {INT_EQUAL(ARGUMENT_FD, STDERR_FILENO)}},
+};
+
+/* For the time before a guest runs: makes code executable that is no longer writable, and adds a filter. */
+static const struct rule LOAD_RULES[] = {
+    {.call = SYS_mprotect, .checks = {LONG_EQUAL(MPROTECT_PROTECTION, PROT_READ | PROT_EXEC)}},
+    {.call = SYS_seccomp,
+     .checks = {INT_EQUAL(SECCOMP_OPERATION, SECCOMP_SET_MODE_FILTER), INT_EQUAL(SECCOMP_FLAGS, 0)}},
+};
+
+/*
+ * What LLVM and its linker need: files that they map (the output is shared with its file, but no memory is
+ * shared without a file), threads of this process that wait for each other, and facts about the machine.
+ * clone3 passes its flags in memory, where a filter cannot read them; libc falls back to clone when clone3
+ * does not exist.
+ */
+static const struct rule COMPILE_RULES[] = {
+    {.call = SYS_futex,
+     .checks = {{INT, FUTEX_OPERATION, FUTEX_PLAIN | FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME,
+                 FUTEX_WAIT_BITSET}}},
+    {.call = SYS_mmap,
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE, MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE),
+                LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
+    {.call = SYS_mmap,
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_SHARED, MAP_NORESERVE),
+                LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
+    {.call = SYS_clone3, .error = ENOSYS},
+    {.call = SYS_clone, .checks = {LONG_EQUAL(CLONE_FLAGS, THREAD)}},
+    {.call = SYS_fcntl, .checks = {INT_WITHIN(FCNTL_COMMAND, FCNTL_PLAIN)}},
+    {.call = SYS_ioctl, .checks = {INT_EQUAL(IOCTL_REQUEST, TCGETS)}}, /* isatty */
+    {.call = SYS_prlimit64, .checks = {INT_EQUAL(ARGUMENT_PROCESS, 0), LONG_EQUAL(PRLIMIT_NEW, 0)}},
+    {.call = SYS_sched_getaffinity, .checks = {INT_EQUAL(ARGUMENT_PROCESS, 0)}},
+};
+
+static const uint32_t COMPILE_CALLS[] = {
+    SYS_read,      SYS_write,       SYS_pread64,        SYS_pwrite64,        SYS_readv,
+    SYS_writev,    SYS_lseek,       SYS_openat,         SYS_close,           SYS_fstat,
+    SYS_statx,     SYS_newfstatat,  SYS_getcwd,         SYS_ftruncate,       SYS_unlinkat,
+    SYS_renameat,  SYS_renameat2,   SYS_faccessat,      SYS_faccessat2,      SYS_readlinkat,
+    SYS_statfs,    SYS_fstatfs,     SYS_getdents64,     SYS_umask,           SYS_uname,
+    SYS_sysinfo,   SYS_getrusage,   SYS_gettimeofday,   SYS_getuid,          SYS_geteuid,
+    SYS_getgid,    SYS_getegid,     SYS_rseq,           SYS_set_tid_address, SYS_set_robust_list,
+#if defined(__x86_64__)
+    SYS_open, SYS_stat, SYS_lstat, SYS_unlink, SYS_rename, SYS_access, SYS_readlink,
+#endif
+};
 
 /* A program as it grows. One that passed a bound is broken, and is never installed. */
 struct program {
@@ -40,53 +192,10 @@ struct jump {
   bool when_true;
 };
 
-/*
- * The instructions that judge one system call by its arguments. They overwrite the loaded call number, so a
- * block always ends in a verdict.
- */
-struct block {
-  struct program *program;
-  struct jump other_calls;
-  struct jump refusals[CHECKS_MAX];
-  unsigned checks;
-};
-
-/* Positions of the arguments that the filters read. */
-enum {
-  ARGUMENT_FD = 0,
-  CLONE_FLAGS = 0,
-  IOCTL_REQUEST = 1,
-  MMAP_PROTECTION = 2,
-  MMAP_FLAGS = 3,
-  MPROTECT_PROTECTION = 2,
-  PRLIMIT_PROCESS = 0,
-  TGKILL_PROCESS = 0,
-  TGKILL_SIGNAL = 2
-};
-
-/* What a worker needs at any time: waiting, its heap, clocks, random bytes, fault handlers, its exit. */
-static const uint32_t WORKER_CALLS[] = {
-    SYS_futex,       SYS_munmap,          SYS_mremap,       SYS_madvise,    SYS_brk,
-    SYS_getrandom,   SYS_clock_gettime,   SYS_clock_getres, SYS_nanosleep,  SYS_clock_nanosleep,
-    SYS_sched_yield, SYS_rt_sigaction,    SYS_rt_sigreturn, SYS_getpid,     SYS_rt_sigprocmask,
-    SYS_gettid,      SYS_restart_syscall, SYS_exit,         SYS_exit_group, SYS_sigaltstack,
-};
-
-/* What LLVM and its linker need as well: files of the working directory, threads, facts about the machine. */
-static const uint32_t COMPILE_CALLS[] = {
-    SYS_read,            SYS_write,             SYS_pread64,         SYS_pwrite64,   SYS_lseek,
-    SYS_openat,          SYS_close,             SYS_fstat,           SYS_newfstatat, SYS_statx,
-    SYS_ftruncate,       SYS_fallocate,         SYS_unlinkat,        SYS_renameat2,  SYS_fcntl,
-    SYS_getcwd,          SYS_faccessat,         SYS_faccessat2,      SYS_fchmod,     SYS_fchmodat,
-    SYS_umask,           SYS_statfs,            SYS_fstatfs,         SYS_readlinkat, SYS_mmap,
-    SYS_mprotect,        SYS_uname,             SYS_sysinfo,         SYS_getrusage,  SYS_rseq,
-    SYS_set_robust_list, SYS_sched_getaffinity, SYS_set_tid_address, SYS_getuid,     SYS_geteuid,
-    SYS_getgid,          SYS_getegid,           SYS_gettimeofday,    SYS_writev,     SYS_readv,
-    SYS_membarrier,      SYS_renameat,          SYS_getdents64,
-#if defined(__x86_64__)
-    SYS_open,   SYS_stat,     SYS_lstat, SYS_unlink, SYS_rename,
-    SYS_access, SYS_readlink, SYS_chmod,
-#endif
+/* The jumps of the checks that a call can fail. */
+struct failures {
+  struct jump list[JUMPS_MAX];
+  unsigned count;
 };
 
 static void add(struct program *program, struct sock_filter instruction) {
@@ -101,9 +210,10 @@ static void load_word(struct program *program, size_t offset) {
   add(program, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
 }
 
-/* Loads the low half of an argument: what is judged here are ints, and flags of the low half. */
-static void load_argument(struct program *program, unsigned index) {
-  load_word(program, offsetof(struct seccomp_data, args) + index * sizeof(uint64_t));
+static void load_number(struct program *program) { load_word(program, offsetof(struct seccomp_data, nr)); }
+
+static void keep_bits(struct program *program, uint32_t bits) {
+  add(program, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, bits));
 }
 
 static void verdict(struct program *program, uint32_t action) {
@@ -139,89 +249,61 @@ static void jump_here(struct program *program, struct jump jump) {
   }
 }
 
-/* Gives call `number` one verdict, whatever its arguments are. */
-static void answer_call(struct program *program, uint32_t number, uint32_t action) {
-  const struct jump other_calls = jump_unless(program, BPF_JEQ, number);
-  verdict(program, action);
+static void add_check(struct program *program, const struct check *check, struct failures *failures) {
+  const size_t low = offsetof(struct seccomp_data, args) + check->argument * sizeof(uint64_t);
+  if (check->width == LONG) { /* both architectures are little-endian */
+    load_word(program, low + sizeof(uint32_t));
+    failures->list[failures->count++] = jump_unless(program, BPF_JEQ, 0);
+  }
+  load_word(program, low);
+  if (check->allowed == check->required) {
+    failures->list[failures->count++] = jump_unless(program, BPF_JEQ, check->required);
+    return;
+  }
+  failures->list[failures->count++] = jump_when(program, BPF_JSET, ~check->allowed);
+  if (check->required == 0) return;
+  keep_bits(program, check->required);
+  failures->list[failures->count++] = jump_unless(program, BPF_JEQ, check->required);
+}
+
+/* The call number is loaded before and after. */
+static void add_rule(struct program *program, const struct rule *rule) {
+  struct failures failures = {.count = 0};
+  const struct jump other_calls = jump_unless(program, BPF_JEQ, rule->call);
+  for (unsigned i = 0; i < CHECKS_MAX && rule->checks[i].width != NONE; i++)
+    add_check(program, &rule->checks[i], &failures);
+  verdict(program, rule->error == 0 ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | rule->error);
+  for (unsigned i = 0; i < failures.count; i++)
+    jump_here(program, failures.list[i]);
+  if (failures.count > 0) load_number(program);
   jump_here(program, other_calls);
 }
 
-static void allow_calls(struct program *program, const uint32_t *numbers, size_t count) {
+static void add_rules(struct program *program, const struct rule *rules, size_t count) {
   for (size_t i = 0; i < count; i++)
-    answer_call(program, numbers[i], SECCOMP_RET_ALLOW);
+    add_rule(program, &rules[i]);
 }
 
-/* Begins a block for call `number`, which must pass every check up to block_close. */
-static struct block block_open(struct program *program, uint32_t number) {
-  return (struct block){.program = program, .other_calls = jump_unless(program, BPF_JEQ, number)};
+static void add_calls(struct program *program, const uint32_t *calls, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    add_rule(program, &(struct rule){.call = calls[i]});
 }
 
-static void refuse_at(struct block *block, struct jump jump) {
-  if (block->checks == CHECKS_MAX) {
-    block->program->is_broken = true;
-    return;
-  }
-  block->refusals[block->checks++] = jump;
-}
-
-static void must_equal(struct block *block, unsigned argument, uint32_t value) {
-  load_argument(block->program, argument);
-  refuse_at(block, jump_unless(block->program, BPF_JEQ, value));
-}
-
-static void must_have_bit(struct block *block, unsigned argument, uint32_t bit) {
-  load_argument(block->program, argument);
-  refuse_at(block, jump_unless(block->program, BPF_JSET, bit));
-}
-
-static void must_lack_bits(struct block *block, unsigned argument, uint32_t bits) {
-  load_argument(block->program, argument);
-  refuse_at(block, jump_when(block->program, BPF_JSET, bits));
-}
-
-/* Allows the call that passed every check, ends the process at one that failed, and goes on for others. */
-static void block_close(const struct block *block) {
-  verdict(block->program, SECCOMP_RET_ALLOW);
-  for (unsigned i = 0; i < block->checks; i++)
-    jump_here(block->program, block->refusals[i]);
-  verdict(block->program, SECCOMP_RET_KILL_PROCESS);
-  jump_here(block->program, block->other_calls);
-}
-
-static void allow_when_equal(struct program *program, uint32_t number, unsigned argument, uint32_t value) {
-  struct block block = block_open(program, number);
-  must_equal(&block, argument, value);
-  block_close(&block);
+/* A worker wakes the edge with one byte. MSG_OOB can send a signal; an address can name another socket. */
+static void add_wake(struct program *program, int wake_fd) {
+  const struct rule wake = {.call = SYS_sendto,
+                            .checks = {INT_EQUAL(ARGUMENT_FD, (uint32_t)wake_fd),
+                                       INT_EQUAL(SEND_FLAGS, MSG_DONTWAIT | MSG_NOSIGNAL),
+                                       LONG_EQUAL(SEND_LENGTH, 1), LONG_EQUAL(SEND_ADDRESS, 0)}};
+  add_rule(program, &wake);
 }
 
 /* abort() sends SIGABRT to its own thread; every other signal to anybody ends the process. */
-static void allow_abort(struct program *program) {
-  struct block block = block_open(program, SYS_tgkill);
-  must_equal(&block, TGKILL_PROCESS, (uint32_t)getpid());
-  must_equal(&block, TGKILL_SIGNAL, SIGABRT);
-  block_close(&block);
-}
-
-/* Allows memory that belongs to no file and has none of the protections in `forbidden`. */
-static void allow_anonymous_memory(struct program *program, uint32_t forbidden) {
-  struct block map = block_open(program, SYS_mmap);
-  must_have_bit(&map, MMAP_FLAGS, MAP_ANONYMOUS);
-  must_lack_bits(&map, MMAP_PROTECTION, forbidden);
-  block_close(&map);
-  struct block protect = block_open(program, SYS_mprotect);
-  must_lack_bits(&protect, MPROTECT_PROTECTION, forbidden);
-  block_close(&protect);
-}
-
-/*
- * Allows threads of this process, never another process. clone3 passes its flags in memory, where a filter
- * cannot read them; libc falls back to clone when clone3 does not exist.
- */
-static void allow_threads(struct program *program) {
-  answer_call(program, SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
-  struct block clone = block_open(program, SYS_clone);
-  must_have_bit(&clone, CLONE_FLAGS, CLONE_THREAD);
-  block_close(&clone);
+static void add_abort(struct program *program) {
+  const struct rule abort = {
+      .call = SYS_tgkill,
+      .checks = {INT_EQUAL(ARGUMENT_PROCESS, (uint32_t)getpid()), INT_EQUAL(TGKILL_SIGNAL, SIGABRT)}};
+  add_rule(program, &abort);
 }
 
 static void build(struct program *program, enum edge_filter filter, int wake_fd) {
@@ -229,19 +311,17 @@ static void build(struct program *program, enum edge_filter filter, int wake_fd)
   const struct jump native = jump_when(program, BPF_JEQ, ARCHITECTURE);
   verdict(program, SECCOMP_RET_KILL_PROCESS);
   jump_here(program, native);
-  load_word(program, offsetof(struct seccomp_data, nr));
-  allow_calls(program, WORKER_CALLS, COUNT(WORKER_CALLS));
-  allow_abort(program);
+  load_number(program);
+  if (filter != EDGE_FILTER_COMPILE) add_wake(program, wake_fd);
+  add_rules(program, CHILD_RULES, COUNT(CHILD_RULES));
+  add_calls(program, CHILD_CALLS, COUNT(CHILD_CALLS));
+  add_abort(program);
   if (filter == EDGE_FILTER_COMPILE) {
-    allow_calls(program, COMPILE_CALLS, COUNT(COMPILE_CALLS));
-    allow_threads(program);
-    allow_when_equal(program, SYS_prlimit64, PRLIMIT_PROCESS, 0); /* getrlimit of this process */
-    allow_when_equal(program, SYS_ioctl, IOCTL_REQUEST, TCGETS);  /* isatty */
+    add_rules(program, COMPILE_RULES, COUNT(COMPILE_RULES));
+    add_calls(program, COMPILE_CALLS, COUNT(COMPILE_CALLS));
   } else {
-    allow_when_equal(program, SYS_sendto, ARGUMENT_FD, (uint32_t)wake_fd);
-    allow_when_equal(program, SYS_write, ARGUMENT_FD, STDERR_FILENO);
-    allow_anonymous_memory(program, filter == EDGE_FILTER_RUN ? PROT_EXEC : 0);
-    if (filter == EDGE_FILTER_LOAD) answer_call(program, SYS_seccomp, SECCOMP_RET_ALLOW);
+    add_rules(program, WORKER_RULES, COUNT(WORKER_RULES));
+    if (filter == EDGE_FILTER_LOAD) add_rules(program, LOAD_RULES, COUNT(LOAD_RULES));
   }
   verdict(program, SECCOMP_RET_KILL_PROCESS);
 }

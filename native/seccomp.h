@@ -1,8 +1,9 @@
 /*
- * The filters of system calls: a call that a filter does not allow ends the process with SIGSYS.
+ * The filters of system calls: one that a filter does not allow, by number or argument, ends the process.
  *
- * A later filter can only forbid more. The process must have set no_new_privs. Source: seccomp(2), and the
- * call tables of x86-64 and arm64.
+ * It ends with SIGSYS. The few calls that libc has another way for get an error instead. A later filter can
+ * only forbid more. The process must have set no_new_privs. Source: seccomp(2), and the call tables of x86-64
+ * and arm64.
  */
 #ifndef EDGE_SECCOMP_H
 #define EDGE_SECCOMP_H
