@@ -8,8 +8,10 @@
 #include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -21,6 +23,8 @@
 #define FIRST_KEPT 3
 #define PARKED 64 /* kept descriptors move above this number while the low ones are assigned */
 #define KEEP_MAX 8u
+#define RESERVATION_BYTES_MIN (512ul << 20)
+#define RESERVATIONS_MAX 16u
 
 bool edge_sandbox_signals(void) {
   const struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -41,6 +45,42 @@ static bool environment_drop(void) {
   for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
     explicit_bzero(*entry, strlen(*entry));
   return clearenv() == 0;
+}
+
+/*
+ * Address space that the JavaScript engine and its allocator have reserved: nameless, private, writable and
+ * far larger than anything of ours. A child runs no JavaScript and unmaps it, because RLIMIT_DATA would let
+ * a guest fill what the child inherits.
+ */
+static struct {
+  void *at;
+  size_t bytes;
+} reservation[RESERVATIONS_MAX];
+static unsigned reservations;
+
+/* Lists the reservations of this process; 0 or errno. */
+static int reservations_find(void) {
+  char line[512], permissions[5];
+  unsigned long from, to;
+  FILE *maps = fopen("/proc/self/maps", "re");
+  if (maps == NULL) return errno;
+  reservations = 0;
+  while (fgets(line, sizeof line, maps) != NULL && reservations < RESERVATIONS_MAX) {
+    int end = 0;
+    if (sscanf(line, "%lx-%lx %4s %*s %*s %*s%n", &from, &to, permissions, &end) != 3 || end == 0) continue;
+    const bool has_name = line[end + (int)strspn(line + end, " ")] != '\n';
+    if (has_name || strcmp(permissions, "rw-p") != 0 || to - from < RESERVATION_BYTES_MIN) continue;
+    reservation[reservations].at = (void *)from;
+    reservation[reservations++].bytes = to - from;
+  }
+  fclose(maps);
+  return 0;
+}
+
+static bool reservations_unmap(void) {
+  for (unsigned i = 0; i < reservations; i++)
+    if (munmap(reservation[i].at, reservation[i].bytes) != 0) return false;
+  return true;
 }
 
 /* VmData in bytes, from /proc/self/status; 0 when it cannot be read. */
@@ -143,7 +183,8 @@ static int identity_drop(void) {
 static bool may_stay_root(int error) { return error == EPERM || error == EINVAL; }
 
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox) {
-  if (!mask_clear() || !environment_drop()) return false;
+  /* The environment first: its strings may lie in a reservation. */
+  if (!mask_clear() || !environment_drop() || !reservations_unmap()) return false;
   (void)prctl(PR_SET_NAME, sandbox->name, 0, 0, 0); /* only the process list shows it */
   score_raise();
   if (!priority_lower()) return false;
@@ -210,6 +251,7 @@ static void note_missing(struct edge_weaknesses *found, const char *missing, int
 
 int edge_sandbox_open(struct edge_weaknesses *found) {
   found->count = 0;
+  note_missing(found, "a bound on inherited memory", reservations_find());
   note_missing(found, "Landlock", landlock_version() > 0 ? 0 : errno);
   if (geteuid() != 0) return 0; /* only root has these to give up */
   note_missing(found, "a network namespace", error_of(unshare(CLONE_NEWNET)));

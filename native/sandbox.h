@@ -37,16 +37,17 @@ struct edge_weakness {
   int error;
 };
 
-#define EDGE_WEAKNESSES_MAX 5u
+#define EDGE_WEAKNESSES_MAX 6u
 struct edge_weaknesses {
   uint32_t count;
   struct edge_weakness list[EDGE_WEAKNESSES_MAX];
 };
 
 /*
- * In the zygote, for itself and all its children: as root, enters network, IPC and mount namespaces of its
- * own. Lists in `found` what the kernel does not allow. Returns 0, or the errno for which no worker may
- * start, because a child that gave up root could not be forked or killed.
+ * In the zygote, for itself and all its children: notes the address space that a child must unmap; as root,
+ * enters network, IPC and mount namespaces of its own. Lists in `found` what the kernel does not allow.
+ * Returns 0, or the errno for which no worker may start, because a child that gave up root could not be
+ * forked or killed.
  */
 int edge_sandbox_open(struct edge_weaknesses *found);
 
@@ -54,9 +55,10 @@ int edge_sandbox_open(struct edge_weaknesses *found);
 bool edge_sandbox_signals(void);
 
 /*
- * In the child: gives up its priority and everything that `sandbox` names, and empties the signal mask. False
- * when the kernel refuses a part; the child must then exit. The parts that a machine may lack (struct
- * edge_weakness) and the out-of-memory score are given up where the kernel allows.
+ * In the child: gives up its priority, the address space that edge_sandbox_open noted, and everything that
+ * `sandbox` names, and empties the signal mask. False when the kernel refuses a part; the child must then
+ * exit. The parts that a machine may lack (struct edge_weakness) and the out-of-memory score are given up
+ * where the kernel allows.
  */
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox);
 

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <stdint.h>
+#include <stdio.h>
 #include <unistd.h>
 
 struct life;
@@ -32,9 +33,42 @@ static void remap(const struct life *life) {
   _exit(other->board.state[0] != 0 ? REACHED : REFUSED);
 }
 
+/* The largest mapping that this process had when the library was loaded. */
+static volatile uint8_t *inherited;
+
+__attribute__((constructor)) static void inherited_find(void) {
+  char line[512];
+  unsigned long from, to, most = 0;
+  FILE *maps = fopen("/proc/self/maps", "re");
+  while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+    if (sscanf(line, "%lx-%lx rw-p", &from, &to) != 2 || strstr(line, " rw-p ") == NULL || to - from < most)
+      continue;
+    most = to - from;
+    inherited = (volatile uint8_t *)from;
+  }
+  if (maps != NULL) fclose(maps);
+}
+
+/* Writes into address space that it has from the engine process, which no limit counts. */
+static void fill(void) {
+  inherited[0] = inherited[0];
+  _exit(REACHED);
+}
+
+/* Takes private memory until the kernel gives no more; the exit code says how much, in steps of 16 MiB. */
+static void hoard(void) {
+  int steps = 0;
+  while (steps < REACHED && mmap(NULL, 16u << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+                                MAP_FAILED)
+    steps++;
+  _exit(steps);
+}
+
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third) {
   if (is_asked(life, "ATTACK=remap")) remap(life);
+  if (is_asked(life, "ATTACK=fill")) fill();
+  if (is_asked(life, "ATTACK=hoard")) hoard();
   while (is_asked(life, "ATTACK=spin"))
     continue;
   while (is_asked(life, "ATTACK=flood")) {
