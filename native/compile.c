@@ -17,7 +17,7 @@
 #include "sandbox.h"
 #include "seccomp.h"
 
-#define OUTPUT "out.wasm"
+#define OUTPUT "out.so"
 #define OUTPUT_BYTES_MAX (512ull << 20)
 #define MODULE_BYTES_MAX (1u << 30)
 #define MEMORY_PAGES_MAX 65536u
@@ -94,7 +94,8 @@ static bool module_map(struct edge_bytes *module) {
 static WasmEdge_CompilerContext *compiler_open(void) {
   WasmEdge_ConfigureContext *configure = edge_module_configure(MEMORY_PAGES_MAX);
   if (configure == NULL) return NULL;
-  WasmEdge_ConfigureCompilerSetOutputFormat(configure, WasmEdge_CompilerOutputFormat_Wasm);
+  /* A shared object, whose symbols and relocations the edge checks; the other form has lost them. */
+  WasmEdge_ConfigureCompilerSetOutputFormat(configure, WasmEdge_CompilerOutputFormat_Native);
   WasmEdge_ConfigureCompilerSetOptimizationLevel(configure, WasmEdge_CompilerOptimizationLevel_O2);
   WasmEdge_ConfigureCompilerSetGenericBinary(configure, false);
   WasmEdge_ConfigureCompilerSetInterruptible(configure, false);

@@ -9,6 +9,7 @@ import { CodedError } from '../../base/errors.ts';
 import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
 import type { ProcessExit } from '../process_exit.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
+import { packCode } from './pack.ts';
 import { compileVerdict } from './verdict.ts';
 
 /** `gave_up`: this module does not compile within the limits. `failed`: the node could not do its part. */
@@ -96,9 +97,11 @@ export function createCompiler(options: CompilerOptions): Compiler {
         const detail = `${exit.how === 'signalled' ? 'signal' : 'exit code'} ${exit.value}`;
         return { kind: verdict, detail };
       }
-      const code = await readFileBounded(path, COMPILE_BOUNDS.fileBytesMax).catch(() => null);
-      if (code !== null) return { kind: 'done', code };
-      return { kind: 'gave_up', detail: 'its code is missing or too large' };
+      const object = await readFileBounded(path, COMPILE_BOUNDS.fileBytesMax).catch(() => null);
+      if (object === null) return { kind: 'gave_up', detail: 'its code is missing or too large' };
+      const packed = packCode(module, object, process.arch);
+      if (packed.ok) return { kind: 'done', code: packed.code };
+      return { kind: 'gave_up', detail: `its code is not complete: ${packed.fault}` };
     } finally {
       sealed.close();
       await rm(directory, { recursive: true, force: true });

@@ -31,7 +31,7 @@ export type Preparer = {
 };
 
 /** The options of the compiler (native/compile.c): code for this processor, at the default level. */
-const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output';
+const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output, checked and packed';
 
 type Found = CachedCode & { compiledMs: number };
 
