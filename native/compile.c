@@ -122,5 +122,8 @@ _Noreturn void edge_compile_run(const struct edge_compile *compile) {
   if (compiler == NULL) _exit(EDGE_COMPILE_REFUSED);
   if (!edge_seccomp_install(EDGE_FILTER_COMPILE, -1)) _exit(EDGE_COMPILE_SANDBOX);
   const WasmEdge_Result result = WasmEdge_CompilerCompileFromBuffer(compiler, module.at, module.len, OUTPUT);
-  _exit(WasmEdge_ResultOK(result) ? EDGE_COMPILE_DONE : EDGE_COMPILE_REFUSED);
+  if (WasmEdge_ResultOK(result)) _exit(EDGE_COMPILE_DONE);
+  /* A file that could not be written, as on a full disk, says nothing about the module. */
+  const bool unwritten = WasmEdge_ResultGetCode(result) == WasmEdge_ErrCode_IllegalPath;
+  _exit(unwritten ? EDGE_COMPILE_IO : EDGE_COMPILE_REFUSED);
 }

@@ -83,14 +83,23 @@ export function createCompiler(options: CompilerOptions): Compiler {
   const counts = { compiled: 0, failed: 0, queued: 0, compile_ms_total: 0 };
 
   const attempt = async (module: Uint8Array): Promise<CompileOutcome | 'lost'> => {
-    const directory = await mkdtemp(join(workDir, WORK_PREFIX));
+    const directory = await mkdtemp(join(workDir, WORK_PREFIX)).catch(() => null);
+    if (directory === null) return { kind: 'failed', detail: 'no directory could be made for it' };
+    try {
+      return await attemptIn(directory, module);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  };
+
+  const attemptIn = async (directory: string, module: Uint8Array): Promise<CompileOutcome | 'lost'> => {
+    const path = join(directory, 'code');
     const sealed = library.seal(module);
     try {
-      const path = join(directory, 'code');
       const exit = await runner.run(sealed.fd, path);
       if (exit === 'lost') return 'lost';
       if (exit === 'late') {
-        return { kind: 'gave_up', detail: `it took longer than ${COMPILE_BOUNDS.compileMs} ms` };
+        return { kind: 'failed', detail: `it took longer than ${COMPILE_BOUNDS.compileMs} ms` };
       }
       const verdict = compileVerdict(exit);
       if (verdict !== 'done') {
@@ -98,13 +107,13 @@ export function createCompiler(options: CompilerOptions): Compiler {
         return { kind: verdict, detail };
       }
       const object = await readFileBounded(path, COMPILE_BOUNDS.fileBytesMax).catch(() => null);
-      if (object === null) return { kind: 'gave_up', detail: 'its code is missing or too large' };
+      // RLIMIT_FSIZE of the child is the same bound, so a file that cannot be read is no fault of the module.
+      if (object === null) return { kind: 'failed', detail: 'its code could not be read' };
       const packed = packCode(module, object, process.arch);
       if (packed.ok) return { kind: 'done', code: packed.code };
       return { kind: 'gave_up', detail: `its code is not complete: ${packed.fault}` };
     } finally {
       sealed.close();
-      await rm(directory, { recursive: true, force: true });
     }
   };
 

@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSystemClock } from '../../../src/base/clock.ts';
+import { createManualClock, createSystemClock } from '../../../src/base/clock.ts';
+import { COMPILE_BOUNDS } from '../../../src/base/limits/compile.ts';
 import { type CompileOutcome, createCompiler } from '../../../src/engine/code/compile.ts';
 import type { ProcessExit } from '../../../src/engine/process_exit.ts';
 import { openRingLibrary, type Ring } from '../../../src/engine/ring/ring.ts';
@@ -58,5 +59,48 @@ describe('A compile child that succeeded', () => {
 
   test('gives no code that is no shared object', async () => {
     expect(await compile(DONE, MODULE)).toMatchObject({ kind: 'gave_up' });
+  });
+});
+
+describe('A compile child that the node could not carry through', () => {
+  test.each<[string, ProcessExit]>([
+    ['was killed for want of memory', { how: 'signalled', value: 9 }],
+    ['had no room on the disk', { how: 'signalled', value: 7 }],
+    ['could not write its file', { how: 'exited', value: 51 }],
+    ['could not be forked', { how: 'not_forked', value: 11 }],
+  ])('may succeed another time: it %s', async (_, exit) => {
+    expect(await compile(exit, null)).toMatchObject({ kind: 'failed' });
+  });
+
+  test('may succeed another time: a busy node gave it no time', async () => {
+    const clock = createManualClock();
+    const started = Promise.withResolvers<void>();
+    const ring: Pick<Ring, 'compile' | 'cancelCompile'> = {
+      compile() {
+        started.resolve();
+        return true;
+      },
+      cancelCompile: (id) => compiler.ended(id, { how: 'signalled', value: 9 }),
+    };
+    const ready = async (): Promise<{ ring: Ring }> => ({ ring: ring as Ring });
+    const library = openRingLibrary(libraryDir());
+    const compiler = createCompiler({ ready, library, workDir: dir, clock });
+    const outcome = compiler.compile(MODULE);
+    await started.promise;
+    await clock.advance(COMPILE_BOUNDS.compileMs);
+    expect(await outcome).toEqual({ kind: 'failed', detail: 'it took longer than 60000 ms' });
+    expect(COMPILE_BOUNDS.compileMs).toBeGreaterThan(COMPILE_BOUNDS.cpuSeconds * 1_000);
+  });
+});
+
+describe('A directory that cannot be written', () => {
+  test('leaves the module to the interpreter for now', async () => {
+    const compiler = createCompiler({
+      ready: () => Promise.reject(new Error('not reached')),
+      library: openRingLibrary(libraryDir()),
+      workDir: join(dir, 'missing'),
+      clock: createSystemClock(),
+    });
+    expect(await compiler.compile(MODULE)).toMatchObject({ kind: 'failed' });
   });
 });
