@@ -33,7 +33,8 @@ export function createRecompiles(options: {
   const wait = (state: FunctionState, attempt: number): void => {
     const recompile: Recompile = { attempt, isDue: false };
     state.recompile = recompile;
-    void clock.sleep(backoffMs(attempt - 1, BACKOFF, random), signal).then(() => {
+    const delayMs = Math.ceil(backoffMs(attempt - 1, BACKOFF, random));
+    void clock.sleep(delayMs, signal).then(() => {
       if (state.recompile !== recompile || signal.aborted) return;
       recompile.isDue = true;
       onDue(state);
