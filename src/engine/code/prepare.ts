@@ -6,7 +6,6 @@ import type { VersionSettings } from '../../model/function.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
 import type { ModuleFault } from '../../model/wasm/fault.ts';
 import type { ModuleReport } from '../../model/wasm/report.ts';
-import { replaceMinMax } from '../../model/wasm/min_max.ts';
 import { stripCustomSections } from '../../model/wasm/strip.ts';
 import type { Code } from '../engine.ts';
 import type { RingLibrary } from '../ring/ring.ts';
@@ -53,7 +52,7 @@ export function createPreparer(options: {
   const compile = async (name: string, digest: string, module: Uint8Array): Promise<Found> => {
     counts.cache_misses += 1;
     const startMs = clock.monotonicMs();
-    const outcome = await compiler.compile(replaceMinMax(module));
+    const outcome = await compiler.compile(module);
     const compiledMs = clock.monotonicMs() - startMs;
     const entry = entryOf(outcome, module);
     if (outcome.kind !== 'done') {

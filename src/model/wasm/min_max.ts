@@ -45,7 +45,7 @@ const HELPERS: ReadonlyMap<number, Helper> = new Map([
 
 /**
  * The same module without f32.min, f32.max, f64.min and f64.max, which the compiler turns into calls of the C
- * library where it inlines the function around them, and nothing links these calls. The functions are behind
+ * library where it inlines the function around them, and nothing links these calls. The functions stand behind
  * all others, so no index changes. Returns `bytes` itself where there is nothing to replace. `bytes` must
  * have passed `checkModule`: it throws for malformed ones.
  */

@@ -39,23 +39,7 @@ const CONST: Record<Type, readonly number[]> = {
   f64: [0x44],
   v128: [0xfd, 0x0c],
 };
-const FLOATS = [
-  NaN,
-  -NaN,
-  0,
-  -0,
-  1,
-  -1.5,
-  2.5,
-  0.49999999999999994,
-  255,
-  3e9,
-  -1e19,
-  1e300,
-  Infinity,
-  -Infinity,
-  5e-324,
-];
+const FLOATS = [NaN, 0, -0, 1, -1.5, 2.5, 255, 3e9, -1e19, Infinity, -Infinity, 5e-324];
 const INTEGERS = [0n, 1n, 7n, -1n, -100n, 1n << 31n, 0x1234_5678_9abc_def0n, (1n << 63n) - 1n];
 const SLOT_BYTES = 16;
 const RESPONSE = 8;
@@ -351,7 +335,10 @@ const SUM = body(
 );
 
 /** `handle` answers with the results of those `cases`, in their order, that the length of the path names. */
-export function numericGuest(): { module: Uint8Array<ArrayBuffer>; cases: readonly NumericCase[] } {
+export function numericGuest(options: { inlined: boolean }): {
+  module: Uint8Array<ArrayBuffer>;
+  cases: readonly NumericCase[];
+} {
   const operands = new Operands();
   const functions = new Functions();
   const list = new CaseList();
@@ -360,7 +347,7 @@ export function numericGuest(): { module: Uint8Array<ArrayBuffer>; cases: readon
   list.scalars('constant', loaded, constant);
   list.scalars('folded', constant, constant);
   list.clamps(operands);
-  list.inlined(operands, functions);
+  if (options.inlined) list.inlined(operands, functions);
   list.lanes(operands);
   list.blocks(operands);
   const { cases } = list;
