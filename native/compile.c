@@ -17,7 +17,7 @@
 #include "sandbox.h"
 #include "seccomp.h"
 
-#define OUTPUT "out.wasm"
+#define OUTPUT "out.so"
 #define OUTPUT_BYTES_MAX (512ull << 20)
 #define MODULE_BYTES_MAX (1u << 30)
 #define MEMORY_PAGES_MAX 65536u
@@ -94,7 +94,8 @@ static bool module_map(struct edge_bytes *module) {
 static WasmEdge_CompilerContext *compiler_open(void) {
   WasmEdge_ConfigureContext *configure = edge_module_configure(MEMORY_PAGES_MAX);
   if (configure == NULL) return NULL;
-  WasmEdge_ConfigureCompilerSetOutputFormat(configure, WasmEdge_CompilerOutputFormat_Wasm);
+  /* A shared object, whose symbols and relocations the edge checks; the other form has lost them. */
+  WasmEdge_ConfigureCompilerSetOutputFormat(configure, WasmEdge_CompilerOutputFormat_Native);
   WasmEdge_ConfigureCompilerSetOptimizationLevel(configure, WasmEdge_CompilerOptimizationLevel_O2);
   WasmEdge_ConfigureCompilerSetGenericBinary(configure, false);
   WasmEdge_ConfigureCompilerSetInterruptible(configure, false);
@@ -121,5 +122,8 @@ _Noreturn void edge_compile_run(const struct edge_compile *compile) {
   if (compiler == NULL) _exit(EDGE_COMPILE_REFUSED);
   if (!edge_seccomp_install(EDGE_FILTER_COMPILE, -1)) _exit(EDGE_COMPILE_SANDBOX);
   const WasmEdge_Result result = WasmEdge_CompilerCompileFromBuffer(compiler, module.at, module.len, OUTPUT);
-  _exit(WasmEdge_ResultOK(result) ? EDGE_COMPILE_DONE : EDGE_COMPILE_REFUSED);
+  if (WasmEdge_ResultOK(result)) _exit(EDGE_COMPILE_DONE);
+  /* A file that could not be written, as on a full disk, says nothing about the module. */
+  const bool unwritten = WasmEdge_ResultGetCode(result) == WasmEdge_ErrCode_IllegalPath;
+  _exit(unwritten ? EDGE_COMPILE_IO : EDGE_COMPILE_REFUSED);
 }

@@ -112,10 +112,16 @@ static bool limit(int resource, uint64_t value) {
   return setrlimit((__rlimit_resource_t)resource, &both) == 0;
 }
 
+/* One second lies between the limits: SIGXCPU at the first is no kill for want of memory. */
+static bool limit_cpu(uint32_t seconds) {
+  const struct rlimit limits = {.rlim_cur = seconds, .rlim_max = (rlim_t)seconds + 1};
+  return setrlimit(RLIMIT_CPU, &limits) == 0;
+}
+
 static bool limits_set(const struct edge_sandbox *sandbox) {
   const uint64_t data = data_now();
   if (data == 0) return false;
-  if (sandbox->cpu_seconds > 0 && !limit(RLIMIT_CPU, sandbox->cpu_seconds)) return false;
+  if (sandbox->cpu_seconds > 0 && !limit_cpu(sandbox->cpu_seconds)) return false;
   return limit(RLIMIT_DATA, data + sandbox->data_bytes) && limit(RLIMIT_STACK, sandbox->stack_bytes) &&
          limit(RLIMIT_FSIZE, sandbox->file_bytes) && limit(RLIMIT_NOFILE, sandbox->files) &&
          limit(RLIMIT_CORE, 0) && limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0);

@@ -14,6 +14,8 @@ export type Code = {
   readonly digest: string;
   readonly execution: 'aot' | 'interpreter';
   readonly compiledMs: number;
+  /** The node could not compile it this time: it runs in the interpreter, and may be prepared again. */
+  readonly isStandIn: boolean;
   close(): void;
 };
 

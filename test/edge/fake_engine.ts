@@ -23,6 +23,8 @@ export type FakeEngine = Engine & {
   readonly graces: number[];
   /** The workers of one pool that the node has room for. */
   poolWorkersMax: number;
+  /** Texts of artifacts that the node fails to compile. */
+  readonly standIns: Set<string>;
   /** By text of the artifact: `prepare` waits for it. */
   readonly gates: Map<string, Promise<void>>;
   openPools(): number;
@@ -95,6 +97,7 @@ export function createFakeEngine(
     warmed: new Map(),
     graces: [],
     poolWorkersMax: Number.MAX_SAFE_INTEGER,
+    standIns: new Set(),
     gates: new Map(),
     openPools: () => pools,
     openCodes: () => codes,
@@ -107,8 +110,9 @@ export function createFakeEngine(
       codes += 1;
       const code: Code = {
         digest: sha256,
-        execution: 'aot',
+        execution: engine.standIns.has(text) ? 'interpreter' : 'aot',
         compiledMs: 1,
+        isStandIn: engine.standIns.has(text),
         close: () => {
           codes -= 1;
         },

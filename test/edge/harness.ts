@@ -110,7 +110,7 @@ export function openTestServer(
   const figures = createEdgeFigures({ metrics, clock });
   const routing = createRouting();
   const settings = { ...defaultVersionSettings };
-  const code = { digest: '', execution: 'aot', compiledMs: 0, close: () => {} } as const;
+  const code = { digest: '', execution: 'aot', compiledMs: 0, isStandIn: false, close: () => {} } as const;
   const ref = { functionId: functionId(1), projectId: 'p', version: '1.2.3' };
   const ready: ReadyVersion = {
     functionId: ref.functionId,

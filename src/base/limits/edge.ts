@@ -23,4 +23,9 @@ export const EDGE_TUNING = {
   /** Backoff after a function could not be brought to its desired state. */
   reconcileDelayMsMin: 1_000,
   reconcileDelayMsMax: 60_000,
+  /** Backoff before a version whose compile failed for want of memory, time or disk is compiled again. */
+  recompileDelayMsMin: 10_000,
+  recompileDelayMsMax: 10 * 60_000,
+  /** Tries after the first; then the version stays in the interpreter until it is brought up anew. */
+  recompilesMax: 12,
 } as const;

@@ -34,6 +34,9 @@ export type Candidate = {
   pool: Pool | null;
 };
 
+/** The next try, counted from 1, to compile the version that serves; `isDue` after the wait before it. */
+export type Recompile = { attempt: number; isDue: boolean };
+
 export type FunctionState = {
   readonly functionId: string;
   /** Null: not assigned to this node. */
@@ -43,6 +46,8 @@ export type FunctionState = {
   /** Versions that were replaced, until their pools drain. */
   retired: Running[];
   failure: FunctionFailure | null;
+  /** Set while the version that serves waits to be compiled. */
+  recompile: Recompile | null;
   /** Its steps run, or wait in the queue to run. */
   isBusy: boolean;
 };
@@ -55,14 +60,17 @@ export function createFunctionState(functionId: string): FunctionState {
     candidate: null,
     retired: [],
     failure: null,
+    recompile: null,
     isBusy: false,
   };
 }
 
 export function actualOf(state: FunctionState, options: { isStored: boolean }): ActualFunction {
-  const { serving, candidate, retired } = state;
+  const { serving, candidate, recompile, retired } = state;
+  const isCompileDue = recompile?.isDue === true;
   return {
-    serving: serving === null ? null : { key: serving.key, routesKey: routesKey(serving.desired) },
+    serving:
+      serving === null ? null : { key: serving.key, routesKey: routesKey(serving.desired), isCompileDue },
     candidate: candidate === null ? null : { key: candidate.key, stage: candidate.stage },
     retired: retired.length,
     isStored: options.isStored,

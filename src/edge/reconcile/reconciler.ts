@@ -25,6 +25,7 @@ import {
 } from './function_state.ts';
 import type { Puller } from './pull.ts';
 import { createProjectQuotas, type ProjectQuotas } from './quotas.ts';
+import { createRecompiles, type Recompiles } from './recompile.ts';
 import { createFunctionRoutes, type FunctionRoutes, pendingVersion, readyVersion } from './routes.ts';
 import { createRunQueue, type RunQueue } from './run_queue.ts';
 import type { Steps } from './steps.ts';
@@ -53,17 +54,25 @@ export class Reconciler {
   readonly #routes: FunctionRoutes;
   /** The functions that have steps to run. */
   readonly #queue: RunQueue<FunctionState>;
+  readonly #recompiles: Recompiles;
   readonly #closing = new AbortController();
   #isApplied = false;
   #isSettled = false;
 
   constructor(parts: ReconcilerParts) {
-    const { clock, quota: limits } = parts;
+    const { clock, log, quota: limits } = parts;
     const { reconcileParallelMax: parallelMax } = EDGE_TUNING;
     this.#parts = parts;
     this.#quotas = createProjectQuotas({ limits, clock });
     this.#routes = createFunctionRoutes({ waitersMax: POOL_DEFAULTS.queueLengthMax });
     this.#queue = createRunQueue({ parallelMax, run: (state) => this.#run(state) });
+    this.#recompiles = createRecompiles({
+      clock,
+      random: () => randomFraction(parts.random),
+      signal: this.#closing.signal,
+      log,
+      onDue: (state) => this.#enqueue(state),
+    });
   }
 
   /** Lets steps run; called once the engine takes work. */
@@ -145,11 +154,14 @@ export class Reconciler {
     if (desired === null || key === null) {
       state.wanted = null;
       state.failure = null;
+      state.recompile = null;
     } else if (wanted !== null && wanted.key === key) {
       state.wanted = { key, desired, figures: wanted.figures };
     } else {
       state.wanted = { key, desired, figures: this.#parts.figures.openVersion(functionId) };
       state.failure = null;
+      state.recompile = null;
+      if (state.serving?.key === key) this.#recompiles.begin(state);
     }
   }
 
@@ -226,6 +238,7 @@ export class Reconciler {
       try {
         if (step === 'switch') this.#switch(state);
         else await this.#parts.steps.run(step, state);
+        if (step === 'prepare' && this.#recompiles.isInVain(state)) await this.#keepInterpreter(state);
       } catch (failure) {
         if (await this.#fail(state, key, failure)) break;
       }
@@ -239,6 +252,13 @@ export class Reconciler {
     this.#parts.onChange();
   }
 
+  async #keepInterpreter(state: FunctionState): Promise<void> {
+    const isStandIn = state.candidate?.code?.isStandIn === true;
+    await this.#parts.steps.discard(state);
+    if (isStandIn) this.#recompiles.failed(state);
+    else state.recompile = null;
+  }
+
   /** Moves all routes of a function to its candidate, to other rules, or away. */
   #switch(state: FunctionState): void {
     const { functionId, wanted, candidate, serving } = state;
@@ -249,6 +269,7 @@ export class Reconciler {
       const desired = wanted?.desired ?? candidate.desired;
       state.serving = { key, desired, code, pool, figures };
       state.candidate = null;
+      this.#recompiles.begin(state);
       const { version } = desired;
       cache.pin(functionId, version);
       log.info('switched', { function_id: functionId, version, execution: code.execution });
@@ -272,6 +293,14 @@ export class Reconciler {
     await steps.discard(state);
     if (this.#closing.signal.aborted) return true;
     if (key !== (state.wanted?.key ?? null)) return false;
+    if (state.recompile?.isDue === true && state.serving?.key === key) {
+      log.warn('a version could not be compiled again', {
+        function_id: state.functionId,
+        error: String(thrown),
+      });
+      this.#recompiles.failed(state);
+      return false;
+    }
     const attempt = state.failure?.key === key ? state.failure.attempt + 1 : 1;
     const nowMs = clock.monotonicMs();
     const failure = failureOf(thrown, { key, attempt, nowMs, random: () => randomFraction(random) });

@@ -31,9 +31,9 @@ export type Preparer = {
 };
 
 /** The options of the compiler (native/compile.c): code for this processor, at the default level. */
-const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output';
+const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output, checked and packed, min_max';
 
-type Found = CachedCode & { compiledMs: number };
+type Found = CachedCode & { compiledMs: number; isStandIn: boolean };
 
 export function createPreparer(options: {
   cache: CodeCache;
@@ -64,7 +64,7 @@ export function createPreparer(options: {
         log.error('a compiled file could not be written', { sha256: digest, error: String(failure) });
       });
     }
-    return { ...entry, compiledMs };
+    return { ...entry, compiledMs, isStandIn: outcome.kind === 'failed' };
   };
 
   /** One compile or read per name at a time, which all that ask for the name share. */
@@ -75,7 +75,7 @@ export function createPreparer(options: {
       const cached = await cache.get(name);
       if (cached === null) return await compile(name, digest, module);
       counts.cache_hits += 1;
-      return { ...cached, compiledMs: 0 };
+      return { ...cached, compiledMs: 0, isStandIn: false };
     })().finally(() => running.delete(name));
     running.set(name, found);
     return found;
@@ -92,10 +92,10 @@ export function createPreparer(options: {
       const module = stripCustomSections(artifact);
       const { wasmedgeVersion } = await ready();
       const name = codeName({ digest, wasmedgeVersion, cpuFeatures, compileOptions: COMPILE_OPTIONS });
-      const { code: bytes, compiledMs, execution } = await find(name, digest, module);
+      const { code: bytes, compiledMs, execution, isStandIn } = await find(name, digest, module);
       if (execution === 'interpreter') counts.interpreted += 1;
       const sealed = library.seal(bytes);
-      const code: Code = { digest, execution, compiledMs, close: () => sealed.close() };
+      const code: Code = { digest, execution, compiledMs, isStandIn, close: () => sealed.close() };
       return { ok: true, prepared: { code, fd: sealed.fd, report: checked.report } };
     },
     counts: () => ({ ...counts }),

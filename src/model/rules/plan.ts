@@ -7,7 +7,8 @@ export type Stage = 'chosen' | 'pulled' | 'prepared' | 'open';
 
 /** What a node has of one function. The keys come from `versionKey` and `routesKey`. */
 export type ActualFunction = {
-  serving: { key: string; routesKey: string } | null;
+  /** `isCompileDue`: it runs in the interpreter until it is compiled, which is to be tried now. */
+  serving: { key: string; routesKey: string; isCompileDue: boolean } | null;
   candidate: { key: string; stage: Stage } | null;
   /** Pools that were replaced and still have to be drained. */
   retired: number;
@@ -54,9 +55,10 @@ export function plan(desired: DesiredFunction | null, actual: ActualFunction): S
   }
   const key = versionKey(desired);
   const steps: Step[] = [];
-  if (candidate !== null && (candidate.key !== key || serving?.key === key)) steps.push('discard');
-  if (serving?.key === key) {
-    if (serving.routesKey !== routesKey(desired)) steps.push('switch');
+  const isServing = serving?.key === key && !serving.isCompileDue;
+  if (candidate !== null && (candidate.key !== key || isServing)) steps.push('discard');
+  if (serving?.key === key && serving.routesKey !== routesKey(desired)) steps.push('switch');
+  if (isServing) {
     if (retired > 0) steps.push('drain');
     return steps;
   }

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EDGE_TUNING } from '../../../src/base/limits/edge.ts';
 import { ENGINE_BOUNDS } from '../../../src/base/limits/engine.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
@@ -204,5 +205,66 @@ describe('A reconciler that drains', () => {
     const took = await seconds('it is drained', () => isDrained, ENGINE_BOUNDS.closeMs);
     expect(took * 1_000).toBeLessThanOrEqual(ENGINE_BOUNDS.closeMs * 2);
     await drained;
+  });
+});
+
+describe('A version that the node could not compile for now', () => {
+  const TEXT = 'f1 1.0.0';
+  const compiled = (): number => engine.events.filter((event) => event === `prepare ${TEXT}`).length;
+  const execution = (): string | null | undefined => reconciler.observed()[0]?.execution;
+  const serve = async (): Promise<void> => {
+    engine.standIns.add(TEXT);
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await until('it serves', () => stateOf(1) === 'cached');
+  };
+
+  test('serves from the interpreter, and from compiled code once that is there', async () => {
+    await serve();
+    expect([execution(), compiled()]).toEqual(['interpreter', 1]);
+    await seconds('it was tried again', () => compiled() === 2);
+    await until('the try has ended', () => engine.openCodes() === 1);
+    expect([execution(), stateOf(1), engine.openPools()]).toEqual(['interpreter', 'cached', 1]);
+    engine.standIns.clear();
+    await seconds('it is compiled', () => execution() === 'aot');
+    await until('the interpreter is closed', () => engine.openPools() === 1 && engine.openCodes() === 1);
+    const tries = compiled();
+    await clock.advance(EDGE_TUNING.recompileDelayMsMax * 2);
+    expect([compiled(), execution()]).toEqual([tries, 'aot']);
+  });
+
+  test('waits longer after each try, and stays in the interpreter after the last', async () => {
+    await serve();
+    const last = EDGE_TUNING.recompilesMax + 1;
+    const startMs = clock.monotonicMs();
+    await seconds('the last try was made', () => compiled() === last, EDGE_TUNING.recompileDelayMsMax);
+    expect(clock.monotonicMs() - startMs).toBeGreaterThan(EDGE_TUNING.recompileDelayMsMin);
+    await clock.advance(EDGE_TUNING.recompileDelayMsMax * 10);
+    expect([compiled(), execution(), stateOf(1)]).toEqual([last, 'interpreter', 'cached']);
+    expect([engine.openPools(), engine.openCodes()]).toEqual([1, 1]);
+  });
+
+  test('is not compiled again when another version is wanted', async () => {
+    await serve();
+    const gate = Promise.withResolvers<void>();
+    engine.gates.set(TEXT, gate.promise);
+    await seconds('it is compiled again', () => compiled() === 2);
+    reconciler.apply({ functions: [desiredFunction(1, '2.0.0')] });
+    gate.resolve();
+    await until('the other serves', () => reconciler.observed()[0]?.version === '2.0.0');
+    await until('the first is closed', () => engine.openPools() === 1 && engine.openCodes() === 1);
+    await clock.advance(EDGE_TUNING.recompileDelayMsMax * 10);
+    expect(compiled()).toBe(2);
+  });
+
+  test('is tried again also where its artifact is gone from the cache and cannot be fetched', async () => {
+    await serve();
+    const { function_id } = desiredFunction(1, '1.0.0');
+    await cache.evict(function_id);
+    pull = async () => unreachable;
+    await seconds('it was asked for again', () => pulled.length === 2);
+    expect([stateOf(1), execution()]).toEqual(['cached', 'interpreter']);
+    pull = async () => ({ ok: true, bytes: Buffer.from(TEXT) });
+    engine.standIns.clear();
+    await seconds('it is compiled', () => execution() === 'aot');
   });
 });

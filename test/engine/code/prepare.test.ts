@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSystemClock } from '../../../src/base/clock.ts';
+import { COMPILE_BOUNDS } from '../../../src/base/limits/compile.ts';
 import { CodedError } from '../../../src/base/errors.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
@@ -14,7 +15,8 @@ import { createPreparer, type Preparer } from '../../../src/engine/code/prepare.
 import { openRingLibrary } from '../../../src/engine/ring/ring.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import { checkModule } from '../../../src/model/wasm/check.ts';
-import { libraryDir, openTestEngine, type TestEngine, textOf } from '../harness.ts';
+import { body, moduleOf, repeated, vector, ZERO } from '../../model/wasm/builder.ts';
+import { childrenOf, libraryDir, openTestEngine, type TestEngine, textOf, until } from '../harness.ts';
 
 const FIXTURES = join(import.meta.dir, '../../../fixtures');
 const HELLO = new Uint8Array(readFileSync(join(FIXTURES, 'hello/hello-c.wasm')));
@@ -69,7 +71,8 @@ describe('Preparing with a compiler that is told what to do', () => {
     expect(() => writeFileSync(`/proc/self/fd/${fd}`, 'x')).toThrow();
     code.close();
     code.close();
-    return `${code.execution} ${bytes.length} bytes`;
+    const kind = code.isStandIn ? 'stand-in' : code.execution;
+    return `${kind} ${bytes.length} bytes`;
   };
 
   test('seals exactly what the compiler made, and compiles it once for everybody', async () => {
@@ -94,7 +97,9 @@ describe('Preparing with a compiler that is told what to do', () => {
 
   test('falls back where the node failed, and tries again the next time', async () => {
     outcome = { kind: 'failed', detail: 'exit code 51' };
-    expect(await prepare(await open())).toBe(`interpreter ${HELLO.length} bytes`);
+    expect(await prepare(await open())).toBe(`stand-in ${HELLO.length} bytes`);
+    expect(await prepare(await open())).toBe(`stand-in ${HELLO.length} bytes`);
+    expect(compiles).toBe(2);
     outcome = { kind: 'done', code: new Uint8Array(7) };
     expect(await prepare(await open())).toBe('aot 7 bytes');
   });
@@ -185,6 +190,36 @@ describe('A compiled file on disk', () => {
     await (await openCodeCache(options)).put(name, { execution: 'interpreter', code: HELLO });
     expect(await answer()).toBe('interpreter Hello from edge!\n');
   });
+});
+
+describe('A compile child', () => {
+  test('is ended by SIGXCPU at its processor time, a second before SIGKILL', async () => {
+    const host = await openTestEngine();
+    try {
+      await host.engine.ready();
+      const work = body(repeated(2_000, 0x3f, 0x00, 0x40, 0x00, 0x1a).concat(ZERO));
+      const opening = host.openGuest(moduleOf({ code: vector([work]) }));
+      let limits = '';
+      await until('the limits of the child are seen', () => {
+        const children = childrenOf(host.engine.stats().enginePid ?? process.pid);
+        limits = children.map(cpuLimits).find((line) => line !== '' && !line.includes('unlimited')) ?? '';
+        return limits !== '';
+      });
+      const { cpuSeconds } = COMPILE_BOUNDS;
+      expect(limits.split(/\s{2,}/).slice(1, 3)).toEqual([`${cpuSeconds}`, `${cpuSeconds + 1}`]);
+      expect((await opening).code.execution).toBe('aot');
+    } finally {
+      await host.close();
+    }
+  });
+
+  function cpuLimits(pid: number): string {
+    try {
+      return /^Max cpu time.*$/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))?.[0] ?? '';
+    } catch {
+      return ''; // it has ended
+    }
+  }
 });
 
 describe('An engine process that dies in the middle of a compile', () => {

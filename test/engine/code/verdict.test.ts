@@ -12,8 +12,11 @@ describe('A compile child that ended', () => {
     ['exited', headerNumber('EDGE_COMPILE_IO'), 'failed'],
     ['exited', headerNumber('EDGE_COMPILE_SANDBOX'), 'failed'],
     ['exited', 1, 'gave_up'],
-    ['signalled', 9, 'gave_up'],
+    ['signalled', 6, 'gave_up'],
+    ['signalled', 11, 'gave_up'],
     ['signalled', 24, 'gave_up'],
+    ['signalled', 7, 'failed'],
+    ['signalled', 9, 'failed'],
     ['signalled', 31, 'failed'],
     ['not_forked', 11, 'failed'],
   ] as const)('%s with %d: %s', (how, value, verdict) => {

@@ -23,7 +23,12 @@ const two = desired('2.0.0');
 const nothing: ActualFunction = { serving: null, candidate: null, retired: 0, isStored: false };
 const serves = (what: DesiredFunction): ActualFunction => ({
   ...nothing,
-  serving: { key: versionKey(what), routesKey: routesKey(what) },
+  serving: { key: versionKey(what), routesKey: routesKey(what), isCompileDue: false },
+  isStored: true,
+});
+const standIn = (what: DesiredFunction): ActualFunction => ({
+  ...nothing,
+  serving: { key: versionKey(what), routesKey: routesKey(what), isCompileDue: true },
   isStored: true,
 });
 const candidate = (what: DesiredFunction, stage: Stage): ActualFunction['candidate'] => ({
@@ -40,6 +45,19 @@ describe('The plan for a function', () => {
     ['with a new version', two, serves(one), ['pull', 'prepare', 'open', 'switch', 'drain']],
     ['with other settings', slower, serves(one), ['pull', 'prepare', 'open', 'switch', 'drain']],
     ['with other routes only', moved, serves(one), ['switch']],
+    ['whose compile is due', one, standIn(one), ['pull', 'prepare', 'open', 'switch', 'drain']],
+    [
+      'whose compile is due, with other routes',
+      moved,
+      standIn(one),
+      ['switch', 'pull', 'prepare', 'open', 'switch', 'drain'],
+    ],
+    [
+      'whose compile is due and has begun',
+      one,
+      { ...standIn(one), candidate: candidate(one, 'pulled') },
+      ['prepare', 'open', 'switch', 'drain'],
+    ],
     ['that is undeployed', null, serves(one), ['switch', 'drain', 'evict']],
     ['that is undeployed and only stored', null, { ...nothing, isStored: true }, ['evict']],
     ['that is neither desired nor known', null, nothing, []],
@@ -84,8 +102,8 @@ describe('The plan for a function', () => {
     for (const [, wanted, actual] of table) {
       const steps = plan(wanted, actual);
       if (wanted === null || !steps.includes('drain') || !steps.includes('switch')) continue;
-      expect(steps.indexOf('switch')).toBeLessThan(steps.indexOf('drain'));
-      expect(steps.indexOf('open')).toBeLessThan(steps.indexOf('switch'));
+      expect(steps.lastIndexOf('switch')).toBeLessThan(steps.indexOf('drain'));
+      expect(steps.indexOf('open')).toBeLessThan(steps.lastIndexOf('switch'));
     }
   });
 });
