@@ -1,4 +1,5 @@
 // Packs checked compiled code behind its module, in the form that libwasmedge's loader reads from memory.
+import { leb } from '../../model/wasm/leb.ts';
 import { incompleteness, isLoaded, isText } from './complete.ts';
 import { ELF, type ElfFile, type ElfSection, type ElfSymbol, isWithin, readElf } from './elf.ts';
 
@@ -153,15 +154,4 @@ function addressList(addresses: readonly number[]): Uint8Array {
 
 function nameOf(text: string): number[] {
   return [...leb(text.length), ...Buffer.from(text)];
-}
-
-/** An unsigned LEB128 of a safe integer. */
-function leb(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest >= 0x80) {
-    bytes.push((rest % 0x80) | 0x80);
-    rest = Math.floor(rest / 0x80);
-  }
-  return [...bytes, rest];
 }

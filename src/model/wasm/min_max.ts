@@ -1,4 +1,5 @@
 // Replaces scalar minimum and maximum by calls of functions that compute them from comparisons.
+import { leb } from './leb.ts';
 import { ModuleReader } from './parser/reader.ts';
 import { countFunctionImports, skipInstruction, skipLocals } from './parser/walk.ts';
 
@@ -186,14 +187,3 @@ function sectionParts(id: number, contents: readonly Uint8Array[]): Uint8Array[]
 }
 
 const bytesOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, { length }) => sum + length, 0);
-
-/** An unsigned LEB128 of a 32-bit number. */
-function leb(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest >= 0x80) {
-    bytes.push((rest & 0x7f) | 0x80);
-    rest >>>= 7;
-  }
-  return [...bytes, rest];
-}
