@@ -3,6 +3,7 @@ import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import type { VersionPool } from '../../../src/engine/pool/version_pool.ts';
+import type { RingEvent } from '../../../src/engine/ring/ring.ts';
 import { createFakeRing, type FakeRing } from './fake_ring.ts';
 import { createPoolHost, type PoolHost } from './pool_host.ts';
 
@@ -55,12 +56,37 @@ function openRing(world: World): void {
   host.table.attach(ring);
 }
 
-/** A post goes to a free slot of a worker that lives, in its own generation. */
+/** How many reports of a worker the pool has not read yet, by place. */
+function countUnread(ring: FakeRing): (place: number) => number {
+  const unread = new Map<number, number>();
+  const add = (place: number, count: number): void =>
+    void unread.set(place, (unread.get(place) ?? 0) + count);
+  const { next, poll, report } = ring;
+  const read = (event: RingEvent | null): RingEvent | null => {
+    if (event !== null) add(Math.floor(event.slot / WORKER_SLOTS), -1);
+    return event;
+  };
+  ring.report = (place, what, wake) => {
+    add(place, 1);
+    report(place, what, wake);
+  };
+  ring.next = () => read(next());
+  ring.poll = (slot, generation) => read(poll(slot, generation));
+  return (place) => unread.get(place) ?? 0;
+}
+
+/**
+ * A post goes to a free slot of a worker that lives, in its own generation: to the first slot when the worker
+ * has nothing to do, because all its slots are free then.
+ */
 function watchPosts({ exited, misposts }: World, ring: FakeRing): void {
   const { post } = ring;
+  const unreadOf = countUnread(ring);
   ring.post = (slot, generation, request) => {
     const place = Math.floor(slot / WORKER_SLOTS);
-    const isFree = ring.posted.get(place)?.includes(slot) === false;
+    const taken = ring.posted.get(place);
+    const hasNothing = taken?.length === 0 && unreadOf(place) === 0;
+    const isFree = hasNothing ? slot === place * WORKER_SLOTS : taken?.includes(slot) === false;
     const isAlive = ring.alive.get(place) === generation && !exited.has(place);
     if (!isFree || !isAlive) misposts.push(`slot ${slot}, generation ${generation}`);
     return post(slot, generation, request);
