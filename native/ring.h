@@ -293,7 +293,7 @@ EDGE_API int32_t edge_code_open(const void *data, uint32_t bytes);
 EDGE_API void edge_fd_close(int32_t fd);
 
 /*
- * Each of the next five takes the handles that have come, returns at once, and never waits for the zygote.
+ * Each of the next four takes the handles that have come, returns at once, and never waits for the zygote.
  *
  * edge_ring_fork and edge_ring_compile return 0, or -1 when the zygote takes no packet now or an argument is
  * out of its bounds. edge_ring_kill and edge_ring_cancel return 0 once SIGKILL was sent to the child itself,

@@ -71,7 +71,7 @@ export type Engine = {
   }): Promise<PrepareOutcome>;
   openPool(input: { ref: VersionRef; code: Code; settings: VersionSettings }): Pool;
   stats(): EngineStats;
-  /** Resolves once the engine process takes work for the first time. */
+  /** Resolves once the engine process takes work; after it died, once the next one does. */
   ready(): Promise<void>;
   /** Whether it takes work and obeys at this moment. */
   isServing(): boolean;

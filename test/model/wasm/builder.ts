@@ -87,6 +87,26 @@ export const IMMEDIATES: Partial<Record<Immediates, readonly number[]>> = {
   sixteen_bytes: repeated(16, 0),
 };
 
+/** The first label, function, local, global and table, and no reference, for each kind that names one. */
+export const INDICES: Partial<Record<Immediates, readonly number[]>> = {
+  br: [0],
+  br_if: [0],
+  call: [0],
+  call_indirect: [0, 0],
+  local_get: [0],
+  local_set: [0],
+  local_tee: [0],
+  global_get: [0],
+  global_set: [0],
+  table_get: [0],
+  table_set: [0],
+  table_grow: [0],
+  table_size: [0],
+  table_fill: [0],
+  ref_null: [0x70],
+  ref_func: [0],
+};
+
 export const HANDLE_TYPE = signature(repeated(10, I32), [I32]);
 
 export const exported = (name: string, kind: number, index: number): number[] => [

@@ -2,8 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Immediates } from '../../../src/model/wasm/parser/instructions.ts';
-import { AFTER_FC, AFTER_FD, PLAIN } from '../../../src/model/wasm/parser/instructions.ts';
+import { AFTER_FC, AFTER_FD, PLAIN, type Immediates } from '../../../src/model/wasm/parser/instructions.ts';
 import { parseModule } from '../../../src/model/wasm/parser/parser.ts';
 import { ModuleReader } from '../../../src/model/wasm/parser/reader.ts';
 import { skipInstruction } from '../../../src/model/wasm/parser/walk.ts';
@@ -16,6 +15,7 @@ import {
   HANDLE_TYPE,
   I32,
   IMMEDIATES,
+  INDICES,
   imported,
   moduleOf,
   moduleRunning,
@@ -130,33 +130,19 @@ describe('The walk', () => {
     ['0xfc', AFTER_FC, [0xfc]],
     ['0xfd', AFTER_FD, [0xfd]],
   ];
-  const MORE: Partial<Record<Immediates, readonly number[]>> = {
+  const SAMPLES: Partial<Record<Immediates, readonly number[]>> = {
+    ...IMMEDIATES,
+    ...INDICES,
     block: [0x40],
-    br: [0],
-    br_if: [0],
     br_table: [2, 0, 0, 0],
-    call: [0],
-    call_indirect: [0, 0],
     select_typed: [1, F64],
-    local_get: [0],
-    local_set: [0],
-    local_tee: [0],
-    global_get: [0],
-    global_set: [0],
-    table_get: [0],
-    table_set: [0],
-    table_grow: [0],
-    table_size: [0],
-    table_fill: [0],
-    ref_null: [0x70],
-    ref_func: [0],
   };
 
   test.each(prefixes)('moves over every instruction and its immediates: %s', (_, kinds, prefix) => {
     kinds.forEach((immediates, opcode) => {
       if (immediates === 'unknown' || immediates.startsWith('prefix')) return;
       const code = prefix.length === 0 ? [opcode] : [...prefix, ...u32(opcode)];
-      const whole = Uint8Array.from([...code, ...(IMMEDIATES[immediates] ?? MORE[immediates] ?? [])]);
+      const whole = Uint8Array.from([...code, ...(SAMPLES[immediates] ?? [])]);
       const reader = new ModuleReader(whole);
       expect(skipInstruction(reader)).toBe(prefix[0] ?? opcode);
       expect(reader.position).toBe(whole.length);
