@@ -32,7 +32,7 @@
 struct zygote {
   struct edge_geometry geometry;
   struct edge_children children;
-  int memfd, command_fd, null_fd, signal_fd, event_fd, wake_fd;
+  int command_fd, null_fd, signal_fd, event_fd, wake_fd;
   pid_t pid;
 };
 
@@ -85,9 +85,9 @@ static bool report(const struct zygote *zygote, const struct edge_event *event) 
 static bool hand_over(const struct zygote *zygote, const struct edge_command *command, pid_t pid) {
   const struct edge_handle handle = {command->kind, command->slot, command->generation};
   const int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-  int error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, fd, 0);
+  int error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, &fd, fd >= 0, 0);
   /* Too many descriptors are under way: the edge kills this child by command. */
-  if (error == ETOOMANYREFS) error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, -1, 0);
+  if (error == ETOOMANYREFS) error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, NULL, 0, 0);
   if (fd >= 0) close(fd);
   return error == 0;
 }
@@ -126,21 +126,20 @@ static bool report_fork_failed(const struct zygote *zygote, enum edge_event_kind
   return report(zygote, &event);
 }
 
-static bool fork_worker(struct zygote *zygote, const struct edge_command *command, int code_fd) {
+static bool fork_worker(struct zygote *zygote, const struct edge_command *command, const int *fds) {
   struct edge_child *child = edge_children_place(&zygote->children);
-  if (child == NULL || command->slot >= zygote->geometry.slots || code_fd < 0) {
+  if (child == NULL || command->slot >= zygote->geometry.slots || fds[EDGE_FORK_MEMORY] < 0) {
     return report_fork_failed(zygote, EDGE_EVENT_EXITED, command, child == NULL ? EAGAIN : EINVAL);
   }
   const pid_t pid = fork();
   if (pid < 0) return report_fork_failed(zygote, EDGE_EVENT_EXITED, command, errno);
   if (pid == 0) {
     const struct edge_worker worker = {.geometry = &zygote->geometry,
-                                       .slot = command->slot,
                                        .generation = command->generation,
                                        .null_fd = zygote->null_fd,
                                        .wake_fd = zygote->wake_fd,
-                                       .memfd = zygote->memfd,
-                                       .code_fd = code_fd,
+                                       .memory_fd = fds[EDGE_FORK_MEMORY],
+                                       .code_fd = fds[EDGE_FORK_CODE],
                                        .parent = zygote->pid};
     edge_worker_run(&worker);
   }
@@ -189,21 +188,22 @@ static bool fork_compile(struct zygote *zygote, const struct edge_command *comma
 }
 
 /* Receives one command: 1, or 0 when none is there, or -1 when the edge has closed or broken the protocol. */
-static int receive(const struct zygote *zygote, struct edge_command *command, int *fd) {
-  const ssize_t got = edge_packet_receive(zygote->command_fd, command, sizeof *command, fd);
+static int receive(const struct zygote *zygote, struct edge_command *command, int *fds) {
+  const ssize_t got =
+      edge_packet_receive(zygote->command_fd, command, sizeof *command, fds, EDGE_PACKET_FDS_MAX);
   if (got < 0) return errno == EAGAIN ? 0 : -1;
   return got == (ssize_t)sizeof *command ? 1 : -1;
 }
 
 /* False when the zygote must stop: the edge is gone or broke the protocol, or a child cannot be killed. */
-static bool obey(struct zygote *zygote, const struct edge_command *command, int fd) {
+static bool obey(struct zygote *zygote, const struct edge_command *command, const int *fds) {
   switch (command->kind) {
   case EDGE_COMMAND_FORK:
-    return fork_worker(zygote, command, fd);
+    return fork_worker(zygote, command, fds);
   case EDGE_COMMAND_KILL:
     return edge_children_kill(&zygote->children, EDGE_CHILD_WORKER, command->slot, command->generation);
   case EDGE_COMMAND_COMPILE:
-    return fork_compile(zygote, command, fd);
+    return fork_compile(zygote, command, fds[0]);
   case EDGE_COMMAND_CANCEL:
     return edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
   case EDGE_COMMAND_PING:
@@ -229,10 +229,10 @@ static void serve(struct zygote *zygote) {
       }
     }
     if (watched[0].revents == 0) continue;
-    int fd;
-    const int got = receive(zygote, &command, &fd);
-    const bool going = got >= 0 && (got == 0 || obey(zygote, &command, fd));
-    if (fd >= 0) close(fd);
+    int fds[EDGE_PACKET_FDS_MAX];
+    const int got = receive(zygote, &command, fds);
+    const bool going = got >= 0 && (got == 0 || obey(zygote, &command, fds));
+    edge_packet_close(fds, EDGE_PACKET_FDS_MAX);
     if (!going) return;
   }
 }
@@ -287,14 +287,13 @@ static int32_t refuse_layout(uint32_t edge_version) {
   return -EPROTO;
 }
 
-int32_t edge_engine_serve(uint32_t layout_version, int32_t memfd, int32_t command_fd, const void *socket_path,
+int32_t edge_engine_serve(uint32_t layout_version, int32_t command_fd, const void *socket_path,
                           uint32_t slots, uint32_t request_head_bytes, uint32_t request_body_bytes,
                           uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes) {
   const uint32_t bytes[EDGE_PARTS] = {log_bytes, response_head_bytes, request_head_bytes, request_body_bytes,
                                       response_body_bytes};
   static struct zygote zygote; /* the table of children is too large for a stack */
   if (layout_version != EDGE_LAYOUT_VERSION) return refuse_layout(layout_version);
-  zygote.memfd = memfd;
   zygote.command_fd = command_fd;
   if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return refuse("the sizes of the ring", EINVAL);
   const int error = open_zygote(&zygote, socket_path);

@@ -1,17 +1,17 @@
 /*
  * The contract between an edge, its zygote and its workers: shared memory, command packets and events.
  *
- * Memory. One memfd holds a header page and `slots` slots of equal size:
+ * Memory. Each worker has a memfd of its own, made for its fork and gone with it:
  *
- *   header page | slot 0 | slot 1 | ...
+ *   memory of a worker: board page | slot 0 | slot 1 | ... (EDGE_WORKER_SLOTS)
  *   slot: control page | log | response head | request head | request body | response body
  *
  * Every part starts at a page. Untouched pages cost nothing, so a slot is as large as the largest request and
- * response, and no body is cut into chunks.
+ * response, and no body is cut into chunks. The edge maps the memory of all workers in the order of their
+ * slots; a worker and the zygote get no descriptor of another's.
  *
- * Owners. A slot holds one request and its answer. A worker has EDGE_WORKER_SLOTS slots in a row; the first
- * of them names it and holds its board. It maps the header page and its own slots, nothing else, and serves
- * one request at a time.
+ * Owners. A slot holds one request and its answer. Slots are numbered through all workers; the first slot of
+ * a worker names it. A worker serves one request at a time.
  *
  * Trust. Everything that a worker writes is hostile: the edge reads a length or a state once, checks its
  * copy, and uses the copy.
@@ -26,7 +26,7 @@
 #define EDGE_API __attribute__((visibility("default")))
 
 /* The version of everything in this header above the functions; layout.h asserts the layout. */
-#define EDGE_LAYOUT_VERSION 2u
+#define EDGE_LAYOUT_VERSION 3u
 
 #define EDGE_WORKERS_MAX 1024u
 #define EDGE_WORKER_SLOTS 8u
@@ -93,20 +93,20 @@ enum edge_refusal {
 /* Where a worker says that it runs: a hint, which only chooses between two error codes when it dies. */
 enum edge_phase { EDGE_PHASE_HOST = 0, EDGE_PHASE_GUEST = 1 };
 
-/* The header page. Every worker writes to it, so the edge believes a bit only when the slot confirms it. */
-struct edge_ring_header {
-  uint32_t edge_sleeping; /* 1: the worker that finishes next clears it and sends a byte on the wake stream */
-  uint32_t done[EDGE_SLOTS_MAX / 32u]; /* one bit per slot: DONE, READY after a start, or FAILED */
-};
-
 /*
- * The shared words of one worker, in the control page of its first slot.
+ * The words that a worker shares with the edge, at the start of its memory.
+ *
+ * A worker that has finished a slot sets its bit in `done`; if `edge_sleeping` is set, it clears that and
+ * sends a byte on the wake stream. The edge sets `edge_sleeping`, then reads `done`. So neither can miss the
+ * other. The edge believes a bit only when the state of the slot confirms it.
  *
  * A worker that finds no request sets `waiting`, checks its slots once more, and waits on the word. The edge
  * first sets a slot to REQUEST; then, if `waiting` is set, it clears it and wakes the worker. So neither can
  * miss the other.
  */
 struct edge_board {
+  uint32_t edge_sleeping;
+  uint32_t done;    /* a bit for each slot: DONE, READY after a start, or FAILED */
   uint32_t waiting; /* futex word */
   uint32_t state[EDGE_WORKER_SLOTS];
   /* Hints that the worker writes for the edge. */
@@ -117,7 +117,6 @@ struct edge_board {
 
 /* The control page of a slot. */
 struct edge_slot {
-  struct edge_board board; /* in the first slot of a worker; unused in the others */
   /* The edge writes the lengths of the request; its head holds the first four texts, packed in this order. */
   uint32_t method_len, path_len, headers_len, request_id_len;
   uint32_t body_len;
@@ -175,10 +174,11 @@ struct edge_start {
 
 /*
  * Commands from the edge to the zygote: packets of a SOCK_SEQPACKET socket, each one struct edge_command.
- * FORK and COMPILE carry one descriptor (SCM_RIGHTS). In commands and events `slot` is the first of a worker.
+ * FORK carries two descriptors and COMPILE one (SCM_RIGHTS). In commands and events `slot` is the first of a
+ * worker.
  */
 enum edge_command_kind {
-  EDGE_COMMAND_FORK = 1,    /* forks a worker; descriptor: sealed memfd with the code */
+  EDGE_COMMAND_FORK = 1,    /* forks a worker; descriptors: its sealed code, then its memory */
   EDGE_COMMAND_KILL = 2,    /* SIGKILL to the worker of this slot and generation, where no pidfd came */
   EDGE_COMMAND_COMPILE = 3, /* compiles into the file `path`; descriptor: sealed memfd with the module */
   EDGE_COMMAND_CANCEL = 4,  /* SIGKILL to the compile child of this job, where no pidfd came */
@@ -257,8 +257,9 @@ EDGE_API uint32_t edge_ring_layout_version(void);
 struct edge_ring;
 
 /*
- * Makes the memory of a ring, which the caller owns until edge_ring_close. Sizes are rounded up to pages.
- * NULL, with edge_ring_errno, for sizes that do not fit (geometry.h) or when the system refuses.
+ * Reserves the address space of a ring, which the caller owns until edge_ring_close; memory comes with each
+ * fork. Sizes are rounded up to pages. NULL, with edge_ring_errno, for sizes that do not fit (geometry.h) or
+ * when the system refuses.
  */
 EDGE_API struct edge_ring *edge_ring_open(uint32_t slots, uint32_t request_head_bytes,
                                           uint32_t request_body_bytes, uint32_t response_head_bytes,
@@ -268,9 +269,6 @@ EDGE_API void edge_ring_close(struct edge_ring *ring);
 /* The errno of the last open or command that failed. */
 EDGE_API int32_t edge_ring_errno(void);
 
-/* The descriptor of the memfd, for the engine process to inherit; the ring owns it. */
-EDGE_API int32_t edge_ring_memfd(struct edge_ring *ring);
-
 /*
  * Opens a fresh command socket and returns the end of the engine process, which the caller closes with
  * edge_fd_close once that process has inherited it; -1 on failure.
@@ -278,7 +276,10 @@ EDGE_API int32_t edge_ring_memfd(struct edge_ring *ring);
 EDGE_API int32_t edge_ring_command_open(struct edge_ring *ring);
 EDGE_API void edge_ring_command_close(struct edge_ring *ring);
 
-/* The memory of a slot in this process, until edge_ring_close; NULL when the ring has no such slot. */
+/*
+ * Where a slot lies in this process, until edge_ring_close; NULL when the ring has no such slot. Without a
+ * worker the slot reads as zeros and must not be written.
+ */
 EDGE_API void *edge_ring_slot(struct edge_ring *ring, uint32_t slot);
 EDGE_API uint32_t edge_ring_slot_bytes(struct edge_ring *ring);
 
@@ -300,10 +301,12 @@ EDGE_API void edge_fd_close(int32_t fd);
  * or, where it has no pidfd, once the zygote has the command; -1 when the child is not known yet or the
  * command did not fit: the caller repeats the call until it returns 0 or the child is reaped.
  *
- * edge_ring_fork first sets the slots of the worker to `generation`: the first to STARTING, the others to
- * READY. It refuses a `slot` that is not the first of a worker.
+ * edge_ring_fork makes the memory of the worker, copies its start block there, and sets its slots to
+ * `generation`: the first to STARTING, the others to READY. It refuses a `slot` that is not the first of a
+ * worker, and a start block that does not fit the request head. It keeps neither descriptor.
  */
-EDGE_API int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd);
+EDGE_API int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd,
+                                const void *start, uint32_t start_bytes);
 EDGE_API int32_t edge_ring_kill(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 EDGE_API int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t module_fd,
                                    uint32_t memory_bytes, uint32_t cpu_seconds, const void *path,
@@ -357,10 +360,10 @@ enum edge_taken {
  * Takes finished slots, up to `max` and at most EDGE_TAKEN_MAX, and returns how many. For each it clears the
  * done bit, copies the result block once, checks it against the geometry, and writes one record to the memory
  * of edge_ring_taken. Each start and each answer is taken once, whatever the done bits say. A DONE slot stays
- * DONE until edge_ring_release.
+ * DONE until edge_ring_release. It looks only at workers of which the edge awaits something.
  *
- * When no finished slot is left, it marks the edge as sleeping and sweeps once more; when it returns `max` it
- * has not done so, and the edge must call again.
+ * From then on a worker that finishes wakes the edge. When it returns `max`, it may not have looked at every
+ * worker, and the edge must call again.
  */
 EDGE_API uint32_t edge_ring_drain(struct edge_ring *ring, uint32_t max);
 
@@ -383,7 +386,7 @@ EDGE_API uint32_t edge_ring_logged(struct edge_ring *ring, uint32_t slot, uint32
  */
 EDGE_API int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 
-/* Called after EDGE_EVENT_EXITED: gives back all pages of the worker's slots, which are FREE then. */
+/* Called after EDGE_EVENT_EXITED: gives back the memory of the worker, whose slots are FREE then. */
 EDGE_API void edge_ring_free(struct edge_ring *ring, uint32_t slot);
 
 /* Bits of edge_ring_hints: the phase of the worker, and whether it is making its instance pristine. */

@@ -8,12 +8,14 @@ import { COMPILE_FLAGS, findCompiler } from '../../native/build/cc.ts';
 import { mustRun } from '../../native/build/shell.ts';
 
 const NATIVE = join(import.meta.dir, '../../native');
+const RING_SOURCES = ['ring.c', 'ring_command.c', 'ring_handle.c', 'ring_memory.c'];
 const dir = mkdtempSync(join(tmpdir(), 'edge-native-'));
 
 beforeAll(async () => {
   const { command } = await findCompiler(process.env['CC']);
   const programs = {
-    ring_check: ['ring.c', 'ring_command.c', 'ring_handle.c'],
+    ring_check: RING_SOURCES,
+    ring_command_check: RING_SOURCES,
     seccomp_check: ['seccomp.c'],
     sandbox_check: ['sandbox.c'],
   };
@@ -57,12 +59,21 @@ describe('The ring', () => {
     ['waiting', 'wakes a worker that waits, and no other'],
     ['many', 'leaves what exceeds one drain for the next, and sleeps only when nothing is left'],
     ['pages', 'gives back the pages of large bodies, and all pages of a free slot'],
+    ['sleeping', 'is woken by a worker whatever that did to the flag before'],
+  ])('%s: %s', (name) => {
+    expect(run('ring_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });
+  });
+});
+
+describe('The edge and its zygote', () => {
+  test.each([
     ['code', 'seals code'],
     ['command', 'sends whole commands, and never waits for the zygote'],
     ['handle', 'kills a worker through its pidfd while no command gets through, and keeps no other pidfd'],
     ['cancel', 'kills a compile in the same way, and gives the pidfds back with the command socket'],
-  ])('%s: %s', (name) => {
-    expect(run('ring_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });
+    ['apart', 'gives each worker memory of its own, which is gone with it'],
+  ])('%s: the edge %s', (name) => {
+    expect(run('ring_command_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });
   });
 });
 

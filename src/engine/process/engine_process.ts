@@ -42,9 +42,8 @@ export type EngineProcessOptions = {
   log: Log;
 };
 
-/** Descriptors of the child. */
-const MEMFD = 3;
-const COMMAND_FD = 4;
+/** The descriptor of the child after its standard ones. */
+const COMMAND_FD = 3;
 /** `sun_path` of `sockaddr_un`, without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
@@ -155,10 +154,9 @@ function spawnEngine(
         libraryDir,
         socketPath,
         geometry,
-        memfd: MEMFD,
         commandFd: COMMAND_FD,
       }),
-      stdio: ['ignore', 'pipe', 'pipe', ring.memfd, commandFd],
+      stdio: ['ignore', 'pipe', 'pipe', commandFd],
       onExit,
     });
   } finally {

@@ -23,7 +23,6 @@ export function runEngineRole(input: EngineRoleInput): number {
   new TextEncoder().encodeInto(input.socketPath, socketPath);
   const status = symbols.edge_engine_serve(
     input.layoutVersion,
-    input.memfd,
     input.commandFd,
     socketPath,
     slots,

@@ -2,15 +2,14 @@
 import { GEOMETRY_NAMES, type RingGeometry } from '../ring/geometry.ts';
 
 /**
- * `layoutVersion` is the edge's: the engine process refuses another than its own. `memfd` and `commandFd` are
- * inherited descriptors; `socketPath` is the edge's private unix socket.
+ * `layoutVersion` is the edge's: the engine process refuses another than its own. `commandFd` is an inherited
+ * descriptor; `socketPath` is the edge's private unix socket.
  */
 export type EngineRoleInput = {
   layoutVersion: number;
   libraryDir: string;
   socketPath: string;
   geometry: RingGeometry;
-  memfd: number;
   commandFd: number;
 };
 
@@ -37,10 +36,7 @@ export function encodeRoleInput(input: EngineRoleInput): { [name: string]: strin
 /** Reads the value of EDGE_ENGINE; throws when it is not what `encodeRoleInput` wrote. */
 export function decodeRoleInput(text: string): EngineRoleInput {
   const value: unknown = JSON.parse(text);
-  const { layoutVersion, libraryDir, socketPath, geometry, memfd, commandFd } = record(
-    value,
-    'the engine input',
-  );
+  const { layoutVersion, libraryDir, socketPath, geometry, commandFd } = record(value, 'the engine input');
   const sizes = record(geometry, 'the geometry');
   for (const name of GEOMETRY_NAMES) natural(sizes[name], name);
   return {
@@ -48,7 +44,6 @@ export function decodeRoleInput(text: string): EngineRoleInput {
     libraryDir: path(libraryDir, 'libraryDir'),
     socketPath: path(socketPath, 'socketPath'),
     geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, sizes[name]])) as RingGeometry,
-    memfd: natural(memfd, 'memfd'),
     commandFd: natural(commandFd, 'commandFd'),
   };
 }

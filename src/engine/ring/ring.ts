@@ -57,7 +57,6 @@ export type CompileRequest = {
 
 /** Slots go by number, a worker by its first slot. After `close` nothing may be called. */
 export type Ring = {
-  readonly memfd: number;
   readonly geometry: RingGeometry;
   /** The child's end of a fresh command socket; the caller closes it with `closeFd`. Throws. */
   openCommand(): number;
@@ -135,7 +134,6 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
   const lengths: HeadLengths = { method: 0, target: 0, headers: 0, requestId: 0 };
   const reports = createReports(symbols, ring, views);
   return {
-    memfd: symbols.edge_ring_memfd(ring),
     geometry,
     openCommand() {
       const fd = symbols.edge_ring_command_open(ring);
@@ -145,10 +143,8 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
     closeCommand: () => symbols.edge_ring_command_close(ring),
     closeFd: (fd) => symbols.edge_fd_close(fd),
     fork({ slot, generation, codeFd, startBlock }) {
-      const head = views.requestHead(slot);
-      if (startBlock.length > head.length) return false;
-      head.set(startBlock);
-      return symbols.edge_ring_fork(ring, slot, generation, codeFd) === 0;
+      const bytes = steady(startBlock);
+      return symbols.edge_ring_fork(ring, slot, generation, codeFd, bytes, startBlock.length) === 0;
     },
     ping: () => void symbols.edge_ring_ping(ring),
     cpuMs(pid) {

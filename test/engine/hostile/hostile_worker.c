@@ -24,13 +24,10 @@ static bool is_asked(const struct life *life, const char *attack) {
 /* Exit codes that tell the test how an attack ended. */
 enum { REACHED = 77, REFUSED = 78 };
 
-/* Grows the mapping of its own slots over those of the other workers, which lie behind it in the ring. */
+/* Grows the mapping of its own memory, as one would to reach what lies behind it in the file. */
 static void remap(const struct life *life) {
-  const size_t bytes = (size_t)life->geometry->slot_bytes * EDGE_WORKER_SLOTS;
-  const uint8_t *at = mremap(life->first, bytes, 2 * bytes, MREMAP_MAYMOVE);
-  if (at == MAP_FAILED) _exit(REFUSED);
-  const struct edge_slot *other = (const struct edge_slot *)(const void *)(at + bytes);
-  _exit(other->board.state[0] != 0 ? REACHED : REFUSED);
+  const size_t bytes = edge_geometry_worker_bytes(life->geometry);
+  _exit(mremap(life->board, bytes, 2 * bytes, MREMAP_MAYMOVE) == MAP_FAILED ? REFUSED : REACHED);
 }
 
 /* The largest mapping that this process had when the library was loaded. */
@@ -72,12 +69,13 @@ static long misbehave(struct life *life, long number, uint32_t *word, int operat
   while (is_asked(life, "ATTACK=spin"))
     continue;
   while (is_asked(life, "ATTACK=flood")) {
-    __atomic_store_n(&life->header->edge_sleeping, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&life->board->edge_sleeping, 0, __ATOMIC_SEQ_CST);
     (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
   while (is_asked(life, "ATTACK=lie")) {
-    for (uint32_t i = 0; i < sizeof life->header->done / sizeof life->header->done[0]; i++)
-      __atomic_store_n(&life->header->done[i], ~0u, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&life->board->done, ~0u, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 1; i < EDGE_WORKER_SLOTS; i++)
+      __atomic_store_n(&life->board->state[i], word_of(life, EDGE_SLOT_DONE), __ATOMIC_SEQ_CST);
   }
   return syscall(number, word, operation, value, timeout, second, third);
 }

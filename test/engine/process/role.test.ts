@@ -12,7 +12,6 @@ const input: EngineRoleInput = {
   libraryDir: libraryDir(),
   socketPath: join('/nonexistent', 'socket'),
   geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, 4_096])) as RingGeometry,
-  memfd: 3,
   commandFd: 4,
 };
 
