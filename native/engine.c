@@ -135,6 +135,7 @@ static bool fork_worker(struct zygote *zygote, const struct edge_command *comman
   if (pid < 0) return report_fork_failed(zygote, EDGE_EVENT_EXITED, command, errno);
   if (pid == 0) {
     const struct edge_worker worker = {.geometry = &zygote->geometry,
+                                       .slot = command->slot,
                                        .generation = command->generation,
                                        .null_fd = zygote->null_fd,
                                        .wake_fd = zygote->wake_fd,

@@ -8,7 +8,7 @@
 #define EDGE_LAYOUT_H
 
 #include <stddef.h>
-#include "ring.h"
+#include "ring_library.h"
 
 #define EDGE_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type " has another size")
 #define EDGE_AT(type, field, offset)                                                                         \
@@ -67,6 +67,10 @@ EDGE_SIZE(edge_handle, 12);
 EDGE_AT(edge_handle, kind, 0);
 EDGE_AT(edge_handle, slot, 4);
 EDGE_AT(edge_handle, generation, 8);
+
+EDGE_SIZE(edge_wake, 8);
+EDGE_AT(edge_wake, slot, 0);
+EDGE_AT(edge_wake, generation, 4);
 
 EDGE_SIZE(edge_event, 32);
 EDGE_AT(edge_event, kind, 0);

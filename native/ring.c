@@ -1,6 +1,6 @@
 /* The edge's side of the slots: posts requests, takes answers, gives pages back. */
 #define _GNU_SOURCE
-#include "ring.h"
+#include "ring_library.h"
 
 #include <errno.h>
 #include <fcntl.h>

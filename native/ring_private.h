@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "geometry.h"
-#include "ring.h"
+#include "ring_library.h"
 
 /* What the edge expects of a slot next. It is kept in memory that no worker can write. */
 enum edge_awaited {

@@ -18,6 +18,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ring.h"
+
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -27,16 +29,17 @@
 #endif
 
 #define PROGRAM_MAX 512u
-#define CHECKS_MAX 4u
+#define CHECKS_MAX 5u
 #define JUMPS_MAX (CHECKS_MAX * 3u)
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
 /*
  * What one argument may be: no bit outside `allowed`, and every bit of `required`. The kernel reads an INT
- * from the low half of the argument, and a LONG from both: the high half of a LONG must be zero.
+ * from the low half of the argument, and a LONG from both: the high half of a LONG must be zero. An ADDRESS
+ * is at or above 4 GiB.
  */
 struct check {
-  enum { NONE, INT, LONG } width;
+  enum { NONE, INT, LONG, ADDRESS } width;
   unsigned argument;
   uint32_t allowed, required;
 };
@@ -46,6 +49,7 @@ struct check {
 #define LONG_WITHIN(argument, bits) {LONG, argument, bits, 0}
 #define LONG_EQUAL(argument, value) {LONG, argument, value, value}
 #define LONG_FLAGS(argument, required, optional) {LONG, argument, (required) | (optional), required}
+#define ADDRESS_HIGH(argument) {ADDRESS, argument, 0, 0}
 
 /*
  * Allows a call that passes all checks, or answers it with an error. The first rule that a call passes
@@ -67,12 +71,14 @@ enum {
   FUTEX_OPERATION = 1,
   IOCTL_REQUEST = 1,
   MADVISE_ADVICE = 2,
+  MEMORY_ADDRESS = 0, /* of mmap, munmap, mprotect and madvise */
   MMAP_PROTECTION = 2,
   MMAP_FLAGS = 3,
   MPROTECT_PROTECTION = 2,
   PRLIMIT_NEW = 2,
   SECCOMP_OPERATION = 0,
   SECCOMP_FLAGS = 1,
+  SEND_BYTES = 1,
   SEND_LENGTH = 2,
   SEND_FLAGS = 3,
   SEND_ADDRESS = 4,
@@ -108,12 +114,17 @@ static const struct rule CHILD_RULES[] = {
     {.call = SYS_futex, .checks = {INT_WITHIN(FUTEX_OPERATION, FUTEX_PLAIN)}},
     {.call = SYS_clock_gettime, .checks = {INT_WITHIN(CLOCK_ID, CLOCKS)}},
     {.call = SYS_rt_sigaction},
-    {.call = SYS_munmap},
+    {.call = SYS_munmap, .checks = {ADDRESS_HIGH(MEMORY_ADDRESS)}},
     {.call = SYS_mmap,
-     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE | MAP_ANONYMOUS, MAP_FIXED | MAP_NORESERVE),
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE | MAP_ANONYMOUS, MAP_NORESERVE),
                 LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
-    {.call = SYS_mprotect, .checks = {LONG_WITHIN(MPROTECT_PROTECTION, PROT_READ | PROT_WRITE)}},
-    {.call = SYS_madvise, .checks = {INT_EQUAL(MADVISE_ADVICE, MADV_DONTNEED)}},
+    {.call = SYS_mmap,
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, MAP_NORESERVE),
+                LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE), ADDRESS_HIGH(MEMORY_ADDRESS)}},
+    {.call = SYS_mprotect,
+     .checks = {LONG_WITHIN(MPROTECT_PROTECTION, PROT_READ | PROT_WRITE), ADDRESS_HIGH(MEMORY_ADDRESS)}},
+    {.call = SYS_madvise,
+     .checks = {INT_EQUAL(MADVISE_ADVICE, MADV_DONTNEED), ADDRESS_HIGH(MEMORY_ADDRESS)}},
     {.call = SYS_madvise, .error = EINVAL},
     {.call = SYS_mremap, .error = ENOMEM},
     {.call = SYS_mmap,
@@ -137,7 +148,8 @@ static const struct rule WORKER_RULES[] = {
 
 /* For the time before a guest runs: makes code executable that is no longer writable, and adds a filter. */
 static const struct rule LOAD_RULES[] = {
-    {.call = SYS_mprotect, .checks = {LONG_EQUAL(MPROTECT_PROTECTION, PROT_READ | PROT_EXEC)}},
+    {.call = SYS_mprotect,
+     .checks = {LONG_EQUAL(MPROTECT_PROTECTION, PROT_READ | PROT_EXEC), ADDRESS_HIGH(MEMORY_ADDRESS)}},
     {.call = SYS_seccomp,
      .checks = {INT_EQUAL(SECCOMP_OPERATION, SECCOMP_SET_MODE_FILTER), INT_EQUAL(SECCOMP_FLAGS, 0)}},
 };
@@ -251,6 +263,11 @@ static void jump_here(struct program *program, struct jump jump) {
 
 static void add_check(struct program *program, const struct check *check, struct failures *failures) {
   const size_t low = offsetof(struct seccomp_data, args) + check->argument * sizeof(uint64_t);
+  if (check->width == ADDRESS) {
+    load_word(program, low + sizeof(uint32_t));
+    failures->list[failures->count++] = jump_when(program, BPF_JEQ, 0);
+    return;
+  }
   if (check->width == LONG) { /* both architectures are little-endian */
     load_word(program, low + sizeof(uint32_t));
     failures->list[failures->count++] = jump_unless(program, BPF_JEQ, 0);
@@ -289,12 +306,14 @@ static void add_calls(struct program *program, const uint32_t *calls, size_t cou
     add_rule(program, &(struct rule){.call = calls[i]});
 }
 
-/* A worker wakes the edge with one byte. MSG_OOB can send a signal; an address can name another socket. */
+/* A worker wakes the edge with its name. MSG_OOB can send a signal; an address can name another socket. */
 static void add_wake(struct program *program, int wake_fd) {
   const struct rule wake = {.call = SYS_sendto,
                             .checks = {INT_EQUAL(ARGUMENT_FD, (uint32_t)wake_fd),
                                        INT_EQUAL(SEND_FLAGS, MSG_DONTWAIT | MSG_NOSIGNAL),
-                                       LONG_EQUAL(SEND_LENGTH, 1), LONG_EQUAL(SEND_ADDRESS, 0)}};
+                                       LONG_EQUAL(SEND_BYTES, EDGE_WAKE_ADDRESS),
+                                       LONG_EQUAL(SEND_LENGTH, sizeof(struct edge_wake)),
+                                       LONG_EQUAL(SEND_ADDRESS, 0)}};
   add_rule(program, &wake);
 }
 

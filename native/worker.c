@@ -25,6 +25,8 @@
 #define WORKER_FILES 8u
 /* The descriptors that a worker keeps. */
 enum { WAKE_FD = 3, MEMORY_FD = 4, CODE_FD = 5 };
+/* The name of the worker, and the only bytes that it may send. */
+#define WAKE ((struct edge_wake *)EDGE_WAKE_ADDRESS)
 
 struct life {
   struct edge_board *board; /* the start of the worker's memory */
@@ -80,6 +82,14 @@ static void memory_map(struct life *life, const struct edge_worker *worker) {
   if (__atomic_load_n(&life->board->state[0], __ATOMIC_ACQUIRE) != word_of(life, EDGE_SLOT_STARTING)) {
     leave(EDGE_EXIT_PROTOCOL);
   }
+}
+
+/* Makes the page that the worker sends from, which nobody can change after the first filter. */
+static void wake_open(const struct edge_worker *worker) {
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+  if (mmap(WAKE, EDGE_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0) != WAKE) leave(EDGE_EXIT_SANDBOX_FAILED);
+  *WAKE = (struct edge_wake){worker->slot, worker->generation};
+  if (mprotect(WAKE, EDGE_PAGE, PROT_READ) != 0) leave(EDGE_EXIT_SANDBOX_FAILED);
 }
 
 /* Copies the start block, because the first request overwrites it. */
@@ -150,7 +160,7 @@ static void announce(struct life *life) {
   if (__atomic_load_n(&board->edge_sleeping, __ATOMIC_SEQ_CST) == 0 || has_request(life)) return;
   if (__atomic_exchange_n(&board->edge_sleeping, 0, __ATOMIC_SEQ_CST) == 0) return;
   /* Refused when the socket is full, and then it holds wake-ups enough. */
-  (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)send(WAKE_FD, WAKE, sizeof *WAKE, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* Moves the current slot from one state to another; false when it is not in the state `from`. */
@@ -252,6 +262,7 @@ _Noreturn void edge_worker_run(const struct edge_worker *worker) {
   if (!edge_sandbox_descriptors(worker->null_fd, keep, sizeof keep / sizeof keep[0]))
     leave(EDGE_EXIT_SANDBOX_FAILED);
   memory_map(&life, worker);
+  wake_open(worker);
   settings_copy(&life);
   start(&life, worker);
   loop(&life);

@@ -93,7 +93,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       started: (worker) => pools.started(worker),
       exited: (worker) => pools.exited(worker),
       compiled: (compile) => code.compiled(compile),
-      wake: () => pools.drain(),
+      wakes: { woke: (slot, generation) => pools.woke(slot, generation), wake: () => pools.drain() },
     },
   });
   const prepared = new WeakMap<Code, CodeFacts>();

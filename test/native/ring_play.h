@@ -10,7 +10,7 @@
 
 #include "../../native/geometry.h"
 #include "../../native/packet.h"
-#include "../../native/ring.h"
+#include "../../native/ring_library.h"
 
 #define SLOTS 40u
 #define HEAD 8192u

@@ -39,6 +39,8 @@ export const POOL_TUNING = {
   idleCpuMs: 10,
   /** Comparisons in a row above that after which a worker is killed. */
   idleWatchesBurned: 3,
+  /** Wake-ups that a worker may send beyond what it reports, and the credit that reports give it. */
+  wakesAheadMax: 64,
   /** A queue whose oldest request is younger than this is moving; it gets no new worker. */
   queueMovesMs: 2,
   /** The same where the workers keep every processor busy: an older queue waits for something else. */

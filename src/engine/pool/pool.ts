@@ -29,6 +29,8 @@ export type Pools = {
   detach(): void;
   started(worker: WorkerName & { pid: number }): void;
   exited(worker: WorkerName & { pid: number; exit: ProcessExit }): void;
+  /** A worker sent a wake-up. */
+  woke(slot: number, generation: number): void;
   /** Workers have finished something. */
   drain(): void;
   counts(): WorkerCounts;
@@ -89,6 +91,7 @@ export function createPools(options: {
     },
     started: (worker) => table.started(worker),
     exited: (worker) => table.exited(worker),
+    woke: (slot, generation) => table.woke(slot, generation),
     drain: () => table.drain(),
     counts: () => table.counts(),
     async close() {

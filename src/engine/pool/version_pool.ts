@@ -44,7 +44,12 @@ type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutco
 
 const BACKOFF = { delayMsMin: POOL_TUNING.workerRetryMsMin, delayMsMax: POOL_TUNING.workerRetryMsMax };
 /** Nobody waits for such a worker, and a pool that replaced it at once would lose the next one too. */
-const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set(['evicted', 'recycling_late', 'burning']);
+const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set([
+  'evicted',
+  'recycling_late',
+  'burning',
+  'flooding',
+]);
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };

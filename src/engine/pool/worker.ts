@@ -1,4 +1,5 @@
 // One worker from its fork to its end: each change of its state is made here and is one event for its pool.
+import { POOL_TUNING } from '../../base/limits/pool.ts';
 import type { GuestFault, InvocationOutcome } from '../../model/invocation.ts';
 import { createIdleWatch } from './idle_watch.ts';
 import { WORKER_SLOTS } from '../ring/geometry.ts';
@@ -11,8 +12,9 @@ export type WorkerState = 'starting' | 'idle' | 'busy' | 'ending';
 /**
  * Why a worker left its pool. `start_failed`: it said so. `start_late`, `late`, `recycling_late`: its start,
  * its request, or making its instance pristine took too long. `broken`: it lied about a length. `burning`: it
- * used the processor without anything to do. `evicted`: it was idle, and its place was needed or nobody needed it. `exited`: it ended by itself. `lost`: the engine
- * process died.
+ * used the processor without anything to do. `flooding`: it sent wake-ups without anything to report.
+ * `evicted`: it was idle, and its place was needed or nobody needed it. `exited`: it ended by itself. `lost`:
+ * the engine process died.
  */
 export type LeaveCause =
   | 'start_failed'
@@ -21,6 +23,7 @@ export type LeaveCause =
   | 'recycling_late'
   | 'broken'
   | 'burning'
+  | 'flooding'
   | 'evicted'
   | 'exited'
   | 'lost';
@@ -107,6 +110,8 @@ export class Worker {
   #isStuck = false;
   /** It may still be making its instance pristine after the last request. */
   #isRecycling = false;
+  /** Wake-ups that it sent, less what it reported; an honest worker has a report for each. */
+  #wakesAhead = 0;
   readonly #watch = createIdleWatch();
   #isKilled = false;
   #hasExited = false;
@@ -164,8 +169,15 @@ export class Worker {
     return posted;
   }
 
+  /** It sent a wake-up. One that sends more than it has to report is killed. */
+  woke(nowMs: number): void {
+    this.#wakesAhead += 1;
+    if (this.#wakesAhead > POOL_TUNING.wakesAheadMax) this.#expose('flooding', nowMs);
+  }
+
   /** Acts on what it reports; a report that does not fit its state is ignored. */
   report(event: RingEvent, nowMs: number): void {
+    if (this.#wakesAhead > -POOL_TUNING.wakesAheadMax) this.#wakesAhead -= 1;
     if (this.#state === 'busy') {
       const at = this.#indexOf(event.slot);
       if (at < 0) return;
@@ -260,7 +272,7 @@ export class Worker {
   }
 
   /** It does what no worker of ours does. What it has not begun runs elsewhere. */
-  #expose(cause: 'broken' | 'burning', nowMs: number): void {
+  #expose(cause: 'broken' | 'burning' | 'flooding', nowMs: number): void {
     if (this.#state === 'ending') return;
     this.#withdraw('others', nowMs);
     this.#leave(cause, null, CRASHED);

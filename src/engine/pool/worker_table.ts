@@ -22,6 +22,12 @@ export type WorkerName = { slot: number; generation: number };
 
 const KILL_CAUSES: ReadonlySet<LeaveCause> = new Set(['start_late', 'late', 'recycling_late']);
 
+const MISDEEDS: { readonly [cause in LeaveCause]?: string } = {
+  broken: 'broke the protocol',
+  burning: 'used the processor without a request',
+  flooding: 'sent wake-ups without a reason',
+};
+
 /** One thread, no waiting: every method returns at once, and workers tell their owners while it runs. */
 export class WorkerTable {
   readonly #clock: Clock;
@@ -96,6 +102,12 @@ export class WorkerTable {
     return oldest !== null;
   }
 
+  /** A worker sent a wake-up. One of an earlier life is ignored. */
+  woke(slot: number, generation: number): void {
+    const worker = this.#workers[Math.floor(slot / WORKER_SLOTS)];
+    if (worker?.generation === generation) worker.woke(this.#clock.monotonicMs());
+  }
+
   /** Takes everything that workers have reported. */
   drain(): void {
     const ring = this.#ring;
@@ -167,9 +179,9 @@ export class WorkerTable {
 
   #count(worker: Worker, cause: LeaveCause): void {
     if (KILL_CAUSES.has(cause)) this.#killed += 1;
-    if (cause !== 'broken' && cause !== 'burning') return;
+    const did = MISDEEDS[cause];
+    if (did === undefined) return;
     this.#crashed += 1;
-    const did = cause === 'broken' ? 'broke the protocol' : 'used the processor without a request';
     this.#log.error(`a worker ${did} and is killed`, { pid: worker.pid });
   }
 }

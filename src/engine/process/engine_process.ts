@@ -8,7 +8,7 @@ import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
 import { LAYOUT_VERSION, type RingGeometry } from '../ring/geometry.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
-import { openEngineSocket } from './engine_socket.ts';
+import { openEngineSocket, type WakeHandlers } from './engine_socket.ts';
 import type { EngineEvent } from './frames.ts';
 import { firstLine, logLines } from './output.ts';
 import { encodeRoleInput } from './role_input.ts';
@@ -17,7 +17,7 @@ import { createWatchdog, type Watchdog } from './watchdog.ts';
 export type EngineProcessHandlers = {
   /** Everything but the events that open the process and answer its watchdog. */
   event(event: EngineEvent): void;
-  wake(): void;
+  wakes: WakeHandlers;
   /** Called once, also for an end that `close` asked for; the ring may not be used afterwards. */
   ended(): void;
 };
@@ -80,7 +80,7 @@ export async function startEngineProcess(
       else if (one.kind === 'pong') watchdog?.pong();
       else handlers.event(one);
     };
-    const socket = openEngineSocket({ socketPath, event, wake: () => handlers.wake(), closed: ended });
+    const socket = openEngineSocket({ socketPath, event, wakes: handlers.wakes, closed: ended });
     resources.defer(() => socket.close());
     const child = spawnEngine({ ...options, ring, socketPath, onExit: ended });
     resources.defer(async () => {

@@ -4,6 +4,7 @@ import { ENGINE_TUNING } from '../../base/limits/engine.ts';
 import type { ProcessExit } from '../process_exit.ts';
 import type { Ring } from '../ring/ring.ts';
 import { type EngineProcess, type EngineProcessOptions, startEngineProcess } from './engine_process.ts';
+import type { WakeHandlers } from './engine_socket.ts';
 import type { EngineEvent } from './frames.ts';
 
 /** What the engine process reports; the ring of `opened` may be used until `lost`. */
@@ -14,8 +15,7 @@ export type EngineHandlers = {
   started(worker: { slot: number; generation: number; pid: number }): void;
   exited(worker: { slot: number; generation: number; pid: number; exit: ProcessExit }): void;
   compiled(compile: { job: number; exit: ProcessExit }): void;
-  /** A worker has finished something. */
-  wake(): void;
+  wakes: WakeHandlers;
 };
 
 export type EngineSupervisor = {
@@ -56,7 +56,7 @@ export function superviseEngine(
       ended.resolve();
     };
     const event = (one: EngineEvent): void => dispatch(one, handlers);
-    const own = { event, wake: () => handlers.wake(), ended: onEnd };
+    const own = { event, wakes: handlers.wakes, ended: onEnd };
     const process = await startEngineProcess({ ...options, handlers: own });
     if (hasEnded) return;
     if (closing.signal.aborted) return process.close();

@@ -3,7 +3,7 @@ import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 
 /** What both sides of a ring must have in common (`EDGE_LAYOUT_VERSION`). */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 /** Requests that a worker may have at once, of which it serves one (`EDGE_WORKER_SLOTS`). */
 export const WORKER_SLOTS = 8;

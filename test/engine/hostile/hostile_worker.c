@@ -12,8 +12,13 @@ struct life;
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third);
 
+#include "../../../native/instance.h"
+static enum edge_result misbehave_busy(struct life *life, struct edge_instance *instance, int32_t *detail);
+
 #define syscall(...) misbehave(life, __VA_ARGS__)
+#define edge_instance_handle(...) misbehave_busy(life, __VA_ARGS__)
 #include "../../../native/worker.c"
+#undef edge_instance_handle
 #undef syscall
 
 static bool is_asked(const struct life *life, const char *attack) {
@@ -61,6 +66,18 @@ static void hoard(void) {
   _exit(steps);
 }
 
+static void flood(struct life *life) {
+  for (;;) {
+    __atomic_store_n(&life->board->edge_sleeping, 0, __ATOMIC_SEQ_CST);
+    (void)send(WAKE_FD, WAKE, sizeof *WAKE, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+}
+
+static enum edge_result misbehave_busy(struct life *life, struct edge_instance *instance, int32_t *detail) {
+  if (is_asked(life, "ATTACK=flood_busy")) flood(life);
+  return edge_instance_handle(instance, detail);
+}
+
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third) {
   if (is_asked(life, "ATTACK=remap")) remap(life);
@@ -68,10 +85,7 @@ static long misbehave(struct life *life, long number, uint32_t *word, int operat
   if (is_asked(life, "ATTACK=hoard")) hoard();
   while (is_asked(life, "ATTACK=spin"))
     continue;
-  while (is_asked(life, "ATTACK=flood")) {
-    __atomic_store_n(&life->board->edge_sleeping, 0, __ATOMIC_SEQ_CST);
-    (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-  }
+  if (is_asked(life, "ATTACK=flood")) flood(life);
   while (is_asked(life, "ATTACK=lie")) {
     __atomic_store_n(&life->board->done, ~0u, __ATOMIC_SEQ_CST);
     for (uint32_t i = 1; i < EDGE_WORKER_SLOTS; i++)

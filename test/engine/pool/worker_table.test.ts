@@ -1,5 +1,6 @@
 // The workers of a node: lies, room for every pool, and the end of the engine process.
 import { beforeEach, describe, expect, test } from 'bun:test';
+import { POOL_TUNING } from '../../../src/base/limits/pool.ts';
 import { createFakeRing } from './fake_ring.ts';
 import { createPoolHost, type PoolHost, WORKERS } from './pool_host.ts';
 
@@ -49,6 +50,60 @@ describe('A worker that lies', () => {
     host.sweep();
     expect(host.ring.calls).toContain('kill 0:1');
     expect(pool.stats().workers).toBe(0);
+  });
+});
+
+describe('A worker that sends wake-ups', () => {
+  const wake = (times: number, generation = 1): void => {
+    for (let sent = 0; sent < times; sent += 1) host.table.woke(0, generation);
+  };
+
+  test('without anything to report is killed, busy or not', async () => {
+    const pool = await host.warmPool();
+    wake(POOL_TUNING.wakesAheadMax);
+    expect(pool.stats().workers).toBe(1);
+    wake(2);
+    expect(host.ring.calls).toContain('kill 0:1');
+    expect(host.counts()).toMatchObject({ crashed: 1 });
+    expect(pool.stats().workers).toBe(0);
+  });
+
+  test('ends with the request that it serves', async () => {
+    const pool = await host.warmPool();
+    const held = host.invoke(pool);
+    wake(POOL_TUNING.wakesAheadMax + 2);
+    await host.settle();
+    expect(held.outcome).toMatchObject({ kind: 'fault', code: 'guest_crashed' });
+  });
+
+  test('for each report lives, however many they are and whichever comes first', async () => {
+    const pool = await host.warmPool();
+    for (let round = 0; round < 3 * POOL_TUNING.wakesAheadMax; round += 1) {
+      host.invoke(pool);
+      if (round % 2 === 0) wake(1);
+      host.ring.answer(0);
+      host.drain();
+      if (round % 2 === 1) wake(1);
+    }
+    expect(pool.stats().workers).toBe(1);
+  });
+
+  test('has little credit, however often it reported without one', async () => {
+    const pool = await host.warmPool();
+    for (let round = 0; round < 4 * POOL_TUNING.wakesAheadMax; round += 1) {
+      host.invoke(pool);
+      host.ring.answer(0);
+      host.drain();
+    }
+    wake(2 * POOL_TUNING.wakesAheadMax + 1);
+    expect(pool.stats().workers).toBe(0);
+  });
+
+  test('in the name of an earlier worker, or of none, harms nobody', async () => {
+    const pool = await host.warmPool();
+    wake(9 * POOL_TUNING.wakesAheadMax, 2);
+    host.table.woke(0xffff_ffff, 1);
+    expect(pool.stats().workers).toBe(1);
   });
 });
 
