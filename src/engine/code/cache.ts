@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { readFileBounded, TEMPORARY_PREFIX, writeDurably } from '../../base/durable.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
+import type { Log } from '../../base/log.ts';
 
 export type Execution = 'aot' | 'interpreter';
 export type CachedCode = { execution: Execution; code: Uint8Array };
@@ -78,17 +79,25 @@ export function evictionsOf(files: readonly CachedFile[], bytesMax: number): str
   return evictions;
 }
 
+/** Removes a file or a tree. What cannot be removed is logged and stays: nothing else uses its name. */
+export async function removeLeftover(path: string, log: Log): Promise<void> {
+  await rm(path, { recursive: true, force: true }).catch((failure: unknown) => {
+    log.warn('a leftover of a compile could not be removed', { path, error: String(failure) });
+  });
+}
+
 export async function openCodeCache(options: {
   dir: string;
   key: Uint8Array;
   bytesMax: number;
   nowMs: () => number;
   randomBytes: RandomBytes;
+  log: Log;
 }): Promise<CodeCache> {
-  const { dir, key, bytesMax, nowMs, randomBytes } = options;
+  const { dir, key, bytesMax, log, nowMs, randomBytes } = options;
   await mkdir(dir, { recursive: true, mode: 0o700 });
   for (const name of await readdir(dir)) {
-    if (name.startsWith(TEMPORARY_PREFIX)) await rm(join(dir, name), { recursive: true, force: true });
+    if (name.startsWith(TEMPORARY_PREFIX)) await removeLeftover(join(dir, name), log);
   }
   const pathOf = (name: string): string => join(dir, `${name}${SUFFIX}`);
   const evict = async (): Promise<void> => {
@@ -98,7 +107,7 @@ export async function openCodeCache(options: {
       const found = await stat(join(dir, name)).catch(() => null);
       if (found !== null) files.push({ name, sizeBytes: found.size, usedMs: found.mtimeMs });
     }
-    for (const name of evictionsOf(files, bytesMax)) await rm(join(dir, name), { force: true });
+    for (const name of evictionsOf(files, bytesMax)) await removeLeftover(join(dir, name), log);
   };
   return {
     async get(name) {

@@ -42,9 +42,9 @@ export async function openCodeStore(options: CodeOptions): Promise<CodeStore> {
   const dir = join(cacheDir, 'compiled');
   const key = await openNodeKey({ dataDir, randomBytes });
   const nowMs = (): number => clock.nowMs();
-  const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, nowMs, randomBytes });
+  const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, nowMs, randomBytes, log });
   const cpuFeatures = await readCpuFeatures();
-  const compiler = createCompiler({ ready, library, workDir: dir, clock });
+  const compiler = createCompiler({ ready, library, workDir: dir, clock, log });
   const preparer = createPreparer({ cache, compiler, library, cpuFeatures, check, ready, clock, log });
   return {
     prepare: preparer.prepare,

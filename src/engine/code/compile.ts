@@ -1,5 +1,5 @@
 // Compiles modules in a limited child of the engine process, one at a time.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { createSerialQueue } from '../../base/concurrency.ts';
@@ -7,9 +7,11 @@ import { within } from '../../base/deadline.ts';
 import { readFileBounded, TEMPORARY_PREFIX } from '../../base/durable.ts';
 import { CodedError } from '../../base/errors.ts';
 import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
+import type { Log } from '../../base/log.ts';
 import { replaceMinMax } from '../../model/wasm/min_max.ts';
 import type { ProcessExit } from '../process_exit.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
+import { removeLeftover } from './cache.ts';
 import { packCode } from './pack.ts';
 import { compileVerdict } from './verdict.ts';
 
@@ -46,6 +48,7 @@ export type CompilerOptions = {
   /** Each job gets a private directory in it, which is removed afterwards. */
   workDir: string;
   clock: Clock;
+  log: Log;
 };
 
 type Runner = Pick<Compiler, 'ended' | 'lost'> & {
@@ -88,7 +91,7 @@ function createRunner({ clock, ready }: CompilerOptions): Runner {
 
 /** One compile in a directory of its own, which is removed afterwards. */
 function createAttempt(
-  { library, workDir }: CompilerOptions,
+  { library, log, workDir }: CompilerOptions,
   runner: Runner,
 ): (module: Uint8Array) => Promise<Attempt> {
   const attemptIn = async (directory: string, module: Uint8Array): Promise<Attempt> => {
@@ -122,7 +125,7 @@ function createAttempt(
     try {
       return await attemptIn(directory, module);
     } finally {
-      await rm(directory, { recursive: true, force: true });
+      await removeLeftover(directory, log);
     }
   };
 }

@@ -1,10 +1,19 @@
 // Compiled files: only what this node wrote, under that very name, comes back.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createSystemClock } from '../../../src/base/clock.ts';
 import { systemRandom } from '../../../src/base/id.ts';
-import { codeName, evictionsOf, openCodeCache, openFile, sealFile } from '../../../src/engine/code/cache.ts';
+import { createLog } from '../../../src/base/log.ts';
+import {
+  codeName,
+  evictionsOf,
+  openCodeCache,
+  openFile,
+  removeLeftover,
+  sealFile,
+} from '../../../src/engine/code/cache.ts';
 import { cpuFeaturesOf } from '../../../src/engine/code/cpu.ts';
 import { openNodeKey } from '../../../src/engine/code/node_key.ts';
 
@@ -12,6 +21,8 @@ const key = new Uint8Array(32).fill(7);
 const code = new Uint8Array([1, 2, 3, 4, 5]);
 const entry = { execution: 'interpreter', code } as const;
 let directory = '';
+const lines: string[] = [];
+const log = createLog({ clock: createSystemClock(), level: 'warn', write: (line) => void lines.push(line) });
 const cacheDir = (): string => join(directory, 'compiled');
 
 beforeAll(async () => {
@@ -92,6 +103,7 @@ describe('A directory of compiled files', () => {
       bytesMax,
       nowMs: () => 5_000,
       randomBytes: systemRandom,
+      log,
     });
 
   test('gives back what was put, also after it was opened again', async () => {
@@ -123,6 +135,37 @@ describe('A directory of compiled files', () => {
     const names = await readdir(cacheDir());
     expect(names.length).toBeLessThanOrEqual(3);
     expect(names.filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  test('removes what a crash left, whatever it is', async () => {
+    const left = join(cacheDir(), '.tmp-work-a');
+    await mkdir(join(left, ...Array.from({ length: 300 }, () => 'deep')), { recursive: true });
+    for (let file = 0; file < 500; file += 1) await writeFile(join(left, `-\n${file}`), '');
+    expect(Bun.spawnSync(['mkfifo', join(left, 'code')]).exitCode).toBe(0);
+    await symlink(directory, join(left, 'up'));
+    await chmod(left, 0o500);
+    await writeFile(join(cacheDir(), '.tmp-b'), '');
+    await open();
+    expect((await readdir(cacheDir())).filter((name) => name.startsWith('.tmp-work'))).toEqual(
+      process.getuid?.() === 0 ? [] : ['.tmp-work-a'],
+    );
+    await chmod(left, 0o700).catch(() => undefined);
+    await open();
+    expect((await readdir(cacheDir())).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  test('opens with a leftover that cannot be removed, and says so', async () => {
+    const path = join(cacheDir(), 'x'.repeat(300));
+    await removeLeftover(path, log);
+    expect(lines.at(-1)).toContain(path);
+    expect(lines.at(-1)).toContain('ENAMETOOLONG');
+  });
+
+  test('evicts also what is no file', async () => {
+    await mkdir(join(cacheDir(), 'i.bin'));
+    await (await open(150)).put('j', entry);
+    await (await open(40)).put('j', entry);
+    expect(await readdir(cacheDir())).toEqual([]);
   });
 
   test('has nothing of a name that was never put', async () => {

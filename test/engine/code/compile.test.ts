@@ -9,7 +9,7 @@ import { COMPILE_BOUNDS } from '../../../src/base/limits/compile.ts';
 import { type CompileOutcome, createCompiler } from '../../../src/engine/code/compile.ts';
 import type { ProcessExit } from '../../../src/engine/process_exit.ts';
 import { openRingLibrary, type Ring } from '../../../src/engine/ring/ring.ts';
-import { libraryDir } from '../harness.ts';
+import { libraryDir, silentLog as log } from '../harness.ts';
 import { objectOf, SYMBOLS } from './object.ts';
 
 const MODULE = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
@@ -35,6 +35,7 @@ async function compile(exit: ProcessExit, object: Uint8Array | null): Promise<Co
     library: openRingLibrary(libraryDir()),
     workDir: dir,
     clock: createSystemClock(),
+    log,
   });
   const outcome = await compiler.compile(MODULE);
   expect(readdirSync(dir)).toEqual([]);
@@ -90,7 +91,7 @@ describe('A compile child that the node could not carry through', () => {
     };
     const ready = async (): Promise<{ ring: Ring }> => ({ ring: ring as Ring });
     const library = openRingLibrary(libraryDir());
-    const compiler = createCompiler({ ready, library, workDir: dir, clock });
+    const compiler = createCompiler({ ready, library, workDir: dir, clock, log });
     const outcome = compiler.compile(MODULE);
     await started.promise;
     await clock.advance(COMPILE_BOUNDS.compileMs + 100);
@@ -107,6 +108,7 @@ describe('A directory that cannot be written', () => {
       library: openRingLibrary(libraryDir()),
       workDir: join(dir, 'missing'),
       clock: createSystemClock(),
+      log,
     });
     expect(await compiler.compile(MODULE)).toMatchObject({ kind: 'failed' });
   });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemRandom } from '../../../src/base/id.ts';
 import { openCodeCache } from '../../../src/engine/code/cache.ts';
-import { openTestEngine } from '../harness.ts';
+import { openTestEngine, silentLog } from '../harness.ts';
 import { CASES_PER_ANSWER, numericGuest, resultOf } from './numeric_guest.ts';
 
 type Guest = ReturnType<typeof numericGuest>;
@@ -65,6 +65,7 @@ async function interpret({ module }: Guest, dir: string): Promise<void> {
     bytesMax: 1e9,
     nowMs: () => 0,
     randomBytes: systemRandom,
+    log: silentLog,
   });
   await cache.put(name, { execution: 'interpreter', code: module });
 }

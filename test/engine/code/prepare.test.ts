@@ -8,7 +8,6 @@ import { createSystemClock } from '../../../src/base/clock.ts';
 import { COMPILE_BOUNDS } from '../../../src/base/limits/compile.ts';
 import { CodedError } from '../../../src/base/errors.ts';
 import { systemRandom } from '../../../src/base/id.ts';
-import { createLog } from '../../../src/base/log.ts';
 import { openCodeCache } from '../../../src/engine/code/cache.ts';
 import type { CompileOutcome } from '../../../src/engine/code/compile.ts';
 import { createPreparer, type Preparer } from '../../../src/engine/code/prepare.ts';
@@ -16,7 +15,15 @@ import { openRingLibrary } from '../../../src/engine/ring/ring.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import { checkModule } from '../../../src/model/wasm/check.ts';
 import { body, moduleOf, repeated, vector, ZERO } from '../../model/wasm/builder.ts';
-import { childrenOf, libraryDir, openTestEngine, type TestEngine, textOf, until } from '../harness.ts';
+import {
+  childrenOf,
+  libraryDir,
+  openTestEngine,
+  silentLog,
+  type TestEngine,
+  textOf,
+  until,
+} from '../harness.ts';
 
 const FIXTURES = join(import.meta.dir, '../../../fixtures');
 const HELLO = new Uint8Array(readFileSync(join(FIXTURES, 'hello/hello-c.wasm')));
@@ -47,6 +54,7 @@ describe('Preparing with a compiler that is told what to do', () => {
         bytesMax: 1e9,
         nowMs,
         randomBytes: systemRandom,
+        log: silentLog,
       }),
       compiler: {
         async compile() {
@@ -59,7 +67,7 @@ describe('Preparing with a compiler that is told what to do', () => {
       check: async (bytes, asked) => checkModule(bytes, { ...asked, typeCheck: isValid }),
       ready: async () => ({ wasmedgeVersion: '0.14.1' }),
       clock,
-      log: createLog({ clock, write: () => undefined }),
+      log: silentLog,
     });
   };
 
@@ -186,6 +194,7 @@ describe('A compiled file on disk', () => {
       bytesMax: 1e9,
       nowMs: () => 0,
       randomBytes: systemRandom,
+      log: silentLog,
     };
     await (await openCodeCache(options)).put(name, { execution: 'interpreter', code: HELLO });
     expect(await answer()).toBe('interpreter Hello from edge!\n');
