@@ -24,6 +24,7 @@
 #include "geometry.h"
 #include "layout.h"
 #include "library.h"
+#include "namespace.h"
 #include "packet.h"
 #include "sandbox.h"
 #include "warm.h"
@@ -32,6 +33,7 @@
 struct zygote {
   struct edge_geometry geometry;
   struct edge_children children;
+  struct edge_namespace apart; /* of compile children */
   int command_fd, null_fd, signal_fd, event_fd, wake_fd;
   pid_t pid;
 };
@@ -164,23 +166,15 @@ static bool fork_compile(struct zygote *zygote, const struct edge_command *comma
   }
   memcpy(child->path, command->path, length);
   child->path[length] = '\0';
-  const int error = edge_compile_prepare(child->path);
-  if (error != 0) return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, error);
-  const pid_t pid = fork();
-  if (pid < 0) {
-    const int fork_error = errno;
-    (void)edge_compile_collect(child->path, false);
-    return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, fork_error);
-  }
-  if (pid == 0) {
-    const struct edge_compile compile = {.null_fd = zygote->null_fd,
-                                         .module_fd = module_fd,
-                                         .path = child->path,
-                                         .memory_bytes = command->memory_bytes,
-                                         .cpu_seconds = command->cpu_seconds,
-                                         .parent = zygote->pid};
-    edge_compile_run(&compile);
-  }
+  const struct edge_compile compile = {.apart = &zygote->apart,
+                                       .null_fd = zygote->null_fd,
+                                       .module_fd = module_fd,
+                                       .path = child->path,
+                                       .memory_bytes = command->memory_bytes,
+                                       .cpu_seconds = command->cpu_seconds,
+                                       .parent = zygote->pid};
+  const pid_t pid = edge_compile_fork(&compile);
+  if (pid < 0) return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, -pid);
   child->pid = pid;
   child->kind = EDGE_CHILD_COMPILE;
   child->slot = command->slot;
@@ -264,12 +258,16 @@ static int open_zygote(struct zygote *zygote, const char *socket_path) {
 }
 
 /* Enters the zygote's part of the sandbox and writes to stderr, which the edge logs, what is missing. */
-static int open_sandbox(void) {
+static int open_sandbox(struct zygote *zygote) {
   struct edge_weaknesses found;
   const int error = edge_sandbox_open(&found);
   for (uint32_t i = 0; i < found.count; i++) {
     dprintf(STDERR_FILENO, "workers run without %s: %s\n", found.list[i].missing,
             strerror(found.list[i].error));
+  }
+  const int shared = edge_namespace_open(&zygote->apart);
+  if (shared != 0) {
+    dprintf(STDERR_FILENO, "compiles run without a process namespace: %s\n", strerror(shared));
   }
   return error;
 }
@@ -299,7 +297,7 @@ int32_t edge_engine_serve(uint32_t layout_version, int32_t command_fd, const voi
   if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return refuse("the sizes of the ring", EINVAL);
   const int error = open_zygote(&zygote, socket_path);
   if (error < 0) return refuse("its descriptors and sockets", -error);
-  const int trial = open_sandbox();
+  const int trial = open_sandbox(&zygote);
   if (trial != 0) return refuse("no unprivileged child could be forked and killed (CAP_KILL)", trial);
   edge_warm();
   if (!edge_sandbox_signals()) return refuse("the signal handlers of its children", errno);

@@ -250,8 +250,9 @@ enum edge_exit {
 enum edge_compile_exit {
   EDGE_COMPILE_DONE = 0,
   EDGE_COMPILE_REFUSED = 50, /* the compiler refused the module */
-  EDGE_COMPILE_IO = 51,      /* the module could not be read, or the result not be moved to its path */
-  EDGE_COMPILE_SANDBOX = 52  /* the kernel refused a part of the sandbox */
+  EDGE_COMPILE_IO = 51,      /* the module could not be read, or the result not be written */
+  EDGE_COMPILE_SANDBOX = 52, /* the kernel refused a part of the sandbox, or LLVM hides its threads */
+  EDGE_COMPILE_LIMIT = 53    /* a limit of processor time, memory or file size was reached */
 };
 
 #endif

@@ -133,13 +133,6 @@ static bool priority_lower(void) {
   return nice(EDGE_SANDBOX_NICE) != -1 || errno == 0;
 }
 
-/* Root in a container may lack the right to change its root directory; Landlock shuts the other paths. */
-static bool directory_enter(const char *directory) {
-  if (directory == NULL) return true;
-  if (chdir(directory) != 0) return false;
-  return geteuid() != 0 || chroot(".") != 0 || chdir("/") == 0;
-}
-
 /* Version of Landlock that the kernel has; -1 with errno when it has none. */
 static long landlock_version(void) {
   return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -152,23 +145,14 @@ static uint64_t file_rights(long version) {
   return (1ull << counts[version > (long)last ? last : (size_t)version]) - 1;
 }
 
-/* From here on a path opens only below the working directory, or nowhere at all. */
-static bool paths_shut(bool keeps_directory) {
+/* From here on no path opens. */
+static bool paths_shut(void) {
   const long version = landlock_version();
   if (version < 1) return true; /* edge_sandbox_open reports it: filters and identity are the wall. */
   const struct landlock_ruleset_attr handled = {.handled_access_fs = file_rights(version)};
   const int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
   if (rules < 0) return false;
-  bool done = true;
-  if (keeps_directory) {
-    struct landlock_path_beneath_attr below = {.allowed_access = handled.handled_access_fs &
-                                                                 ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE};
-    below.parent_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    done = below.parent_fd >= 0 &&
-           syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) == 0;
-    if (below.parent_fd >= 0) close(below.parent_fd);
-  }
-  done = done && syscall(SYS_landlock_restrict_self, rules, 0) == 0;
+  const bool done = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
   close(rules);
   return done;
 }
@@ -194,11 +178,11 @@ bool edge_sandbox_enter(const struct edge_sandbox *sandbox) {
   (void)prctl(PR_SET_NAME, sandbox->name, 0, 0, 0); /* only the process list shows it */
   score_raise();
   if (!priority_lower()) return false;
-  if (!limits_set(sandbox) || !directory_enter(sandbox->directory)) return false;
+  if (!limits_set(sandbox)) return false;
   const int kept = identity_drop();
   if (kept != 0 && !may_stay_root(kept)) return false;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return false;
-  if (!paths_shut(sandbox->directory != NULL)) return false;
+  if (!paths_shut()) return false;
   /* Set after the change of identity, which resets it. If the parent exited before, getppid names another. */
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == sandbox->parent;
 }

@@ -22,13 +22,8 @@ struct edge_sandbox {
   uint64_t file_bytes;  /* RLIMIT_FSIZE */
   uint32_t files;       /* RLIMIT_NOFILE */
   uint32_t cpu_seconds; /* RLIMIT_CPU; 0: none */
-  pid_t parent;         /* the child is killed when it exits */
+  pid_t parent;         /* as getppid names it; the child is killed when it exits */
   const char *name;     /* in the process list, 15 bytes at most */
-  /*
-   * The working directory and the only place where a path opens; as root, also the root directory where the
-   * kernel allows. NULL: no path opens.
-   */
-  const char *directory;
 };
 
 /* A part of the sandbox that this machine does not allow, and the errno that says why. */

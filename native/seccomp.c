@@ -9,7 +9,6 @@
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,13 +51,15 @@ struct check {
 #define ADDRESS_HIGH(argument) {ADDRESS, argument, 0, 0}
 
 /*
- * Allows a call that passes all checks, or answers it with an error. The first rule that a call passes
+ * Allows a call that passes all checks, or answers it with an error. Instead it may pretend that the call was
+ * done, or turn it into SIGSYS, whose handler answers it (files.h). The first rule that a call passes
  * decides; a call that passes none ends the process.
  */
 struct rule {
   uint32_t call;
   struct check checks[CHECKS_MAX];
   uint16_t error; /* 0: allowed */
+  enum instead { NOTHING, PRETEND, TRAP } instead;
 };
 
 /* Positions of the arguments that the filters read. */
@@ -66,7 +67,6 @@ enum {
   ARGUMENT_FD = 0,
   ARGUMENT_PROCESS = 0,
   CLOCK_ID = 0,
-  CLONE_FLAGS = 0,
   FCNTL_COMMAND = 1,
   FUTEX_OPERATION = 1,
   IOCTL_REQUEST = 1,
@@ -93,10 +93,6 @@ enum {
 #define MAP_KIND_DROPPABLE 8u
 /* The commands 0 to 3. Later ones send signals to other processes (F_SETOWN, F_SETSIG, O_ASYNC), or lock. */
 #define FCNTL_PLAIN (F_DUPFD | F_GETFD | F_SETFD | F_GETFL)
-/* What libc gives a thread. */
-#define THREAD                                                                                           \
-  (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS |     \
-   CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 _Static_assert(FUTEX_WAIT == 0 && FUTEX_WAKE == 1 && FUTEX_PRIVATE_FLAG == 128, "operations that are bits");
 _Static_assert(F_DUPFD == 0 && F_GETFD == 1 && F_SETFD == 2 && F_GETFL == 3, "commands that are bits");
@@ -154,24 +150,20 @@ static const struct rule LOAD_RULES[] = {
      .checks = {INT_EQUAL(SECCOMP_OPERATION, SECCOMP_SET_MODE_FILTER), INT_EQUAL(SECCOMP_FLAGS, 0)}},
 };
 
+/* LLVM sets handlers that tidy up after a crash; the compile child has its own, which must stay. */
+static const struct rule COMPILE_FIRST_RULES[] = {{.call = SYS_rt_sigaction, .instead = PRETEND}};
+
 /*
- * What LLVM and its linker need: files that they map (the output is shared with its file, but no memory is
- * shared without a file), threads of this process that wait for each other, and facts about the machine.
- * clone3 passes its flags in memory, where a filter cannot read them; libc falls back to clone when clone3
- * does not exist.
+ * What LLVM and its linker need: descriptors that they have, maps of them (the output is shared with its
+ * file, but no memory is shared without a file), and facts about the machine. One thread.
  */
 static const struct rule COMPILE_RULES[] = {
-    {.call = SYS_futex,
-     .checks = {{INT, FUTEX_OPERATION, FUTEX_PLAIN | FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME,
-                 FUTEX_WAIT_BITSET}}},
     {.call = SYS_mmap,
-     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE, MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE),
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE, MAP_ANONYMOUS | MAP_NORESERVE),
                 LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
     {.call = SYS_mmap,
      .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_SHARED, MAP_NORESERVE),
                 LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
-    {.call = SYS_clone3, .error = ENOSYS},
-    {.call = SYS_clone, .checks = {LONG_EQUAL(CLONE_FLAGS, THREAD)}},
     {.call = SYS_fcntl, .checks = {INT_WITHIN(FCNTL_COMMAND, FCNTL_PLAIN)}},
     {.call = SYS_ioctl, .checks = {INT_EQUAL(IOCTL_REQUEST, TCGETS)}}, /* isatty */
     {.call = SYS_prlimit64, .checks = {INT_EQUAL(ARGUMENT_PROCESS, 0), LONG_EQUAL(PRLIMIT_NEW, 0)}},
@@ -179,13 +171,16 @@ static const struct rule COMPILE_RULES[] = {
 };
 
 static const uint32_t COMPILE_CALLS[] = {
-    SYS_read,      SYS_write,       SYS_pread64,        SYS_pwrite64,        SYS_readv,
-    SYS_writev,    SYS_lseek,       SYS_openat,         SYS_close,           SYS_fstat,
-    SYS_statx,     SYS_newfstatat,  SYS_getcwd,         SYS_ftruncate,       SYS_unlinkat,
-    SYS_renameat,  SYS_renameat2,   SYS_faccessat,      SYS_faccessat2,      SYS_readlinkat,
-    SYS_statfs,    SYS_fstatfs,     SYS_getdents64,     SYS_umask,           SYS_uname,
-    SYS_sysinfo,   SYS_getrusage,   SYS_gettimeofday,   SYS_getuid,          SYS_geteuid,
-    SYS_getgid,    SYS_getegid,     SYS_rseq,           SYS_set_tid_address, SYS_set_robust_list,
+    SYS_read,     SYS_write,  SYS_pread64, SYS_pwrite64, SYS_readv,   SYS_writev,
+    SYS_lseek,    SYS_close,  SYS_fstat,   SYS_fstatfs,  SYS_getcwd,  SYS_ftruncate,
+    SYS_umask,    SYS_uname,  SYS_sysinfo, SYS_getrusage, SYS_gettimeofday,
+    SYS_getuid,   SYS_geteuid, SYS_getgid, SYS_getegid,
+};
+
+/* The calls with a path. None reaches the kernel. */
+static const uint32_t COMPILE_PATH_CALLS[] = {
+    SYS_openat,    SYS_newfstatat, SYS_statx,      SYS_faccessat, SYS_faccessat2,
+    SYS_unlinkat,  SYS_renameat,   SYS_renameat2,  SYS_readlinkat, SYS_statfs,
 #if defined(__x86_64__)
     SYS_open, SYS_stat, SYS_lstat, SYS_unlink, SYS_rename, SYS_access, SYS_readlink,
 #endif
@@ -283,13 +278,19 @@ static void add_check(struct program *program, const struct check *check, struct
   failures->list[failures->count++] = jump_unless(program, BPF_JEQ, check->required);
 }
 
+static uint32_t action_of(const struct rule *rule) {
+  if (rule->instead == TRAP) return SECCOMP_RET_TRAP;
+  if (rule->instead == PRETEND) return SECCOMP_RET_ERRNO; /* of error 0: success */
+  return rule->error == 0 ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | rule->error;
+}
+
 /* The call number is loaded before and after. */
 static void add_rule(struct program *program, const struct rule *rule) {
   struct failures failures = {.count = 0};
   const struct jump other_calls = jump_unless(program, BPF_JEQ, rule->call);
   for (unsigned i = 0; i < CHECKS_MAX && rule->checks[i].width != NONE; i++)
     add_check(program, &rule->checks[i], &failures);
-  verdict(program, rule->error == 0 ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | rule->error);
+  verdict(program, action_of(rule));
   for (unsigned i = 0; i < failures.count; i++)
     jump_here(program, failures.list[i]);
   if (failures.count > 0) load_number(program);
@@ -301,9 +302,9 @@ static void add_rules(struct program *program, const struct rule *rules, size_t 
     add_rule(program, &rules[i]);
 }
 
-static void add_calls(struct program *program, const uint32_t *calls, size_t count) {
+static void add_calls(struct program *program, const uint32_t *calls, size_t count, enum instead instead) {
   for (size_t i = 0; i < count; i++)
-    add_rule(program, &(struct rule){.call = calls[i]});
+    add_rule(program, &(struct rule){.call = calls[i], .instead = instead});
 }
 
 /* A worker wakes the edge with its name. MSG_OOB can send a signal; an address can name another socket. */
@@ -332,12 +333,14 @@ static void build(struct program *program, enum edge_filter filter, int wake_fd)
   jump_here(program, native);
   load_number(program);
   if (filter != EDGE_FILTER_COMPILE) add_wake(program, wake_fd);
+  else add_rules(program, COMPILE_FIRST_RULES, COUNT(COMPILE_FIRST_RULES));
   add_rules(program, CHILD_RULES, COUNT(CHILD_RULES));
-  add_calls(program, CHILD_CALLS, COUNT(CHILD_CALLS));
+  add_calls(program, CHILD_CALLS, COUNT(CHILD_CALLS), NOTHING);
   add_abort(program);
   if (filter == EDGE_FILTER_COMPILE) {
     add_rules(program, COMPILE_RULES, COUNT(COMPILE_RULES));
-    add_calls(program, COMPILE_CALLS, COUNT(COMPILE_CALLS));
+    add_calls(program, COMPILE_CALLS, COUNT(COMPILE_CALLS), NOTHING);
+    add_calls(program, COMPILE_PATH_CALLS, COUNT(COMPILE_PATH_CALLS), TRAP);
   } else {
     add_rules(program, WORKER_RULES, COUNT(WORKER_RULES));
     if (filter == EDGE_FILTER_LOAD) add_rules(program, LOAD_RULES, COUNT(LOAD_RULES));

@@ -21,7 +21,7 @@
 enum edge_filter {
   EDGE_FILTER_LOAD = 0,   /* a worker that loads code: may also make memory executable and add a filter */
   EDGE_FILTER_RUN = 1,    /* a worker that runs the guest: waits, uses its heap, wakes the edge */
-  EDGE_FILTER_COMPILE = 2 /* a compile: files, and threads of its own; no process, no network */
+  EDGE_FILTER_COMPILE = 2 /* a compile: the files that it has; a call with a path becomes SIGSYS (files.h) */
 };
 
 /* `wake_fd` is the one descriptor that a worker may send on. False when the kernel refuses the filter. */

@@ -3,6 +3,7 @@ import { dlopen, type FFIFunction } from 'bun:ffi';
 import { describe, expect, spyOn, test } from 'bun:test';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { COMPILE_BOUNDS } from '../src/base/limits/compile.ts';
 import { FUNCTION_DEFAULTS } from '../src/base/limits/function.ts';
 import { POOL_BOUNDS } from '../src/base/limits/pool.ts';
 import { REQUEST_BOUNDS } from '../src/base/limits/request.ts';
@@ -125,6 +126,11 @@ describe('The numbers of ring.h', () => {
     expect(decodeLogRecords(record(last), 0)).toEqual({ lines: [{ level: last, text: '' }], dropped: 0 });
     expect(decodeLogRecords(record(last + 1), 0)).toEqual({ lines: [], dropped: 1 });
   });
+});
+
+test('A compile child has room for the compiled file that the edge takes', () => {
+  const { number } = readHeader('compile.h');
+  expect(number('EDGE_COMPILE_FILE_BYTES_MAX')).toBe(COMPILE_BOUNDS.fileBytesMax);
 });
 
 test('A worker refuses the header names that the edge refuses', () => {

@@ -12,8 +12,8 @@ export const COMPILE_BOUNDS = {
   memoryBytes: 1_024 * MIB,
   /** Modules that may wait for the compiler; more are refused with `overloaded`. */
   queueLengthMax: 10_000,
-  /** Size of one compiled file. */
-  fileBytesMax: 512 * MIB,
+  /** Size of one compiled file; a compile has one more file of that size while it runs. */
+  fileBytesMax: 128 * MIB,
 } as const;
 
 export const COMPILE_DEFAULTS = {

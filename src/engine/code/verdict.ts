@@ -2,11 +2,11 @@
 import type { ProcessExit } from '../process_exit.ts';
 
 /** Exit codes of a compile child (`enum edge_compile_exit`). */
-export const COMPILE_EXIT = { done: 0, refused: 50, io: 51, sandbox: 52 } as const;
+export const COMPILE_EXIT = { done: 0, refused: 50, io: 51, sandbox: 52, limit: 53 } as const;
 
 /**
  * SIGKILL comes from a machine without memory, SIGBUS from a file without room, SIGSYS from a sandbox that is
- * too tight. The limit of processor time ends a child by SIGXCPU, that of memory by SIGABRT.
+ * too tight. A child that reaches a limit of its own exits with `limit`.
  */
 const SIGNALS_OF_THE_NODE: readonly number[] = [7, 9, 31];
 

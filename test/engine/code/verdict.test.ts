@@ -11,6 +11,7 @@ describe('A compile child that ended', () => {
     ['exited', headerNumber('EDGE_COMPILE_REFUSED'), 'gave_up'],
     ['exited', headerNumber('EDGE_COMPILE_IO'), 'failed'],
     ['exited', headerNumber('EDGE_COMPILE_SANDBOX'), 'failed'],
+    ['exited', headerNumber('EDGE_COMPILE_LIMIT'), 'gave_up'],
     ['exited', 1, 'gave_up'],
     ['signalled', 6, 'gave_up'],
     ['signalled', 11, 'gave_up'],
