@@ -145,11 +145,23 @@ static uint64_t file_rights(long version) {
   return (1ull << counts[version > (long)last ? last : (size_t)version]) - 1;
 }
 
-/* From here on no path opens. */
+/*
+ * The rules as version 6 has them, which headers may not know yet. Fields that a version does not know must
+ * be zero. Source: the kernel's landlock.h.
+ */
+struct landlock_rules {
+  uint64_t files, network, scopes;
+};
+enum { NETWORK_SINCE = 4, NETWORK_BIND = 1, NETWORK_CONNECT = 2 };
+enum { SCOPES_SINCE = 6, SCOPE_ABSTRACT_SOCKETS = 1, SCOPE_SIGNALS = 2 };
+
+/* From here on no path opens, and no signal and no abstract socket reaches a process that is not a child. */
 static bool paths_shut(void) {
   const long version = landlock_version();
   if (version < 1) return true; /* edge_sandbox_open reports it: filters and identity are the wall. */
-  const struct landlock_ruleset_attr handled = {.handled_access_fs = file_rights(version)};
+  struct landlock_rules handled = {.files = file_rights(version)};
+  if (version >= NETWORK_SINCE) handled.network = NETWORK_BIND | NETWORK_CONNECT;
+  if (version >= SCOPES_SINCE) handled.scopes = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS;
   const int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
   if (rules < 0) return false;
   const bool done = syscall(SYS_landlock_restrict_self, rules, 0) == 0;

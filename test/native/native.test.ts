@@ -93,11 +93,13 @@ describe('A child in its sandbox', () => {
     run('sandbox_check', 'try', inner, what).exitCode;
   /** Linux has Landlock from 5.13 on; on an older kernel only the filters of system calls guard the files. */
   const landlock = (): number => run('sandbox_check', 'version').exitCode ?? 0;
+  const SCOPES_SINCE = 6;
   const EACCES = 13;
+  const EPERM = 1;
   const EXDEV = 18;
 
-  test('may: nothing', () => {
-    expect(attempt('nothing')).toBe(0);
+  test.each([['nothing'], ['signal itself']])('may: %s', (what) => {
+    expect(attempt(what)).toBe(0);
   });
 
   test.each([['read inside'], ['write inside'], ['read outside'], ['read system'], ['list']])(
@@ -115,6 +117,13 @@ describe('A child in its sandbox', () => {
     expect(existsSync(join(where.outer, 'outside'))).toBe(true);
     expect(existsSync(join(where.inner, 'given'))).toBe(true);
   });
+
+  test.each([['signal'], ['signal by descriptor'], ['connect']])(
+    'reaches no process of the same user: %s',
+    (what) => {
+      expect(attempt(what)).toBe(landlock() >= SCOPES_SINCE ? EPERM : 0);
+    },
+  );
 });
 
 describe.skipIf(process.getuid?.() !== 0)('The sandbox of an engine that runs as root', () => {
