@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -122,6 +123,7 @@ int main(int count, char **arguments) {
   kept_result = memfd_create("result", 0);
   const int object = memfd_create("object", 0);
   if (count != 2 || kept_result < 0 || object < 0) return 254;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 253;
   if (!edge_files_open(kept_result, object) || !edge_seccomp_install(EDGE_FILTER_COMPILE, -1)) return 253;
   for (size_t i = 0; i < sizeof WORKS / sizeof WORKS[0]; i++)
     if (strcmp(WORKS[i].name, arguments[1]) == 0) _exit(WORKS[i].run());
