@@ -5,7 +5,7 @@ import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { SendRequest } from '../send.ts';
 import { readStream } from '../../base/streams.ts';
 import type { DesiredFunction } from '../../model/protocol.ts';
-import { digestOf } from './cache.ts';
+import { digestOf } from './cache/cache.ts';
 
 export type WantedArtifact = Pick<DesiredFunction, 'artifact_url' | 'sha256' | 'size_bytes'>;
 

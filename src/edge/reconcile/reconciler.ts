@@ -12,7 +12,7 @@ import type { DesiredFunction, DesiredState, ObservedFunction } from '../../mode
 import { plan, type Step, versionKey } from '../../model/rules/plan.ts';
 import type { QuotaLimits } from '../../model/rules/quota.ts';
 import type { Readiness, Routing } from '../serve/routing.ts';
-import type { ArtifactCache } from './cache.ts';
+import type { ArtifactCache } from './cache/cache.ts';
 import { failureOf, type FunctionFailure } from './failure.ts';
 import {
   actualOf,

@@ -2,7 +2,7 @@
 import type { Log } from '../../base/log.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { Step } from '../../model/rules/plan.ts';
-import type { ArtifactCache } from './cache.ts';
+import type { ArtifactCache } from './cache/cache.ts';
 import { StepFailure } from './failure.ts';
 import { type Candidate, createCandidate, type FunctionState, type Running } from './function_state.ts';
 import type { Puller } from './pull.ts';

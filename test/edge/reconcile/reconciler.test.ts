@@ -8,7 +8,7 @@ import { ENGINE_BOUNDS } from '../../../src/base/limits/engine.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
-import { type ArtifactCache, openCache } from '../../../src/edge/reconcile/cache.ts';
+import { type ArtifactCache, openCache } from '../../../src/edge/reconcile/cache/cache.ts';
 import { createEdgeFigures } from '../../../src/edge/figures/figures.ts';
 import type { Puller, PullOutcome } from '../../../src/edge/reconcile/pull.ts';
 import { Reconciler } from '../../../src/edge/reconcile/reconciler.ts';

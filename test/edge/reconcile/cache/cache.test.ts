@@ -13,12 +13,16 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createManualClock, type ManualClock } from '../../../src/base/clock.ts';
-import { systemRandom } from '../../../src/base/id.ts';
-import { createLog } from '../../../src/base/log.ts';
-import { type ArtifactCache, type ArtifactRef, openCache } from '../../../src/edge/reconcile/cache.ts';
-import { digest } from '../fake_control.ts';
-import { functionId } from '../harness.ts';
+import { createManualClock, type ManualClock } from '../../../../src/base/clock.ts';
+import { systemRandom } from '../../../../src/base/id.ts';
+import { createLog } from '../../../../src/base/log.ts';
+import {
+  type ArtifactCache,
+  type ArtifactRef,
+  openCache,
+} from '../../../../src/edge/reconcile/cache/cache.ts';
+import { digest } from '../../fake_control.ts';
+import { functionId } from '../../harness.ts';
 
 let dir = '';
 let clock: ManualClock;

@@ -1,7 +1,7 @@
 // The index of the artifact cache in SQLite: sizes, last use and pins; it can be made again from the files.
 import { Database } from 'bun:sqlite';
 import { existsSync, renameSync, rmSync } from 'node:fs';
-import type { Log } from '../../base/log.ts';
+import type { Log } from '../../../base/log.ts';
 
 /** `unverified`: found on disk without an entry. `verified`: its digest was checked at a write or a read. */
 export type CacheEntry = {

@@ -3,14 +3,14 @@ import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
-import type { Clock } from '../../base/clock.ts';
-import { readFileBounded, syncDirectory, TEMPORARY_PREFIX, writeDurably } from '../../base/durable.ts';
-import type { RandomBytes } from '../../base/id.ts';
-import { EDGE_BOUNDS } from '../../base/limits/edge.ts';
-import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
-import type { Log } from '../../base/log.ts';
-import { Id, Semver } from '../../model/names.ts';
-import { type CacheIndex, openCacheIndex } from './cache_index.ts';
+import type { Clock } from '../../../base/clock.ts';
+import { readFileBounded, syncDirectory, TEMPORARY_PREFIX, writeDurably } from '../../../base/durable.ts';
+import type { RandomBytes } from '../../../base/id.ts';
+import { EDGE_BOUNDS } from '../../../base/limits/edge.ts';
+import { FUNCTION_BOUNDS } from '../../../base/limits/function.ts';
+import type { Log } from '../../../base/log.ts';
+import { Id, Semver } from '../../../model/names.ts';
+import { CacheInUse, type CacheIndex, openCacheIndex } from './cache_index.ts';
 
 export type ArtifactRef = { functionId: string; version: string; sha256: string };
 
@@ -70,7 +70,12 @@ function reconcileIndex(index: CacheIndex, dir: string, nowMs: number): void {
   for (const { function_id, version } of known.values()) index.remove(function_id, version);
 }
 
-/** Throws `CacheInUse` where another process has the cache in this directory. */
+/** Whether `openCache` threw because another process has the cache in this directory. */
+export function isInUse(failure: unknown): boolean {
+  return failure instanceof CacheInUse;
+}
+
+/** Throws where another process has the cache in this directory. */
 export function openCache(options: CacheOptions): ArtifactCache {
   const { dir, clock, log } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
