@@ -259,15 +259,20 @@ export class Reconciler {
     else state.recompile = null;
   }
 
-  /** Moves all routes of a function to its candidate, to other rules, or away. */
+  /**
+   * Moves all routes of a function to its candidate, to other rules, or away. Whatever fails, the version that
+   * has the routes has a pool: they move before its predecessor is retired.
+   */
   #switch(state: FunctionState): void {
     const { functionId, wanted, candidate, serving } = state;
     const { cache, log, onChange } = this.#parts;
     if (candidate !== null && candidate.code !== null && candidate.pool !== null) {
-      if (serving !== null) state.retired.push(serving);
       const { key, code, pool, figures } = candidate;
       const desired = wanted?.desired ?? candidate.desired;
-      state.serving = { key, desired, code, pool, figures };
+      const next = { key, desired, code, pool, figures };
+      this.#publish(next);
+      if (serving !== null) state.retired.push(serving);
+      state.serving = next;
       state.candidate = null;
       this.#recompiles.begin(state);
       const { version } = desired;
@@ -275,16 +280,18 @@ export class Reconciler {
       log.info('switched', { function_id: functionId, version, execution: code.execution });
     } else if (serving !== null && wanted !== null) {
       serving.desired = wanted.desired;
+      this.#publish(serving);
     } else if (serving !== null) {
       state.retired.push(serving);
       state.serving = null;
       log.info('switched off', { function_id: functionId, version: serving.desired.version });
     }
-    if (state.serving !== null) {
-      this.#leadToServing(state.serving);
-      this.#routes.publish();
-    }
     onChange();
+  }
+
+  #publish(serving: Running): void {
+    this.#leadToServing(serving);
+    this.#routes.publish();
   }
 
   /** `key` is that of the wanted version when the step began. True when the function waits for a retry. */

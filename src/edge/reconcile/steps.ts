@@ -122,6 +122,7 @@ async function pull(candidate: Candidate, { cache, puller, log }: StepsOptions):
     }
     const stored = await cache.put(ref, pulled.bytes);
     if (stored === 'no_room') log.warn('the cache has no room', { function_id: functionId, version });
+    // Where the disk refused, the version runs from memory, and the next start pulls it again.
     candidate.bytes = pulled.bytes;
   }
   candidate.stage = 'pulled';

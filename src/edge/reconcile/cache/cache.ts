@@ -1,5 +1,5 @@
 // The artifact cache of a node: `{dir}/{function_id}/{version}.wasm`, verified at every read, bounded, LRU.
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { type Dirent, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
@@ -10,7 +10,8 @@ import { EDGE_BOUNDS } from '../../../base/limits/edge.ts';
 import { FUNCTION_BOUNDS } from '../../../base/limits/function.ts';
 import type { Log } from '../../../base/log.ts';
 import { Id, Semver } from '../../../model/names.ts';
-import { CacheInUse, type CacheIndex, openCacheIndex } from './cache_index.ts';
+import { type CacheIndex, openCacheIndex } from './cache_index.ts';
+import { CacheInUse, type CacheStore, openCacheStore } from './cache_store.ts';
 
 export type ArtifactRef = { functionId: string; version: string; sha256: string };
 
@@ -43,31 +44,59 @@ export function digestOf(bytes: Uint8Array): string {
 }
 
 /** Makes the index agree with `dir`: removes temporary files, adds unknown artifacts, drops missing ones. */
-function reconcileIndex(index: CacheIndex, dir: string, nowMs: number): void {
+function reconcileIndex(index: CacheIndex, { dir, clock, log }: CacheOptions): void {
   const known = new Map(index.list().map((entry) => [`${entry.function_id}/${entry.version}`, entry]));
-  for (const folder of readdirSync(dir, { withFileTypes: true })) {
-    if (!folder.isDirectory() || !isFunctionId(folder.name)) continue;
-    for (const file of readdirSync(join(dir, folder.name), { withFileTypes: true })) {
-      const path = join(dir, folder.name, file.name);
-      const version = file.name.slice(0, -SUFFIX.length);
-      if (file.name.startsWith(TEMPORARY_PREFIX)) rmSync(path, { force: true, recursive: true });
-      if (!file.isFile() || !file.name.endsWith(SUFFIX) || !isVersion(version)) continue;
-      const entry = known.get(`${folder.name}/${version}`);
-      known.delete(`${folder.name}/${version}`);
-      const { size } = statSync(path);
+  for (const functionId of foldersOf(dir, log)) {
+    for (const { version, size } of artifactsIn(join(dir, functionId), log)) {
+      const entry = known.get(`${functionId}/${version}`);
+      known.delete(`${functionId}/${version}`);
       if (entry?.size === size) continue;
       index.put({
-        function_id: folder.name,
+        function_id: functionId,
         version,
         sha256: entry?.sha256 ?? '',
         size,
-        last_used: entry?.last_used ?? nowMs,
+        last_used: entry?.last_used ?? clock.nowMs(),
         state: 'unverified',
         pinned: entry?.pinned ?? 0,
       });
     }
   }
   for (const { function_id, version } of known.values()) index.remove(function_id, version);
+}
+
+function foldersOf(dir: string, log: Log): string[] {
+  const isFolder = (entry: Dirent): boolean => entry.isDirectory() && isFunctionId(entry.name);
+  return list(dir, log)
+    .filter(isFolder)
+    .map(({ name }) => name);
+}
+
+/** The artifacts of one function; removes what a crash left. A file that cannot be read is none. */
+function artifactsIn(folder: string, log: Log): { version: string; size: number }[] {
+  const artifacts: { version: string; size: number }[] = [];
+  for (const file of list(folder, log)) {
+    const path = join(folder, file.name);
+    const version = file.name.slice(0, -SUFFIX.length);
+    try {
+      if (file.name.startsWith(TEMPORARY_PREFIX)) rmSync(path, { force: true, recursive: true });
+      else if (file.isFile() && file.name.endsWith(SUFFIX) && isVersion(version))
+        artifacts.push({ version, size: statSync(path).size });
+    } catch (failure) {
+      log.warn('a file of the artifact cache is unusable', { file: file.name, error: String(failure) });
+    }
+  }
+  return artifacts;
+}
+
+/** What a directory holds; nothing where it cannot be read. */
+function list(dir: string, log: Log): Dirent[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true });
+  } catch (failure) {
+    log.warn('a folder of the artifact cache cannot be read', { error: String(failure) });
+    return [];
+  }
 }
 
 /** Whether `openCache` threw because another process has the cache in this directory. */
@@ -78,26 +107,26 @@ export function isInUse(failure: unknown): boolean {
 /** Throws where another process has the cache in this directory. */
 export function openCache(options: CacheOptions): ArtifactCache {
   const { dir, clock, log } = options;
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const index = openCacheIndex({ path: join(dir, 'index.sqlite'), log });
-  reconcileIndex(index, dir, clock.nowMs());
-  const stored = new Map<string, Set<string>>();
-  for (const { function_id, version } of index.list()) {
-    stored.set(function_id, (stored.get(function_id) ?? new Set()).add(version));
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  } catch (failure) {
+    log.error('the cache directory cannot be made; artifacts are kept in memory only', {
+      error: String(failure),
+    });
   }
-  return new ArtifactCache(options, index, stored);
+  const openStore = (): CacheStore => openCacheStore({ path: join(dir, 'index.sqlite'), log });
+  const index = openCacheIndex({ openStore, clock, log });
+  reconcileIndex(index, options);
+  return new ArtifactCache(options, index);
 }
 
 export class ArtifactCache {
   readonly #options: CacheOptions;
   readonly #index: CacheIndex;
-  /** The stored versions of each function. */
-  readonly #stored: Map<string, Set<string>>;
 
-  constructor(options: CacheOptions, index: CacheIndex, stored: Map<string, Set<string>>) {
+  constructor(options: CacheOptions, index: CacheIndex) {
     this.#options = options;
     this.#index = index;
-    this.#stored = stored;
   }
 
   /**
@@ -114,7 +143,7 @@ export class ArtifactCache {
       return await this.#quarantine(ref, String(failure));
     }
     if (bytes === null) {
-      this.#forget(ref.functionId, ref.version);
+      this.#index.remove(ref.functionId, ref.version);
       onRead('miss');
       return null;
     }
@@ -124,15 +153,24 @@ export class ArtifactCache {
     return bytes;
   }
 
-  /** The caller has verified `bytes`. `no_room`: pinned artifacts leave no space, and nothing was written. */
-  async put(ref: ArtifactRef, bytes: Uint8Array): Promise<'stored' | 'no_room'> {
-    const { dir, clock, random } = this.#options;
+  /**
+   * The caller has verified `bytes`. `no_room`: pinned artifacts leave no space. `failed`: the disk refused,
+   * and the log says why. Neither leaves anything behind.
+   */
+  async put(ref: ArtifactRef, bytes: Uint8Array): Promise<'stored' | 'no_room' | 'failed'> {
+    const { dir, clock, log, random } = this.#options;
     const path = pathOf(dir, ref.functionId, ref.version);
-    this.#forget(ref.functionId, ref.version);
+    this.#index.remove(ref.functionId, ref.version);
     if (!(await this.#makeRoom(bytes.byteLength))) return 'no_room';
     const tag = Buffer.from(random(8)).toString('hex');
-    await writeDurably(path, bytes, { mode: 0o600, tag });
-    await syncDirectory(dir);
+    try {
+      await writeDurably(path, bytes, { mode: 0o600, tag });
+      await syncDirectory(dir);
+    } catch (failure) {
+      const { functionId: function_id, version } = ref;
+      log.error('an artifact could not be stored', { function_id, version, error: String(failure) });
+      return 'failed';
+    }
     this.#index.put({
       function_id: ref.functionId,
       version: ref.version,
@@ -142,7 +180,6 @@ export class ArtifactCache {
       state: 'verified',
       pinned: 0,
     });
-    this.#stored.set(ref.functionId, (this.#stored.get(ref.functionId) ?? new Set()).add(ref.version));
     return 'stored';
   }
 
@@ -154,17 +191,25 @@ export class ArtifactCache {
   /** Removes every version of a function. */
   async evict(functionId: string): Promise<void> {
     if (!isFunctionId(functionId)) throw new Error('the id of a function is not well formed');
-    for (const version of this.#stored.get(functionId) ?? []) this.#forget(functionId, version);
-    await rm(join(this.#options.dir, functionId), { recursive: true, force: true });
+    const { dir, log } = this.#options;
+    for (const version of this.#index.versionsOf(functionId)) this.#index.remove(functionId, version);
+    try {
+      await rm(join(dir, functionId), { recursive: true, force: true });
+    } catch (failure) {
+      log.warn('artifacts that nobody needs could not be removed', {
+        function_id: functionId,
+        error: String(failure),
+      });
+    }
   }
 
   isStored(functionId: string): boolean {
-    return this.#stored.has(functionId);
+    return this.#index.has(functionId);
   }
 
   /** Ids of the functions that have an artifact here. */
   storedFunctions(): string[] {
-    return [...this.#stored.keys()];
+    return this.#index.functions();
   }
 
   totals(): { entries: number; bytes: number } {
@@ -175,13 +220,6 @@ export class ArtifactCache {
     this.#index.close();
   }
 
-  #forget(functionId: string, version: string): void {
-    this.#index.remove(functionId, version);
-    const versions = this.#stored.get(functionId);
-    versions?.delete(version);
-    if (versions?.size === 0) this.#stored.delete(functionId);
-  }
-
   /** Evicts the least recently used until `size` more bytes and one more entry fit. */
   async #makeRoom(size: number): Promise<boolean> {
     const { dir, bytesMax, entriesMax } = this.#options;
@@ -190,7 +228,7 @@ export class ArtifactCache {
     if (totals.pinnedBytes + size > bytesMax) return false;
     if (entries + 1 <= entriesMax && bytes + size <= bytesMax) return true;
     for (const entry of this.#index.evictable()) {
-      this.#forget(entry.function_id, entry.version);
+      this.#index.remove(entry.function_id, entry.version);
       await rm(pathOf(dir, entry.function_id, entry.version), { force: true });
       entries -= 1;
       bytes -= entry.size;
@@ -208,19 +246,25 @@ export class ArtifactCache {
       version,
       error: reason,
     });
-    const folder = join(dir, QUARANTINE_DIR);
-    const stamp = String(Math.floor(clock.nowMs())).padStart(16, '0');
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    await rename(
-      pathOf(dir, functionId, version),
-      join(folder, `${stamp}-${functionId}-${version}${SUFFIX}`),
-    );
-    const names = (await readdir(folder)).sort();
-    for (const name of names.slice(0, Math.max(0, names.length - EDGE_BOUNDS.quarantineFilesMax))) {
-      await rm(join(folder, name), { force: true, recursive: true });
-    }
-    this.#forget(functionId, version);
+    this.#index.remove(functionId, version);
     onRead('quarantined');
+    const stamp = String(Math.floor(clock.nowMs())).padStart(16, '0');
+    try {
+      const name = `${stamp}-${functionId}-${version}${SUFFIX}`;
+      await moveAside(pathOf(dir, functionId, version), join(dir, QUARANTINE_DIR), name);
+    } catch (failure) {
+      log.warn('a damaged artifact could not be moved', { function_id: functionId, error: String(failure) });
+    }
     return null;
+  }
+}
+
+/** Moves a file into `folder`, which keeps the newest of its files. */
+async function moveAside(path: string, folder: string, name: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await rename(path, join(folder, name));
+  const names = (await readdir(folder)).sort();
+  for (const old of names.slice(0, Math.max(0, names.length - EDGE_BOUNDS.quarantineFilesMax))) {
+    await rm(join(folder, old), { force: true, recursive: true });
   }
 }

@@ -258,3 +258,39 @@ describe('A name from the network', () => {
     await expect(open().evict('../x')).rejects.toThrow();
   });
 });
+
+describe('A disk that refuses', () => {
+  test('leaves artifacts in memory, says so, and is used again once it can be', async () => {
+    const cache = open();
+    writeFileSync(join(dir, functionId(1)), 'in the way');
+    expect(await put(cache, 1, 'one')).toBe('failed');
+    expect(cache.isStored(functionId(1))).toBe(false);
+    expect(cache.totals()).toMatchObject({ entries: 0, bytes: 0 });
+    rmSync(join(dir, functionId(1)));
+    expect(await put(cache, 1, 'one')).toBe('stored');
+    expect(await get(cache, 1, 'one')).toBe('one');
+  });
+
+  test('cannot keep a damaged artifact from being pulled again', async () => {
+    const cache = open();
+    await put(cache, 1, 'one');
+    writeFileSync(fileOf(1), 'evil');
+    writeFileSync(join(dir, 'quarantine'), 'in the way');
+    expect(await get(cache, 1, 'one')).toBeNull();
+    expect(await put(cache, 1, 'one')).toBe('stored');
+    expect(await get(cache, 1, 'one')).toBe('one');
+  });
+
+  test.each([
+    ['a directory', () => mkdirSync(join(dir, 'index.sqlite'))],
+    ['garbage', () => writeFileSync(join(dir, 'index.sqlite'), 'x'.repeat(9_000))],
+    ['empty', () => writeFileSync(join(dir, 'index.sqlite'), '')],
+  ])('does not keep the cache shut when its index is %s', async (_, damage) => {
+    await put(open(), 1, 'one');
+    for (const cache of opened.splice(0)) cache.close();
+    rmSync(join(dir, 'index.sqlite'));
+    damage();
+    expect(await get(open(), 1, 'one')).toBe('one');
+    expect(await get(reopen(), 1, 'one')).toBe('one');
+  });
+});
