@@ -53,7 +53,7 @@ export function createTestNodes(): TestNodes {
           listen: { host: '127.0.0.1', port: 0 },
           metricsListen: { host: '127.0.0.1', port: 0 },
           cpUrl: 'http://control.test',
-          joinToken: 'join-1',
+          joinToken: () => Promise.resolve('join-1'),
           accessLog: 'errors',
           ...config,
         },

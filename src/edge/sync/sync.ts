@@ -22,8 +22,8 @@ export type SyncConfig = {
   /** Holds the credentials of the node and its last desired state. */
   dataDir: string;
   cpUrl: string;
-  /** Needed until the node has joined. */
-  joinToken: string | null;
+  /** Asked when the node joins, which it does until it has credentials. */
+  joinToken: (() => Promise<string>) | null;
   /** The longest time between two heartbeats; one is held for `SYNC_BOUNDS.heartbeatHoldMs` at most. */
   heartbeatIntervalMs: number;
 };
@@ -31,7 +31,7 @@ export type SyncConfig = {
 /** What the node says of itself; the agent adds which desired state it has. */
 export type NodeReport = Pick<HeartbeatRequest, 'status' | 'cpu_percent' | 'mem_bytes' | 'functions'>;
 
-/** `onAccepted` is called once the state is on disk. */
+/** `onAccepted` is called once the state is on disk, or once the disk has refused it. */
 export type ReportingNode = { report: () => NodeReport; onAccepted: (accepted: Accepted) => void };
 
 export type AgentOptions = {
@@ -55,18 +55,18 @@ const UNHELD_MS = 100;
 const UNHELD_WAIT_MS = 1_000;
 
 /**
- * Reads what an earlier process of this node stored, and sends nothing before `start`. Rejects when the
- * stored credentials are damaged, or when there are none and no join token.
+ * Reads what an earlier process of this node stored, and sends nothing before `start`. Rejects when there are
+ * neither credentials nor a join token nor a desired state to serve.
  */
 export async function openAgent(options: AgentOptions): Promise<Agent> {
   const { config, controlFetch, clock, random, log } = options;
-  const { dataDir, cpUrl, joinToken } = config;
-  const files = openNodeFiles({ dataDir, random, log });
+  const { dataDir, nodeId, cpUrl, joinToken } = config;
+  const files = openNodeFiles({ dataDir, nodeId, random, log });
   const credentials = await files.loadCredentials();
-  if (credentials === null && joinToken === null) {
+  const accepted = await files.loadDesired(credentials);
+  if (credentials === null && joinToken === null && accepted === null) {
     throw new Error('this node has not joined a control plane yet and has no join token');
   }
-  const accepted = await files.loadDesired();
   const client = createControlClient({ cpUrl, controlFetch, clock });
   return new Agent(options, { files, client, credentials, accepted });
 }
@@ -155,7 +155,7 @@ export class Agent {
       if (signal.aborted) return 0;
       onHeartbeat('unreachable');
       const waitMs = this.#backoffMs();
-      log.warn('the exchange with the control plane failed; functions keep answering', {
+      log.warn('no exchange with the control plane; functions keep answering', {
         error: failure instanceof Error ? failure.message : 'unknown',
         retry_ms: Math.round(waitMs),
       });
@@ -166,6 +166,7 @@ export class Agent {
   async #exchange(node: ReportingNode, signal: AbortSignal): Promise<number> {
     const { config, clock, log, onHeartbeat } = this.#options;
     const credentials = this.#credentials ?? (await this.#join(signal));
+    await this.#files.catchUp();
     const changed = this.#changed.signal;
     await clock.sleep(Math.max(0, this.#sentMs + SYNC_TUNING.heartbeatGapMs - clock.monotonicMs()), signal);
     this.#sentMs = clock.monotonicMs();
@@ -209,7 +210,8 @@ export class Agent {
     onHeartbeat('ok');
     this.#failures = 0;
     if (judged.kind === 'accepted') {
-      await this.#files.storeDesired(judged.accepted);
+      const { control_public_key: key } = credentials;
+      if (signature !== null) await this.#files.keepDesired({ bytes, signature, key });
       this.#accepted = judged.accepted;
       log.info('accepted a desired state', {
         revision: judged.accepted.revision,
@@ -218,10 +220,9 @@ export class Agent {
       node.onAccepted(judged.accepted);
       return 0;
     }
-    if (current !== null && judged.revision > current.revision) {
+    // Not stored: every revision from the stored one to this one has the same desired state.
+    if (current !== null && judged.revision > current.revision)
       this.#accepted = { ...current, revision: judged.revision };
-      await this.#files.storeDesired(this.#accepted);
-    }
     const wasHeld = clock.monotonicMs() - this.#sentMs >= UNHELD_MS;
     const waitMs = wasHeld ? judged.nextHeartbeatMs : Math.max(judged.nextHeartbeatMs, UNHELD_WAIT_MS);
     await clock.sleep(waitMs, wake);
@@ -231,14 +232,17 @@ export class Agent {
   async #join(signal: AbortSignal): Promise<Credentials> {
     const { config, log } = this.#options;
     const { nodeId, popId, labels, edgeVersion, joinToken } = config;
-    if (joinToken === null) throw new Error('this node has not joined and has no join token');
+    if (joinToken === null) {
+      const advice = 'start it once with --join-token "$(edge join-token)" to join again';
+      throw new Error(`this node has lost its credentials and keeps what it serves; ${advice}`);
+    }
     const request = { node_id: nodeId, pop_id: popId, labels, edge_version: edgeVersion };
-    const credentials = await this.#client.join(request, joinToken, signal);
+    const credentials = await this.#client.join(request, await joinToken(), signal);
     if (credentials.node_id !== nodeId) throw new Error('the control plane joined another node');
     if (readControlKey(credentials.control_public_key) === null) {
       throw new Error('the control plane gave no valid key');
     }
-    await this.#files.storeCredentials(credentials);
+    await this.#files.keepCredentials(credentials);
     this.#credentials = credentials;
     log.info('joined the control plane');
     return credentials;

@@ -94,10 +94,14 @@ export async function openCodeCache(options: {
   randomBytes: RandomBytes;
   log: Log;
 }): Promise<CodeCache> {
-  const { dir, key, bytesMax, log, nowMs, randomBytes } = options;
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  for (const name of await readdir(dir)) {
-    if (name.startsWith(TEMPORARY_PREFIX)) await removeLeftover(join(dir, name), log);
+  const { dir, key, bytesMax, nowMs, randomBytes, log } = options;
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(dir)) {
+      if (name.startsWith(TEMPORARY_PREFIX)) await removeLeftover(join(dir, name), log);
+    }
+  } catch (failure) {
+    log.error('the directory of compiled files cannot be written', { error: String(failure) });
   }
   const pathOf = (name: string): string => join(dir, `${name}${SUFFIX}`);
   const evict = async (): Promise<void> => {
@@ -116,7 +120,7 @@ export async function openCodeCache(options: {
       const file = await readFileBounded(path, bytesMax).catch(() => null);
       if (file === null) return null;
       const entry = openFile(key, name, file);
-      if (entry === null) await rm(path, { force: true });
+      if (entry === null) await rm(path, { force: true }).catch(() => undefined);
       else await utimes(path, nowMs() / 1_000, nowMs() / 1_000).catch(() => undefined);
       return entry;
     },

@@ -36,11 +36,10 @@ export type CodeStore = Pick<Preparer, 'prepare'> & {
   counts(): CompileCounts & PrepareCounts;
 };
 
-/** Throws when the directories cannot be used or the node's key is not one. */
 export async function openCodeStore(options: CodeOptions): Promise<CodeStore> {
   const { cacheDir, check, clock, dataDir, library, log, randomBytes, ready } = options;
   const dir = join(cacheDir, 'compiled');
-  const key = await openNodeKey({ dataDir, randomBytes });
+  const key = await openNodeKey({ dataDir, randomBytes, log });
   const nowMs = (): number => clock.nowMs();
   const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, nowMs, randomBytes, log });
   const cpuFeatures = await readCpuFeatures();

@@ -44,6 +44,8 @@ export type EngineProcessOptions = {
 
 /** The descriptor of the child after its standard ones. */
 const COMMAND_FD = 3;
+/** Where a Linux system keeps files in memory. */
+const MEMORY_DIRECTORIES = ['/dev/shm', '/run'];
 /** `sun_path` of `sockaddr_un`, without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
@@ -133,12 +135,23 @@ function watch(options: {
   return createWatchdog({ clock, ping: () => ring.ping(), silent, signal: ending.signal });
 }
 
-/** A private directory for the socket. */
+/** A private directory for the socket: in memory where the disk is full or may not be written. */
 async function makeDirectory(resources: AsyncDisposableStack): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'edge-'));
-  resources.defer(() => rm(directory, { recursive: true, force: true }));
-  if (Buffer.byteLength(join(directory, 'engine')) <= SOCKET_PATH_BYTES_MAX) return directory;
-  throw new Error(`TMPDIR is too long for the name of a socket: ${tmpdir()}`);
+  const reasons: string[] = [];
+  for (const parent of [tmpdir(), ...MEMORY_DIRECTORIES]) {
+    if (Buffer.byteLength(join(parent, 'edge-XXXXXX', 'engine')) > SOCKET_PATH_BYTES_MAX) {
+      reasons.push(`${parent} is too long for the name of a socket`);
+      continue;
+    }
+    try {
+      const directory = await mkdtemp(join(parent, 'edge-'));
+      resources.defer(() => rm(directory, { recursive: true, force: true }));
+      return directory;
+    } catch (failure) {
+      reasons.push(String(failure));
+    }
+  }
+  throw new Error(`no directory for the socket of the engine: ${reasons.join('; ')}`);
 }
 
 function spawnEngine(

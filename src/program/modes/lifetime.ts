@@ -1,6 +1,6 @@
 // What all servers share: the signal that stops them, their log, their sockets and their data directory.
 import { accessSync, constants, mkdirSync } from 'node:fs';
-import { createLog, type Log, type LogLevel } from '../../base/log.ts';
+import { createLog, type Log, type LogLevel, outliveOutput } from '../../base/log.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { formatAddress } from '../../config/kinds.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
@@ -32,6 +32,7 @@ export function stopSignal(): Promise<string> {
  * `info` otherwise.
  */
 export function openLog(context: Context, options: { level: LogLevel | null; isQuiet: boolean }): Log {
+  outliveOutput();
   const initial = options.isQuiet && context.isStdoutTerminal ? 'warn' : 'info';
   return createLog({ clock: context.clock, level: options.level ?? initial });
 }

@@ -6,6 +6,7 @@ import { randomFraction } from '../../base/id.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import { CliFailure } from '../../cli/failure.ts';
 import { cacheHomes } from '../../config/directories.ts';
 import type { Environment } from '../../config/inputs.ts';
 import type { SettingsOf } from '../../config/settings.ts';
@@ -17,7 +18,7 @@ import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { markRuntimeInUse, openRuntime, type RuntimeManifest, runtimeBases } from '../embedded/runtime.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Context } from './context.ts';
-import { explainBindFailures, makeDirectory } from './lifetime.ts';
+import { claimDataDir, explainBindFailures, makeDirectory } from './lifetime.ts';
 
 const GIB = 1024 ** 3;
 
@@ -41,8 +42,8 @@ export type NodeIdentity = {
   dataDir: string;
   cacheDir: string;
   cpUrl: string;
-  /** Null for a node that has joined. */
-  joinToken: string | null;
+  /** Null where there is none: then the node must have joined. */
+  joinToken: (() => Promise<string>) | null;
 };
 
 /** Unpacks the engine's libraries where needed and starts the engine, which `closing` closes. */
@@ -56,8 +57,13 @@ export async function wireEngine(options: {
 }): Promise<Engine> {
   const { settings, dataDir, cacheDir, context, log, closing } = options;
   const { clock, random, env, terminal } = context;
-  makeDirectory(dataDir, '--data-dir');
-  makeDirectory(cacheDir, '--cache-dir');
+  if (hasJoined(dataDir)) warnUnwritable([dataDir, cacheDir], log);
+  else
+    for (const [dir, flag] of [
+      [dataDir, '--data-dir'],
+      [cacheDir, '--cache-dir'],
+    ] as const)
+      makeDirectory(dir, flag);
   const self = commandOfProgram();
   const manifest = (await openAssets().manifest.json()) as RuntimeManifest;
   const bases = runtimeBases(env, dataDir);
@@ -140,9 +146,10 @@ export async function wireEdge(options: {
   return edge;
 }
 
-/** Whether the node of this data directory has joined a control plane. */
+/** Whether the node of this data directory has joined a control plane, or still has what that told it. */
 export function hasJoined(dataDir: string): boolean {
-  return existsSync(join(dataDir, 'node.json'));
+  const names = ['node.json', 'node.json.previous', 'desired.state', 'desired.state.previous'];
+  return names.some((name) => existsSync(join(dataDir, name)));
 }
 
 /** The host's name, with the characters and the length that an id may have. */
@@ -154,12 +161,41 @@ export function nodeIdOfHost(): string {
   return name === '' ? 'edge' : name;
 }
 
-/** `/var/cache/wasm`; the user's cache directory when that is not writable; else a folder of `dataDir`. */
+/** Refuses a data directory that another node has. A node that has joined starts also where it cannot lock it. */
+export function claimNodeDir(dir: string, closing: AsyncDisposableStack, log: Log): void {
+  try {
+    claimDataDir(dir, 'node', closing);
+  } catch (failure) {
+    const isInUse = failure instanceof CliFailure && failure.code === 'data_dir_in_use';
+    if (isInUse || !hasJoined(dir)) throw failure;
+    log.error('the data directory cannot be locked; no second node may use it', { error: String(failure) });
+  }
+}
+
+/** A node that has joined serves what it has, also from a disk that it may not write. */
+function warnUnwritable(dirs: readonly string[], log: Log): void {
+  for (const dir of dirs.filter((one) => !isWritable(one)))
+    log.error('a directory cannot be written; the node serves what it has', { dir });
+}
+
+/**
+ * `/var/cache/wasm` where it can be written, or holds the artifacts of this user; the user's cache directory
+ * otherwise; else a folder of `dataDir`.
+ */
 export function systemCacheDir(env: Environment, dataDir: string): string {
   const system = '/var/cache/wasm';
-  if (isWritable(system)) return system;
+  if (isWritable(system) || isReadable(join(system, 'index.sqlite'))) return system;
   const [cacheHome] = cacheHomes(env);
   return cacheHome === undefined ? resolve(dataDir, 'cache') : join(cacheHome, 'edge', 'wasm');
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Makes the directory when it is missing. */

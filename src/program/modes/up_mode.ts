@@ -12,8 +12,8 @@ import { openAssets } from '../embedded/assets.ts';
 import type { Context } from './context.ts';
 import { type ControlPlane, wireControlPlane } from './control_plane.ts';
 import { mergeMetrics } from './exposition.ts';
-import { claimDataDir, localUrl, openLog, stopSignal } from './lifetime.ts';
-import { hasJoined, wireEdge, wireEngine } from './node.ts';
+import { localUrl, openLog, stopSignal } from './lifetime.ts';
+import { claimNodeDir, wireEdge, wireEngine } from './node.ts';
 
 const DEMO = { name: 'hello', route: '/hello', waitSecs: 30 };
 
@@ -37,11 +37,9 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
     metrics: controlMetrics,
     closing,
   });
-  claimDataDir(nodeDir, 'node', closing);
+  claimNodeDir(nodeDir, closing, log);
   const engine = await wireEngine({ settings, dataDir: nodeDir, cacheDir, context, log, closing });
-  const joinToken = hasJoined(nodeDir)
-    ? null
-    : await makeJoinToken(createInProcessApi(plane, context), nodeId);
+  const joinToken = (): Promise<string> => makeJoinToken(createInProcessApi(plane, context), nodeId);
   const node = { nodeId, dataDir: nodeDir, cacheDir, cpUrl: plane.url, joinToken };
   const controlFetch = (request: Request): Promise<Response> => plane.control.handle(request);
   const edge = await wireEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });

@@ -176,17 +176,45 @@ describe('A directory of compiled files', () => {
 describe('The key of a node', () => {
   test('is made once, has 32 bytes, and is for its owner only', async () => {
     const dataDir = join(directory, 'data');
-    const first = await openNodeKey({ dataDir, randomBytes: systemRandom });
+    const first = await openNodeKey({ dataDir, randomBytes: systemRandom, log });
     expect(first).toHaveLength(32);
-    expect(await openNodeKey({ dataDir, randomBytes: systemRandom })).toEqual(first);
+    expect(await openNodeKey({ dataDir, randomBytes: systemRandom, log })).toEqual(first);
     expect((await stat(join(dataDir, 'node.key'))).mode & 0o777).toBe(0o600);
     expect(await readdir(dataDir)).toEqual(['node.key']);
   });
 
-  test('is refused when the file is something else', async () => {
-    const dataDir = join(directory, 'other');
-    await openNodeKey({ dataDir, randomBytes: systemRandom });
-    await writeFile(join(dataDir, 'node.key'), 'short');
-    expect(openNodeKey({ dataDir, randomBytes: systemRandom })).rejects.toThrow('is not a key of 32 bytes');
+  test.each([
+    ['cut short', (path: string) => writeFile(path, 'short')],
+    ['empty', (path: string) => writeFile(path, '')],
+    ['too long', (path: string) => writeFile(path, 'x'.repeat(33))],
+    ['a directory', (path: string) => mkdir(join(path, 'inside'), { recursive: true })],
+    ['a pipe', (path: string) => Bun.$`mkfifo ${path}`.quiet()],
+  ])('is made again where it is %s', async (what, damage) => {
+    const dataDir = join(directory, what);
+    const path = join(dataDir, 'node.key');
+    const first = await openNodeKey({ dataDir, randomBytes: systemRandom, log });
+    await rm(path);
+    await damage(path);
+    const second = await openNodeKey({ dataDir, randomBytes: systemRandom, log });
+    expect(second).toHaveLength(32);
+    expect(second).not.toEqual(first);
+    expect(await openNodeKey({ dataDir, randomBytes: systemRandom, log })).toEqual(second);
+    expect((await readdir(dataDir)).toSorted()).toEqual(['node.key', 'node.key.damaged']);
   });
+
+  test('lasts as long as the process where the disk refuses it', async () => {
+    const dataDir = join(directory, 'in the way');
+    await writeFile(dataDir, '');
+    expect(await openNodeKey({ dataDir, randomBytes: systemRandom, log })).toHaveLength(32);
+    expect(lines.at(-1)).toContain('cannot be kept');
+  });
+});
+
+test('A directory of compiled files that cannot be made stops nobody', async () => {
+  const dir = join(directory, 'occupied');
+  await writeFile(dir, '');
+  const options = { dir, key, bytesMax: 1_000, nowMs: () => 0, randomBytes: systemRandom, log };
+  const cache = await openCodeCache(options);
+  expect(await cache.get('a')).toBeNull();
+  expect(cache.put('a', entry)).rejects.toThrow();
 });
