@@ -5,78 +5,105 @@ import { readFileBounded, writeDurably } from '../../base/durable.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
 
-export type KeptFile<T> = {
-  /** The newest good copy; null where there is none. Never rejects: the log says what is damaged. */
-  load(): Promise<T | null>;
-  /**
-   * Keeps `bytes` and, as the previous copy, what was kept before. False where the disk refuses, which is
-   * logged once: the caller tries again later, and the last good copy stays. Calls must not overlap.
-   */
-  store(bytes: Uint8Array | string): Promise<boolean>;
-};
-
-/** Both copies are private (0600). `parse` returns null for bytes that are damaged. */
-export function createKeptFile<T>(options: {
+export type KeptFileOptions<T> = {
   path: string;
   bytesMax: number;
+  /** Null for bytes that are damaged. */
   parse: (bytes: Uint8Array) => T | null;
   random: RandomBytes;
   log: Log;
-}): KeptFile<T> {
-  const { path, bytesMax, parse, random, log } = options;
-  const previous = `${path}.previous`;
-  const file = basename(path);
-  let isFailing = false;
+};
+
+/** Both copies are private (0600). Calls must not overlap. */
+export class KeptFile<T> {
+  readonly #options: KeptFileOptions<T>;
+  readonly #previous: string;
+  readonly #file: string;
   /** The copies that this process has read or written, and found good. */
-  const good = new Set<string>();
-  const read = async (copy: string): Promise<T | null> => {
+  readonly #good = new Set<string>();
+  #isFailing = false;
+
+  constructor(options: KeptFileOptions<T>) {
+    this.#options = options;
+    this.#previous = `${options.path}.previous`;
+    this.#file = basename(options.path);
+  }
+
+  /** The newest good copy; null where there is none. Never rejects: what is damaged is logged and replaced. */
+  async load(): Promise<T | null> {
+    const { path, log } = this.#options;
+    const current = await this.#read(path);
+    if (current !== null) return current.value;
+    const older = await this.#read(this.#previous);
+    if (older === null) return null;
+    log.warn('a previous copy of a file is used', { file: this.#file });
+    try {
+      await setAside(path);
+      await this.#write(path, older.bytes);
+    } catch (failure) {
+      log.warn('a damaged file cannot be mended', { file: this.#file, error: String(failure) });
+    }
+    return older.value;
+  }
+
+  /**
+   * Keeps `bytes` and, as the previous copy, what was kept before. False where the disk refuses, which is
+   * logged once: the caller tries again later, and the last good copy stays.
+   */
+  async store(bytes: Uint8Array | string): Promise<boolean> {
+    const { log } = this.#options;
+    try {
+      await this.#replace(bytes);
+      if (this.#isFailing) log.info('a file can be written again', { file: this.#file });
+      this.#isFailing = false;
+      return true;
+    } catch (failure) {
+      if (!this.#isFailing)
+        log.error('a file cannot be written', { file: this.#file, error: String(failure) });
+      this.#isFailing = true;
+      return false;
+    }
+  }
+
+  async #replace(bytes: Uint8Array | string): Promise<void> {
+    const { path } = this.#options;
+    if (!(await this.#isGood(this.#previous))) await setAside(this.#previous);
+    if (await this.#isGood(path)) {
+      await rename(path, this.#previous);
+      this.#good.add(this.#previous);
+    } else await setAside(path);
+    this.#good.delete(path);
+    await this.#write(path, bytes);
+    if (!this.#good.has(this.#previous)) await this.#write(this.#previous, bytes);
+  }
+
+  async #isGood(copy: string): Promise<boolean> {
+    return this.#good.has(copy) || (await this.#read(copy)) !== null;
+  }
+
+  async #read(copy: string): Promise<{ bytes: Uint8Array; value: T } | null> {
+    const { bytesMax, parse, log } = this.#options;
     try {
       const bytes = await readFileBounded(copy, bytesMax);
       if (bytes === null) return null;
       const value = parse(bytes);
-      if (value === null) log.error('a file is damaged', { file: basename(copy) });
-      else good.add(copy);
-      return value;
+      if (value === null) {
+        log.error('a file is damaged', { file: basename(copy) });
+        return null;
+      }
+      this.#good.add(copy);
+      return { bytes, value };
     } catch (failure) {
       log.error('a file cannot be read', { file: basename(copy), error: String(failure) });
       return null;
     }
-  };
-  const write = async (copy: string, bytes: Uint8Array | string): Promise<void> => {
-    const tag = Buffer.from(random(8)).toString('hex');
+  }
+
+  async #write(copy: string, bytes: Uint8Array | string): Promise<void> {
+    const tag = Buffer.from(this.#options.random(8)).toString('hex');
     await writeDurably(copy, bytes, { mode: 0o600, tag });
-    good.add(copy);
-  };
-  const isGood = async (copy: string): Promise<boolean> => good.has(copy) || (await read(copy)) !== null;
-  const replace = async (bytes: Uint8Array | string): Promise<void> => {
-    if (!(await isGood(previous))) await setAside(previous);
-    if (!(await isGood(path))) await setAside(path);
-    else await rename(path, previous).then(() => good.add(previous));
-    good.delete(path);
-    await write(path, bytes);
-    if (!good.has(previous)) await write(previous, bytes);
-  };
-  return {
-    async load() {
-      const value = await read(path);
-      if (value !== null) return value;
-      const older = await read(previous);
-      if (older !== null) log.warn('a previous copy of a file is used', { file });
-      return older;
-    },
-    async store(bytes) {
-      try {
-        await replace(bytes);
-        if (isFailing) log.info('a file can be written again', { file });
-        isFailing = false;
-        return true;
-      } catch (failure) {
-        if (!isFailing) log.error('a file cannot be written', { file, error: String(failure) });
-        isFailing = true;
-        return false;
-      }
-    },
-  };
+    this.#good.add(copy);
+  }
 }
 
 /** Moves what lies at `path`, also a directory or a pipe, to `<path>.damaged`. */

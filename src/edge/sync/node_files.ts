@@ -6,7 +6,7 @@ import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
 import { type Accepted, encodeStored, readStored, type SignedAnswer } from './accept.ts';
-import { createKeptFile } from './kept_file.ts';
+import { KeptFile } from './kept_file.ts';
 
 /** The answer to the join: `node_token` is a secret. */
 export type Credentials = JoinAnswer;
@@ -37,14 +37,14 @@ export function openNodeFiles(options: {
 }): NodeFiles {
   const { dataDir, nodeId, random, log } = options;
   let pinnedKey: string | null = null;
-  const credentialsFile = createKeptFile({
+  const credentialsFile = new KeptFile({
     path: join(dataDir, CREDENTIALS_FILE),
     bytesMax: CREDENTIALS_BYTES_MAX,
     parse: readCredentials,
     random,
     log,
   });
-  const desiredFile = createKeptFile({
+  const desiredFile = new KeptFile({
     path: join(dataDir, DESIRED_FILE),
     bytesMax: SYNC_BOUNDS.answerBytesMax + CREDENTIALS_BYTES_MAX,
     parse: (bytes) => readStored(bytes, { key: pinnedKey, nodeId }),

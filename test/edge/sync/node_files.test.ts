@@ -126,6 +126,9 @@ describe.each(FILES)('A node whose %s', (name) => {
       const isHarmless = what === 'unreadable' && process.getuid?.() === 0;
       const revision = name === 'node.json' || isHarmless ? 2 : 1;
       expect(await loaded()).toEqual({ credentials, revision });
+      lines.length = 0;
+      expect(await loaded()).toEqual({ credentials, revision });
+      expect(lines).toEqual([]);
       const files = open();
       await files.keepCredentials(credentials);
       await files.keepDesired(answer(3));
