@@ -152,4 +152,11 @@ enum edge_hint { EDGE_HINT_PHASE_MASK = 0xff, EDGE_HINT_RECYCLING = 0x100 };
 /* What the worker of `slot` says of itself, of which nothing is to be trusted. */
 EDGE_API uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot);
 
+/*
+ * Makes every socket of this process that listens on the TCP port `port` refuse connections from here on;
+ * those that are established stay. An unused socket takes the place of the descriptor, which the owner
+ * closes. Returns how many there were, or -1 with edge_ring_errno.
+ */
+EDGE_API int32_t edge_listener_stop(uint32_t port);
+
 #endif

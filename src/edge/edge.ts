@@ -14,8 +14,8 @@ import type { ListenAddress } from '../model/listen_address.ts';
 import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
 import { openMetricsListener, type Waiting } from './figures/metrics_listener.ts';
 import { openReconciler, type ReconcileConfig } from './reconcile/reconcile.ts';
-import { openFunctionServer, type ServeConfig } from './serve/serve.ts';
-import { type NodeReport, openAgent, type SyncConfig } from './sync/sync.ts';
+import { type FunctionServer, openFunctionServer, type ServeConfig } from './serve/serve.ts';
+import { type Heartbeats, type NodeReport, openAgent, type SyncConfig } from './sync/sync.ts';
 
 export type EdgeConfig = SyncConfig &
   ReconcileConfig &
@@ -107,7 +107,9 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
       : waitingOf({ isServing: engine.isServing(), isSettled: reconciler.isSettled() });
   const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, waitingFor });
   opened.defer(() => metricsListener.close());
-  const server = openFunctionServer({ config, routing: reconciler.routing, figures, clock, random, log });
+  const { routing } = reconciler;
+  const { stopListening } = engine;
+  const server = openFunctionServer({ config, routing, figures, clock, random, log, stopListening });
   opened.defer(() => server.close());
   // Nothing is awaited from here on, so the first request finds the routes of the last desired state.
   const accepted = agent.accepted();
@@ -116,15 +118,9 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
     report: () => ({ ...machineReport(figures, engine.isServing()), functions: reconciler.observed() }),
     onAccepted: ({ desired }) => reconciler.apply(desired),
   });
-  // Requests and pools share `drainMs`; the last heartbeat, in between, may take `reconnectMsMin` of its own.
-  opened.defer(async () => {
+  opened.defer(() => {
     isClosing = true;
-    server.refuseNew();
-    const { drainMs } = config;
-    const endMs = clock.monotonicMs() + drainMs;
-    await within(clock, drainMs, server.drain());
-    await heartbeats.close({ graceMs: Math.min(drainMs, SYNC_TUNING.reconnectMsMin) });
-    await reconciler.drain({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
+    return drainParts({ server, heartbeats, reconciler, clock, drainMs: config.drainMs });
   });
   engine.ready().then(
     () => {
@@ -142,6 +138,22 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
     isReady: () => waitingFor().length === 0,
     close: () => closing.disposeAsync(),
   };
+}
+
+/** Requests and pools share `drainMs`; the last heartbeat, in between, may take `reconnectMsMin` of its own. */
+async function drainParts(parts: {
+  server: FunctionServer;
+  heartbeats: Heartbeats;
+  reconciler: { drain(options: { graceMs: number }): Promise<void> };
+  clock: Clock;
+  drainMs: number;
+}): Promise<void> {
+  const { server, heartbeats, reconciler, clock, drainMs } = parts;
+  const endMs = clock.monotonicMs() + drainMs;
+  await within(clock, drainMs, server.drain());
+  server.refuseNew();
+  await heartbeats.close({ graceMs: Math.min(drainMs, SYNC_TUNING.reconnectMsMin) });
+  await reconciler.drain({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
 }
 
 function machineReport(figures: EdgeFigures, isServing: boolean): Omit<NodeReport, 'functions'> {

@@ -73,13 +73,15 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
   };
   routing.replace([{ rule: RULE, target: { current: version } }]);
   const config = { ...limits, listen: options.listen, accessLog: options.accessLog };
-  const server = openFunctionServer({ config, routing, figures, clock, random, log });
+  const { stopListening } = engine;
+  const server = openFunctionServer({ config, routing, figures, clock, random, log, stopListening });
   const closing = opened.move();
   return {
     port: server.port,
     sha256,
     async close() {
       await within(clock, drainMs, server.drain());
+      server.refuseNew();
       await closing.disposeAsync();
       await server.close();
     },

@@ -122,6 +122,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       await supervisor.ready();
     },
     isServing: () => supervisor.isServing(),
+    stopListening: (port) => library.stopListening(port),
     async close() {
       await pools.close();
       await supervisor.close();

@@ -75,5 +75,7 @@ export type Engine = {
   ready(): Promise<void>;
   /** Whether it takes work and obeys at this moment. */
   isServing(): boolean;
+  /** This process takes no more connections on a port; those that are open stay. False where it cannot. */
+  readonly stopListening: (port: number) => boolean;
   close(): Promise<void>;
 };

@@ -143,6 +143,7 @@ export function createFakeEngine(
     }),
     ready: () => Promise.resolve(),
     isServing: () => true,
+    stopListening: () => false,
     close: () => Promise.resolve(),
   };
   return engine;

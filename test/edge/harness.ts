@@ -129,7 +129,15 @@ export function openTestServer(
   );
   const listen = { host: '127.0.0.1', port: 0 };
   const config = { ...edgeLimits, ...options.limits, listen, accessLog };
-  const server = openFunctionServer({ config, routing, figures, clock, random: systemRandom, log });
+  const server = openFunctionServer({
+    config,
+    routing,
+    figures,
+    clock,
+    random: systemRandom,
+    log,
+    stopListening: () => true,
+  });
   return {
     url: `http://127.0.0.1:${server.port}`,
     port: server.port,

@@ -8,7 +8,7 @@ import { COMPILE_FLAGS, findCompiler } from '../../native/build/cc.ts';
 import { mustRun } from '../../native/build/shell.ts';
 
 const NATIVE = join(import.meta.dir, '../../native');
-const RING_SOURCES = ['ring.c', 'ring_command.c', 'ring_handle.c', 'ring_memory.c'];
+const RING_SOURCES = ['ring.c', 'ring_command.c', 'ring_handle.c', 'ring_memory.c', 'ring_listener.c'];
 const dir = mkdtempSync(join(tmpdir(), 'edge-native-'));
 
 beforeAll(async () => {

@@ -1,6 +1,7 @@
 // The listener for operators, on a port of its own: metrics, liveness and readiness.
 import { errorResponse } from '../../base/errors.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import { endWhereNeeded } from '../../model/http/connection.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
 
 export type MetricsListener = {
@@ -37,7 +38,7 @@ export function openMetricsListener(options: {
         return Response.json({ ready: false, waiting_for }, { status: 503 });
       },
     },
-    fetch: () => errorResponse('not_found', 'metrics'),
+    fetch: ({ method }) => endWhereNeeded(method, errorResponse('not_found', 'metrics')),
     error: () => new Response(null, { status: 500 }),
   });
   return { port: server.port ?? listen.port, close: () => server.stop(true) };

@@ -20,6 +20,8 @@ export type SealedMemory = { readonly fd: number; readonly bytes: number; close(
 export type RingLibrary = {
   /** Copies `bytes`; the caller closes the result. Throws when the system gives no memory or descriptor. */
   seal(bytes: Uint8Array): SealedMemory;
+  /** This process takes no more connections on a port; those that are open stay. False where it cannot. */
+  stopListening(port: number): boolean;
   /** Throws when the library has another layout than this program, or the system gives no memory. */
   open(geometry: RingGeometry): Ring;
 };
@@ -125,6 +127,7 @@ export function bindRingLibrary(symbols: RingSymbols): RingLibrary {
         },
       };
     },
+    stopListening: (port) => symbols.edge_listener_stop(port) > 0,
     open: (geometry) => createRing(symbols, openMemory(symbols, geometry), geometry),
   };
 }
