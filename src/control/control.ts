@@ -2,6 +2,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
+import { type Failpoints, NO_FAILPOINTS } from '../base/failpoints/failpoints.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
 import type { Log } from '../base/log.ts';
@@ -15,6 +16,7 @@ import { openStore, type Store } from '../store/store.ts';
 import { createApi } from './api/api.ts';
 import { openAuth } from './auth/auth.ts';
 import { createHttp } from './http/http.ts';
+import { createMutations } from './http/mutations.ts';
 import { createRequestContexts } from './http/request_context.ts';
 import { createPublish } from './publish/publish.ts';
 import { createNotifier } from './sync/notifier.ts';
@@ -32,6 +34,8 @@ export type ControlOptions = {
   metrics: Metrics;
   /** The origin in upload URLs; without it, the one by which the caller reached the control plane. */
   publicUrl?: string;
+  /** Only a test hands some in. */
+  failpoints?: Failpoints;
 };
 
 export type Control = {
@@ -46,6 +50,7 @@ export type Control = {
 /** Throws a sentence for the operator where the data directory cannot be used. */
 export async function createControl(options: ControlOptions): Promise<Control> {
   const { dataDir, migrations, checkModule, productVersion, clock, random, log, metrics } = options;
+  const { failpoints = NO_FAILPOINTS } = options;
   const newId = (prefix: string): string => createId(prefix, clock.nowMs(), random);
   await using opened = new AsyncDisposableStack();
 
@@ -67,14 +72,16 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     uploadKey: auth.uploadKey,
     publicUrl: options.publicUrl ?? null,
     clock,
+    failpoints,
   });
 
   const contexts = createRequestContexts();
+  const mutations = createMutations({ store, contexts, failpoints });
   const http = createHttp({
-    resources: createApi({ store, auth, sync, publish, contexts, productVersion, clock, newId }),
+    resources: createApi({ store, auth, sync, publish, contexts, mutations, productVersion, newId }),
     contexts,
     auth,
-    responses: store.idempotency,
+    answers: store.idempotency,
     productVersion,
     clock,
     random,
@@ -111,12 +118,12 @@ async function createDatabaseFile(dataDir: string): Promise<string> {
   return path;
 }
 
-/** The loop that deletes the responses whose idempotency keys have expired. */
+/** The loop that deletes the answers whose idempotency keys have expired, a bounded number at once. */
 function startSweep(options: { store: Pick<Store, 'idempotency'>; clock: Clock; log: Log }): Loop {
   const { store, clock, log } = options;
   const step = async (): Promise<number> => {
-    await store.idempotency.sweep();
-    return CONTROL_TUNING.sweepMs;
+    const hasMore = await store.idempotency.sweep();
+    return hasMore ? CONTROL_TUNING.sweepPauseMs : CONTROL_TUNING.sweepMs;
   };
   return startLoop({ name: 'sweep', clock, log, failedMs: CONTROL_TUNING.sweepMs, step });
 }

@@ -12,6 +12,9 @@ import { isActive, type Tables } from './schema.ts';
 export type VersionKey = { function_id: string; version: string };
 export type NewArtifact = { sha256: string; size_bytes: number; report: ModuleReport | null };
 
+/** `new`: it does not exist yet. */
+export type UpcomingVersion = VersionKey & { settings: VersionSettings; status: 'pending' | 'new' };
+
 export type VersionOperations = {
   /**
    * Without `version`: the next patch after the highest. Settings that are left out come from the highest
@@ -27,8 +30,11 @@ export type VersionOperations = {
   get(key: VersionKey): Promise<Version>;
   /** Highest first; the cursor is a version. Refuses `function_not_found`. */
   list(page: PageRequest & { function_id: string }): Promise<Page<Version>>;
-  /** The pending version that was created last, or null. Refuses `function_not_found`. */
-  newestPending(function_id: string): Promise<Version | null>;
+  /**
+   * The version that an upload without a number publishes: the pending one that was created last, else the
+   * one that `create` would make. Refuses `function_not_found`.
+   */
+  upcoming(function_id: string): Promise<UpcomingVersion>;
   /** What the module check reported. Refuses what `get` refuses, and `version_not_published`. */
   report(key: VersionKey): Promise<ModuleReport>;
   /**
@@ -50,7 +56,7 @@ export function versionOperations(database: Database): VersionOperations {
     create: (input) => database.write((change) => create(change, input)),
     get: (key) => database.read(async (reading) => versionOf(reading, await findVersion(reading, key))),
     list: (page) => database.read((reading) => list(reading, page)),
-    newestPending: (function_id) => database.read((reading) => newestPending(reading, function_id)),
+    upcoming: (function_id) => database.read((reading) => upcoming(reading, function_id)),
     report: (key) =>
       database.read(async (reading) => {
         const { report } = await findVersion(reading, key);
@@ -140,13 +146,10 @@ async function create(
   await requireFunction(change, function_id);
   const held = await versionsOf(change, function_id);
   if (held.length >= FUNCTION_BOUNDS.versionsPerFunctionMax) throw new CodedError('limit_reached');
-  const [first, ...others] = held;
-  if (first === undefined) throw new CodedError('version_not_found');
-  const highest = others.reduce(higher, first);
-  const version = input.version ?? semver.inc(highest, 'patch') ?? highest;
+  const next = await following(change, function_id);
+  const version = input.version ?? next.version;
   if (held.includes(version)) throw new CodedError('version_exists');
-  const { settings: inherited } = await findVersion(change, { function_id, version: highest });
-  const settings = { ...inherited, ...input.settings };
+  const settings = { ...next.settings, ...input.settings };
   const created = await insertVersion(change, { function_id, version, settings });
   await change.record({ actor, action: 'version.create', target: function_id, detail: { version } });
   return created;
@@ -220,7 +223,7 @@ async function list(reading: Reading, page: PageRequest & { function_id: string 
   );
 }
 
-async function newestPending(reading: Reading, function_id: string): Promise<Version | null> {
+async function upcoming(reading: Reading, function_id: string): Promise<UpcomingVersion> {
   const { db, tables } = reading;
   const { versions } = tables;
   await requireFunction(reading, function_id);
@@ -230,7 +233,22 @@ async function newestPending(reading: Reading, function_id: string): Promise<Ver
     .where(and(eq(versions.function_id, function_id), eq(versions.status, 'pending')));
   rows.sort((a, b) => b.created_at_ms - a.created_at_ms || semver.rcompare(a.version, b.version));
   const [newest] = rows;
-  return newest === undefined ? null : toVersion(newest, null);
+  if (newest !== undefined)
+    return { function_id, version: newest.version, settings: newest.settings, status: 'pending' };
+  const { version, settings } = await following(reading, function_id);
+  return { function_id, version, settings, status: 'new' };
+}
+
+/** The next patch after the highest version, and that one's settings. Refuses `version_not_found`. */
+async function following(
+  reading: Reading,
+  function_id: string,
+): Promise<{ version: string; settings: VersionSettings }> {
+  const [first, ...others] = await versionsOf(reading, function_id);
+  if (first === undefined) throw new CodedError('version_not_found');
+  const highest = others.reduce(higher, first);
+  const { settings } = await findVersion(reading, { function_id, version: highest });
+  return { version: semver.inc(highest, 'patch') ?? highest, settings };
 }
 
 async function versionsOf({ db, tables }: Reading, function_id: string): Promise<string[]> {

@@ -82,8 +82,7 @@ async function fill(store: Store): Promise<void> {
   }
   for (let at = 0; at < NODES; at += 1) {
     const hash = `join-${at}`;
-    const expires_at_ms = Date.now() + 3_600_000;
-    await store.nodes.addJoinToken({ hash, node_id: null, pop_id: null, expires_at_ms, actor });
+    await store.nodes.addJoinToken({ hash, node_id: null, pop_id: null, ttl_ms: 3_600_000, actor });
     const node = { node_id: nodeId(at), pop_id: 'pop', labels: {}, edge_version: '0.1.0' };
     await store.nodes.join({ ...node, join_token_hash: hash, token_hash: `token-${at}` });
     await report(store, at, 0);

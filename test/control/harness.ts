@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import { createManualClock, type ManualClock } from '../../src/base/clock.ts';
+import { createFailpoints, type Failpoints } from '../../src/base/failpoints/failpoints.ts';
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
@@ -27,6 +28,11 @@ export function fixture(file: string): Uint8Array<ArrayBuffer> {
 
 export const hello = fixture('hello/hello-c.wasm');
 export const helloAgain = fixture('hello/hello-v2.wasm');
+
+/** Failpoints that a control plane is opened with. */
+export function failpoints(text: string): Failpoints {
+  return createFailpoints(text, { log: createLog({ clock: createManualClock(), write: () => {} }) });
+}
 
 /** `at` and `string` read the field of a dotted name in the JSON body; `code` is `error.code`. */
 export type Answer = {

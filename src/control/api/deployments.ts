@@ -1,13 +1,14 @@
 // Deployments over HTTP: deploy, undeploy, roll back, and how far the nodes are.
 import { Type } from '@sinclair/typebox';
-import type { AnyElysia } from 'elysia';
+import { type AnyElysia, type ElysiaCustomStatusResponse, status } from 'elysia';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import { DryRunAnswer, pageOf } from '../../model/api.ts';
 import { Deployment, DeploymentProgress, DeployRequest, RollbackRequest } from '../../model/deployment.ts';
 import type { NewDeployment } from '../../store/deployments.ts';
-import type { Store } from '../../store/store.ts';
+import type { Operations, Store } from '../../store/store.ts';
 import { jsonBody } from '../http/bodies.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Sync } from '../sync/sync.ts';
 import { requireSelector } from './request_rules.ts';
@@ -22,14 +23,17 @@ import {
 
 const DeploymentParams = Type.Object({ id: Type.String() });
 
-export function deploymentsApi(options: {
+type DeploymentsOptions = {
   functions: Pick<Store['functions'], 'get'>;
   deployments: Store['deployments'];
   progress: Sync['progress'];
   contexts: RequestContexts;
+  mutations: Mutations;
   newId: (prefix: string) => string;
-}): AnyElysia {
-  const { functions, deployments, progress, contexts, newId } = options;
+};
+
+export function deploymentsApi(options: DeploymentsOptions): AnyElysia {
+  const { functions, deployments, progress, contexts, mutations, newId } = options;
   return createResource('/api/v1')
     .post(
       '/functions/:id/deploy',
@@ -38,7 +42,9 @@ export function deploymentsApi(options: {
         const target = targetOf(body, pop_selector);
         const ids = { id: newId('dep'), function_id: params.id };
         const input = { ...ids, ...target, version: body.version, actor: contexts.actorOf(request) };
-        if (body.dry_run !== true) return status(201, await progress.of(await deployments.deploy(input)));
+        if (body.dry_run !== true) {
+          return begin(options, request, (store) => store.deployments.deploy(input));
+        }
         return status(200, dryRunAnswer(await progress.of(await deployments.plan(input))));
       },
       {
@@ -50,17 +56,18 @@ export function deploymentsApi(options: {
     )
     .post(
       '/functions/:id/undeploy',
-      ({ params, request }) => {
-        return deployments.undeploy({ function_id: params.id, actor: contexts.actorOf(request) });
+      ({ params, request, status }) => {
+        const input = { function_id: params.id, actor: contexts.actorOf(request) };
+        return mutations.run(request, async (store) => status(200, await store.deployments.undeploy(input)));
       },
       { params: FunctionParams, parse: 'none', response: { 200: Deployment } },
     )
     .post(
       '/functions/:id/rollback',
-      async ({ params, body, request, status }) => {
+      ({ params, body, request }) => {
         const ids = { id: newId('dep'), function_id: params.id };
         const input = { ...ids, version: body.version, actor: contexts.actorOf(request) };
-        return status(201, await progress.of(await deployments.rollBack(input)));
+        return begin(options, request, (store) => store.deployments.rollBack(input));
       },
       {
         params: FunctionParams,
@@ -86,6 +93,17 @@ export function deploymentsApi(options: {
       },
       { params: DeploymentParams, query: WaitQuery, response: { 200: DeploymentProgress } },
     );
+}
+
+/** Makes a deployment in one transaction with its first progress, which is the answer. */
+function begin(
+  { mutations, progress }: DeploymentsOptions,
+  request: Request,
+  make: (store: Operations) => Promise<Deployment>,
+): Promise<ElysiaCustomStatusResponse<201, DeploymentProgress>> {
+  return mutations.run(request, async (store) => {
+    return status(201, await progress.begun(await make(store), store));
+  });
 }
 
 /** With neither selector nor pops in the request: the function's own selector. Refuses `selector_invalid`. */

@@ -1,7 +1,6 @@
 // Nodes over HTTP: join tokens, joining, heartbeats, find, list, delete.
 import { Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
-import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
@@ -11,6 +10,7 @@ import { HeartbeatAnswer, HeartbeatRequest, JoinAnswer, JoinRequest } from '../.
 import type { Store } from '../../store/store.ts';
 import { type Auth, bearerOf, tokenHash } from '../auth/auth.ts';
 import { jsonBody, jsonUpTo } from '../http/bodies.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Sync } from '../sync/sync.ts';
 import { createResource, noContent, pageAnswer, PageQuery, pageRequest } from './resource.ts';
@@ -23,24 +23,30 @@ type NodesOptions = {
   auth: Pick<Auth, 'newToken' | 'signingKey'>;
   sync: Pick<Sync, 'heartbeats' | 'forgetNode'>;
   contexts: RequestContexts;
-  clock: Clock;
+  mutations: Mutations;
 };
 
 export function nodesApi(options: NodesOptions): AnyElysia {
-  const { nodes, auth, sync, contexts } = options;
+  const { nodes, auth, sync, contexts, mutations } = options;
   return createResource('/api/v1/nodes')
     .post(
       '/join-tokens',
-      async ({ body, request, status }) => {
-        return status(201, await addJoinToken(options, body, contexts.actorOf(request)));
+      ({ body, request, status }) => {
+        const { token: join_token, hash } = auth.newToken('edge_join');
+        const { node_id = null, pop_id = null, ttl_ms = CONTROL_DEFAULTS.joinTokenTtlMs } = body;
+        const input = { hash, node_id, pop_id, ttl_ms, actor: contexts.actorOf(request) };
+        return mutations.run(request, async (store) => {
+          return status(201, { join_token, expires_at: await store.nodes.addJoinToken(input) });
+        });
       },
       { parse: [jsonBody, 'json'], body: JoinTokenRequest, response: { 201: JoinTokenAnswer } },
     )
-    .post('/join', async ({ body, request, status }) => status(201, await join(options, body, request)), {
-      parse: [jsonBody, 'json'],
-      body: JoinRequest,
-      response: { 201: JoinAnswer },
-    })
+    .post(
+      '/join',
+      ({ body, request, status }) =>
+        mutations.run(request, async (store) => status(201, await join(options, store, body, request))),
+      { parse: [jsonBody, 'json'], body: JoinRequest, response: { 201: JoinAnswer } },
+    )
     .post(
       '/:id/heartbeat',
       async ({ params, body, request }) => {
@@ -70,31 +76,28 @@ export function nodesApi(options: NodesOptions): AnyElysia {
     .delete(
       '/:id',
       async ({ params, request }) => {
-        await nodes.remove({ id: params.id, actor: contexts.actorOf(request) });
+        const input = { id: params.id, actor: contexts.actorOf(request) };
+        const reply = await mutations.run(request, async (store) => {
+          await store.nodes.remove(input);
+          return noContent();
+        });
         sync.forgetNode(params.id);
-        return noContent();
+        return reply;
       },
       { params: NodeParams },
     );
-}
-
-async function addJoinToken(
-  { nodes, auth, clock }: NodesOptions,
-  body: JoinTokenRequest,
-  actor: string,
-): Promise<JoinTokenAnswer> {
-  const { token: join_token, hash } = auth.newToken('edge_join');
-  const expires_at_ms = clock.nowMs() + (body.ttl_ms ?? CONTROL_DEFAULTS.joinTokenTtlMs);
-  const { node_id = null, pop_id = null } = body;
-  await nodes.addJoinToken({ hash, node_id, pop_id, expires_at_ms, actor });
-  return { join_token, expires_at: new Date(expires_at_ms).toISOString() };
 }
 
 /**
  * A known node joins again, and its old token ends: at any time with a join token made for its id, with any
  * other join token only once it is offline. So nobody takes over a running node with a join token alone.
  */
-async function join({ nodes, auth }: NodesOptions, body: JoinRequest, request: Request): Promise<JoinAnswer> {
+async function join(
+  { auth }: NodesOptions,
+  { nodes }: Pick<Store, 'nodes'>,
+  body: JoinRequest,
+  request: Request,
+): Promise<JoinAnswer> {
   const joinToken = bearerOf(request);
   if (joinToken === null) throw new CodedError('join_token_invalid');
   const { token: node_token, hash: token_hash } = auth.newToken('edge_node');

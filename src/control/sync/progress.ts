@@ -11,6 +11,8 @@ import type { Notifier } from './notifier.ts';
 
 export type Progress = {
   of(deployment: Deployment): Promise<DeploymentProgress>;
+  /** The progress of a deployment that commits with this answer: no node has reported it yet. */
+  begun(deployment: Deployment, store: Pick<Store, 'nodes'>): Promise<DeploymentProgress>;
   /**
    * Resolves once every node that is not offline has settled (`cached` or `error`), once the progress differs
    * from when the wait began, once the deployment is over, or after `ms`. Refuses `deployment_not_found` and
@@ -36,6 +38,14 @@ export function createProgress(options: {
   };
   return {
     of,
+    async begun(deployment, { nodes }) {
+      const target = targetOf(deployment);
+      const targeted = (await nodes.all()).filter(({ node }) => isTargeted(node, target));
+      const waiting = targeted.map(({ node }): NodeProgress => {
+        return { ...placeOf(node), state: 'pending', error: null };
+      });
+      return { deployment, nodes: waiting, complete: false };
+    },
     wait: (id, { ms, signal }) =>
       polls.enter(async () => {
         const untilMs = clock.monotonicMs() + ms;
@@ -79,17 +89,15 @@ function progressOf(facts: {
     const hasAccepted =
       node.applied_revision >= deployment.revision || applied_digest === snapshot.desiredFor(node).digest;
     const report = hasAccepted ? observed.get(node.id) : undefined;
-    nodes.push({
-      node_id: node.id,
-      pop_id: node.pop_id,
-      node_status: node.status,
-      state: report?.state ?? 'pending',
-      error: report?.error ?? null,
-    });
+    nodes.push({ ...placeOf(node), state: report?.state ?? 'pending', error: report?.error ?? null });
   }
   const present = presentNodes(nodes);
   const complete = present.length > 0 && present.every((node) => node.state === 'cached');
   return { deployment, nodes, complete };
+}
+
+function placeOf(node: EdgeNode): Pick<NodeProgress, 'node_id' | 'pop_id' | 'node_status'> {
+  return { node_id: node.id, pop_id: node.pop_id, node_status: node.status };
 }
 
 function isSettled(progress: DeploymentProgress): boolean {

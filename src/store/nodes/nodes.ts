@@ -12,8 +12,8 @@ import { findNode, toNode } from './rows.ts';
 export type Silence = { id: string; status: EdgeNode['status']; last_heartbeat_ms: number | null };
 
 export type NodeOperations = {
-  /** Keeps the digest of the token only, and deletes tokens that have expired. */
-  addJoinToken(input: JoinToken & { actor: string }): Promise<void>;
+  /** Keeps the digest of the token only; returns when it expires. Also deletes tokens that have expired. */
+  addJoinToken(input: JoinToken & { actor: string }): Promise<string>;
   /**
    * Uses the join token up; a node of the same id is replaced. Refuses `join_token_invalid` (unknown, used,
    * expired, or for another node or pop), `limit_reached`, and `node_id_taken` while a node of this id is not
