@@ -48,7 +48,6 @@ export async function openTestControl(): Promise<TestControl> {
     metrics: createMetrics(),
   });
   const calls: string[] = [];
-  let keys = 0;
   const api = createApi({
     connection: { url: 'http://control', token: control.newAdminToken ?? '', edgeUrl: 'http://edge:3000' },
     fetch: (url, init) => {
@@ -57,7 +56,7 @@ export async function openTestControl(): Promise<TestControl> {
     },
     clock,
     random: () => 0,
-    createKey: () => `key-${(keys += 1)}`,
+    commandKey: 'command',
   });
   return {
     api,

@@ -64,6 +64,6 @@ function createRemoteApi(connection: Connection, { clock, random }: Context): Ap
     fetch: (url, init) => fetch(url, init),
     clock,
     random: () => randomFraction(random),
-    createKey: () => createId('cli', clock.nowMs(), random),
+    commandKey: createId('cli', clock.nowMs(), random),
   });
 }

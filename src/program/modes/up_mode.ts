@@ -65,7 +65,7 @@ function createInProcessApi(plane: ControlPlane, { clock, random }: Context): Ap
     },
     clock,
     random: () => randomFraction(random),
-    createKey: () => createId('up', clock.nowMs(), random),
+    commandKey: createId('up', clock.nowMs(), random),
   });
 }
 
