@@ -13,7 +13,7 @@ import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Context } from './context.ts';
-import { claimDataDir, explainBindFailures, localUrl } from './lifetime.ts';
+import { claimDataDir, explainBindFailures, localUrl, openFailpoints } from './lifetime.ts';
 
 export const ADMIN_TOKEN_FILE = 'admin-token';
 
@@ -47,6 +47,7 @@ export async function wireControlPlane(options: {
     random: context.random,
     log,
     metrics,
+    failpoints: openFailpoints(context, log),
     ...(cpPublicUrl === null ? {} : { publicUrl: cpPublicUrl }),
   });
   await using opened = new AsyncDisposableStack();

@@ -1,5 +1,6 @@
 // What all servers share: the signal that stops them, their log, their sockets and their data directory.
 import { accessSync, constants, mkdirSync } from 'node:fs';
+import { createFailpoints, type Failpoints, NO_FAILPOINTS } from '../../base/failpoints/failpoints.ts';
 import { createLog, type Log, type LogLevel, outliveOutput } from '../../base/log.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { formatAddress } from '../../config/kinds.ts';
@@ -35,6 +36,12 @@ export function openLog(context: Context, options: { level: LogLevel | null; isQ
   outliveOutput();
   const initial = options.isQuiet && context.isStdoutTerminal ? 'warn' : 'info';
   return createLog({ clock: context.clock, level: options.level ?? initial });
+}
+
+/** The failpoints that a test sets with EDGE_FAILPOINTS; none otherwise. */
+export function openFailpoints(context: Context, log: Log): Failpoints {
+  const text = context.env['EDGE_FAILPOINTS'];
+  return text === undefined ? NO_FAILPOINTS : createFailpoints(text, { log });
 }
 
 /** An address that a server binds, and the flag that sets it. */
