@@ -118,10 +118,11 @@ async function createDatabaseFile(dataDir: string): Promise<string> {
   return path;
 }
 
-/** The loop that deletes the answers whose idempotency keys have expired, a bounded number at once. */
-function startSweep(options: { store: Pick<Store, 'idempotency'>; clock: Clock; log: Log }): Loop {
+/** The loop that deletes join tokens and kept answers that have expired, a bounded number at once. */
+function startSweep(options: { store: Pick<Store, 'idempotency' | 'nodes'>; clock: Clock; log: Log }): Loop {
   const { store, clock, log } = options;
   const step = async (): Promise<number> => {
+    await store.nodes.sweepJoinTokens();
     const hasMore = await store.idempotency.sweep();
     return hasMore ? CONTROL_TUNING.sweepPauseMs : CONTROL_TUNING.sweepMs;
   };

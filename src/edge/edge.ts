@@ -1,6 +1,7 @@
 // One edge node: opens its parts in order, and drains and closes them in reverse.
 import type { Clock } from '../base/clock.ts';
 import { within } from '../base/deadline.ts';
+import { type Failpoints, NO_FAILPOINTS } from '../base/failpoints/failpoints.ts';
 import type { RandomBytes } from '../base/id.ts';
 import { EDGE_DEFAULTS } from '../base/limits/edge.ts';
 import { POOL_DEFAULTS } from '../base/limits/pool.ts';
@@ -37,6 +38,8 @@ export type EdgeOptions = {
   /** Carries requests for artifacts at absolute addresses. */
   publicFetch: SendRequest;
   metrics: Metrics;
+  /** Only a test hands some in. */
+  failpoints?: Failpoints;
 };
 
 export type Edge = {
@@ -45,6 +48,8 @@ export type Edge = {
   readonly metricsPort: number;
   /** The engine takes work, and every function of the first desired state has come up or failed once. */
   isReady(): boolean;
+  /** Resolves to the reason if the control plane refuses for good to let this node join. */
+  readonly joinRefused: Promise<string>;
   /**
    * Refuses new requests, gives the running ones `drainMs`, reports `offline`, gives the pools what is left
    * of `drainMs`, then closes everything. A second call resolves at once.
@@ -80,7 +85,10 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   opened.defer(() => log.info('closed'));
   const figures = createEdgeFigures({ metrics, clock });
   const onHeartbeat = figures.heartbeat;
-  const agent = await openAgent({ config, controlFetch, clock, random, log, onHeartbeat });
+  const { promise: joinRefused, resolve: onJoinRefused } = Promise.withResolvers<string>();
+  const { failpoints = NO_FAILPOINTS } = options;
+  const heard = { onHeartbeat, onJoinRefused };
+  const agent = await openAgent({ config, controlFetch, clock, random, log, failpoints, ...heard });
   const reconciler = openReconciler({
     config,
     engine,
@@ -122,20 +130,17 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
     isClosing = true;
     return drainParts({ server, heartbeats, reconciler, clock, drainMs: config.drainMs });
   });
-  engine.ready().then(
-    () => {
-      reconciler.start();
-      agent.notify();
-    },
-    // The engine was closed before it was ready: its log says why.
-    () => undefined,
-  );
+  whenReady(engine, () => {
+    reconciler.start();
+    agent.notify();
+  });
   const closing = opened.move();
   const { port } = server;
   return {
     port,
     metricsPort: metricsListener.port,
     isReady: () => waitingFor().length === 0,
+    joinRefused,
     close: () => closing.disposeAsync(),
   };
 }
@@ -154,6 +159,11 @@ async function drainParts(parts: {
   server.refuseNew();
   await heartbeats.close({ graceMs: Math.min(drainMs, SYNC_TUNING.reconnectMsMin) });
   await reconciler.drain({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
+}
+
+function whenReady(engine: Engine, start: () => void): void {
+  // An engine that is closed before it is ready says why in its log.
+  engine.ready().then(start, () => undefined);
 }
 
 function machineReport(figures: EdgeFigures, isServing: boolean): Omit<NodeReport, 'functions'> {

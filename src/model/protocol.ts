@@ -6,12 +6,31 @@ import { VersionSettings } from './function.ts';
 import { Labels, Name, NodeId, PopId, Semver, Sha256 } from './names.ts';
 import { RouteRule } from './route.ts';
 
-/** POST /api/v1/nodes/join, with `authorization: Bearer <join token>`. */
+/**
+ * POST /api/v1/nodes/join, with `authorization: Bearer <join token>`. `public_key` is the node's own (raw
+ * Ed25519, base64url), `proof` its signature of `joinProofText`. The same key may join again with the same
+ * token until the node has sent its first heartbeat: an answer that was lost costs nothing.
+ */
 export const JoinRequest = Type.Object(
-  { node_id: NodeId, pop_id: PopId, labels: Labels, edge_version: Type.String({ maxLength: 64 }) },
+  {
+    node_id: NodeId,
+    pop_id: PopId,
+    labels: Labels,
+    edge_version: Type.String({ maxLength: 64 }),
+    public_key: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+    proof: Type.String({ pattern: '^[A-Za-z0-9_-]{86}$' }),
+  },
   { additionalProperties: false },
 );
 export type JoinRequest = Static<typeof JoinRequest>;
+
+/** What a node signs to prove that it holds the key with which it joins. */
+export function joinProofText(
+  joinToken: string,
+  request: Pick<JoinRequest, 'node_id' | 'public_key'>,
+): string {
+  return ['edge join', joinToken, request.node_id, request.public_key].join('\n');
+}
 
 /** The node sends `node_token` with every request; `control_public_key` is raw Ed25519 in base64url. */
 export const JoinAnswer = Type.Object({

@@ -166,6 +166,8 @@ function buildNodes(kit: Kit) {
       cpu_percent: kit.real().notNull(),
       mem_bytes: kit.integer().notNull(),
       token_hash: kit.text().notNull(),
+      public_key: kit.text(),
+      join_token_hash: kit.text(),
       joined_at_ms: kit.integer().notNull(),
       last_heartbeat_at_ms: kit.integer(),
     },
@@ -175,6 +177,7 @@ function buildNodes(kit: Kit) {
     hash: kit.text().primaryKey(),
     node_id: kit.text(),
     pop_id: kit.text(),
+    public_key: kit.text(),
     created_at_ms: kit.integer().notNull(),
     expires_at_ms: kit.integer().notNull(),
   });

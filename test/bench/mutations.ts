@@ -83,7 +83,7 @@ async function fill(store: Store): Promise<void> {
   for (let at = 0; at < NODES; at += 1) {
     const hash = `join-${at}`;
     await store.nodes.addJoinToken({ hash, node_id: null, pop_id: null, ttl_ms: 3_600_000, actor });
-    const node = { node_id: nodeId(at), pop_id: 'pop', labels: {}, edge_version: '0.1.0' };
+    const node = { node_id: nodeId(at), pop_id: 'pop', labels: {}, edge_version: '0.1.0', public_key: hash };
     await store.nodes.join({ ...node, join_token_hash: hash, token_hash: `token-${at}` });
     await report(store, at, 0);
   }

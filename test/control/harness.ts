@@ -1,4 +1,5 @@
 // A control plane in a temporary directory, a manual clock, and short ways to call the API.
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +10,12 @@ import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
 import { type Control, type ControlOptions, createControl } from '../../src/control/control.ts';
-import { type HeartbeatRequest, JoinAnswer, type ObservedFunction } from '../../src/model/protocol.ts';
+import {
+  type HeartbeatRequest,
+  JoinAnswer,
+  joinProofText,
+  type ObservedFunction,
+} from '../../src/model/protocol.ts';
 import { checkHere } from '../../src/program/roles/module_check.ts';
 import type { Migration } from '../../src/store/database/database.ts';
 
@@ -132,7 +138,7 @@ function fleetOf(
     async join(nodeId, options = {}) {
       const { labels = {}, popId = 'pop-1' } = options;
       const token = options.joinToken ?? (await fleet.joinToken());
-      const json = { node_id: nodeId, pop_id: popId, labels, edge_version: '0.1.0' };
+      const json = signedJoin(token, { node_id: nodeId, pop_id: popId, labels, edge_version: '0.1.0' });
       const joined = await fleet.call('POST', '/api/v1/nodes/join', { token, json });
       if (joined.status !== 201) throw new Error(joined.text);
       return Value.Parse(JoinAnswer, joined.body);
@@ -153,6 +159,24 @@ function fleetOf(
     },
   };
   return fleet;
+}
+
+/** The key of a node. */
+export type TestKey = { publicKey: string; sign(text: string): string };
+export function createTestKey(): TestKey {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const { x = '' } = publicKey.export({ format: 'jwk' });
+  return { publicKey: x, sign: (text) => sign(null, Buffer.from(text), privateKey).toString('base64url') };
+}
+
+/** The body of a join, signed by `key`. */
+export function signedJoin<Body extends { node_id: string }>(
+  joinToken: string,
+  body: Body,
+  key: TestKey = createTestKey(),
+): Body & { public_key: string; proof: string } {
+  const named = { ...body, public_key: key.publicKey };
+  return { ...named, proof: key.sign(joinProofText(joinToken, named)) };
 }
 
 export function heartbeatOf(given: Partial<HeartbeatRequest>): HeartbeatRequest {

@@ -1,4 +1,4 @@
-// Nodes: joining, heartbeats and their long poll, desired states on the wire, liveness.
+// Nodes: heartbeats and their long poll, desired states on the wire, liveness.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createPublicKey, verify } from 'node:crypto';
 import { Value } from '@sinclair/typebox/value';
@@ -15,11 +15,6 @@ afterEach(() => fleet.close());
 
 const deploy = (id: string, json: Record<string, unknown> = {}) => {
   return fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json });
-};
-
-const joinWith = (token: string | null, change: Record<string, unknown> = {}) => {
-  const json = { node_id: 'n1', pop_id: 'pop-1', labels: {}, edge_version: '0.1.0', ...change };
-  return fleet.call('POST', '/api/v1/nodes/join', { token, json });
 };
 
 /** Sends a heartbeat that is held; `answer` is null until it is answered. */
@@ -41,66 +36,6 @@ async function heldPolls(): Promise<number> {
     .find((text) => text.startsWith('control_held_polls '));
   return Number(line?.split(' ')[1]);
 }
-
-describe('Joining', () => {
-  test('gives a node its token and the key that signs desired states', async () => {
-    const node = await fleet.join('n1', { labels: { region: 'tokyo', gpu: true, rank: 3 } });
-    expect(node.node_token).toStartWith('edge_node_');
-    expect(Buffer.from(node.control_public_key, 'base64url')).toHaveLength(32);
-    const known = await fleet.call('GET', '/api/v1/nodes/n1');
-    expect(known.body).toMatchObject({ status: 'online', labels: { region: 'tokyo', gpu: true, rank: 3 } });
-    expect(known.text).not.toContain(node.node_token);
-  });
-
-  test('needs a join token that is known, unused and not expired', async () => {
-    const token = await fleet.joinToken({ ttl_ms: 5_000 });
-    for (const wrong of [null, 'edge_join_x', fleet.admin]) {
-      const refused = await joinWith(wrong);
-      expect([refused.status, refused.code]).toEqual([401, 'join_token_invalid']);
-    }
-    expect((await joinWith(token)).status).toBe(201);
-    expect((await joinWith(token, { node_id: 'n2' })).code).toBe('join_token_invalid');
-    const late = await fleet.joinToken({ ttl_ms: 5_000 });
-    await fleet.clock.advance(5_000);
-    expect((await joinWith(late, { node_id: 'n3' })).code).toBe('join_token_invalid');
-  });
-
-  test('with a token for one node or pop admits no other, and does not use the token up', async () => {
-    const token = await fleet.joinToken({ node_id: 'n1', pop_id: 'pop-1' });
-    expect((await joinWith(token, { node_id: 'n2' })).code).toBe('join_token_invalid');
-    expect((await joinWith(token, { pop_id: 'pop-2' })).code).toBe('join_token_invalid');
-    expect((await joinWith(token)).status).toBe(201);
-  });
-
-  test('again needs a token made for the node while it is online; the old node token ends', async () => {
-    const first = await fleet.join('n1');
-    const taken = await joinWith(await fleet.joinToken());
-    expect([taken.status, taken.code]).toEqual([409, 'node_id_taken']);
-    expect((await fleet.beat(first)).status).toBe(200);
-    const second = await fleet.join('n1', { joinToken: await fleet.joinToken({ node_id: 'n1' }) });
-    expect((await fleet.beat(first)).code).toBe('unauthenticated');
-    await fleet.beat(second, { status: 'offline' });
-    expect((await joinWith(await fleet.joinToken())).status).toBe(201);
-  });
-
-  test.each([
-    [{ node_id: '../n' }, 'node_id'],
-    [{ node_id: '' }, 'node_id'],
-    [{ pop_id: 'a b' }, 'pop_id'],
-    [{ labels: { 'a-b': 1 } }, 'labels.a-b'],
-    [{ labels: { a: null } }, 'labels.a'],
-    [{ labels: { a: 'x'.repeat(257) } }, 'labels.a'],
-    [{ extra: 1 }, 'extra'],
-  ])('refuses %j', async (change, field) => {
-    const refused = await joinWith(await fleet.joinToken(), change);
-    expect([refused.code, refused.at('error.details.fields.0.field')]).toEqual(['validation_failed', field]);
-  });
-
-  test('tokens may not live longer than the limit', async () => {
-    const refused = await fleet.call('POST', '/api/v1/nodes/join-tokens', { json: { ttl_ms: 10 ** 12 } });
-    expect(refused.at('error.details.fields.0.field')).toBe('ttl_ms');
-  });
-});
 
 describe('A heartbeat', () => {
   test('is answered with the whole desired state, signed over the exact bytes', async () => {

@@ -3,6 +3,7 @@ import type { Log } from '../log.ts';
 
 /** What a place is called, and what has happened when it is reached. */
 const FAILPOINTS = {
+  join_answered: 'a node has the answer to its join, and no file holds it yet',
   artifact_kept: 'the artifact is a file, and no row refers to it yet',
   mutation_done: 'the rows of a change are written, and nothing is committed',
   mutation_committed: 'a change is committed with its answer, and the answer is not sent',

@@ -6,9 +6,15 @@ import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import { JoinTokenAnswer, JoinTokenRequest, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
-import { HeartbeatAnswer, HeartbeatRequest, JoinAnswer, JoinRequest } from '../../model/protocol.ts';
+import {
+  HeartbeatAnswer,
+  HeartbeatRequest,
+  JoinAnswer,
+  joinProofText,
+  JoinRequest,
+} from '../../model/protocol.ts';
 import type { Store } from '../../store/store.ts';
-import { type Auth, bearerOf, tokenHash } from '../auth/auth.ts';
+import { type Auth, bearerOf, isSignedBy, tokenHash } from '../auth/auth.ts';
 import { jsonBody, jsonUpTo } from '../http/bodies.ts';
 import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
@@ -44,7 +50,7 @@ export function nodesApi(options: NodesOptions): AnyElysia {
     .post(
       '/join',
       ({ body, request, status }) =>
-        mutations.run(request, async (store) => status(201, await join(options, store, body, request))),
+        mutations.run(request, async (store) => status(201, await join(options, store, { body, request }))),
       { parse: [jsonBody, 'json'], body: JoinRequest, response: { 201: JoinAnswer } },
     )
     .post(
@@ -89,17 +95,20 @@ export function nodesApi(options: NodesOptions): AnyElysia {
 }
 
 /**
- * A known node joins again, and its old token ends: at any time with a join token made for its id, with any
- * other join token only once it is offline. So nobody takes over a running node with a join token alone.
+ * A known node joins again: at any time with its own key or with a join token made for its id, with any other
+ * join token only once it is offline. So nobody takes over a running node with a join token alone.
  */
 async function join(
   { auth }: NodesOptions,
   { nodes }: Pick<Store, 'nodes'>,
-  body: JoinRequest,
-  request: Request,
+  { body: { proof, ...body }, request }: { body: JoinRequest; request: Request },
 ): Promise<JoinAnswer> {
   const joinToken = bearerOf(request);
   if (joinToken === null) throw new CodedError('join_token_invalid');
+  if (!isSignedBy(body.public_key, joinProofText(joinToken, body), proof))
+    throw new CodedError('join_token_invalid', {
+      message: 'The join is not signed by the key that it names.',
+    });
   const { token: node_token, hash: token_hash } = auth.newToken('edge_node');
   const node = await nodes.join({ ...body, join_token_hash: tokenHash(joinToken), token_hash });
   return { node_id: node.id, node_token, control_public_key: auth.signingKey.publicKey };

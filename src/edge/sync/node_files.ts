@@ -1,4 +1,5 @@
 // What a node keeps in its data directory: its credentials and the last desired state that it accepted.
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { join } from 'node:path';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { RandomBytes } from '../../base/id.ts';
@@ -11,8 +12,18 @@ import { KeptFile } from './kept_file.ts';
 /** The answer to the join: `node_token` is a secret. */
 export type Credentials = JoinAnswer;
 
+/** The node's own key, with which it joins. */
+export type NodeKey = {
+  /** Ed25519, the raw 32 bytes, base64url. */
+  readonly publicKey: string;
+  /** Base64url. */
+  sign(text: string): string;
+};
+
 /** Nothing here rejects: what the disk refuses is logged, and kept in memory until it can be stored. */
 export type NodeFiles = {
+  /** Reads `identity.pem`, or makes it; a damaged one is replaced. */
+  openKey(): Promise<NodeKey>;
   /** Null when this node has not joined yet, or its credentials are damaged in both copies. */
   loadCredentials(): Promise<Credentials | null>;
   /** Null when there is none or it is damaged: the control plane then sends it again. */
@@ -26,6 +37,8 @@ export type NodeFiles = {
 const CREDENTIALS_BYTES_MAX = 16 * 1_024;
 const CREDENTIALS_FILE = 'node.json';
 const DESIRED_FILE = 'desired.state';
+const KEY_FILE = 'identity.pem';
+const KEY_BYTES_MAX = 4 * 1_024;
 
 const credentialsCheck = TypeCompiler.Compile(JoinAnswer);
 
@@ -51,6 +64,14 @@ export function openNodeFiles(options: {
     random,
     log,
   });
+  const keyFile = new KeptFile({
+    path: join(dataDir, KEY_FILE),
+    bytesMax: KEY_BYTES_MAX,
+    parse: (bytes) => keyOf(Buffer.from(bytes).toString('utf8')),
+    random,
+    log,
+  });
+  let key: NodeKey | null = null;
   let unstoredCredentials: Credentials | null = null;
   let unstoredDesired: SignedAnswer | null = null;
   const catchUp = async (): Promise<void> => {
@@ -61,6 +82,16 @@ export function openNodeFiles(options: {
     if (desired !== null && (await desiredFile.store(encodeStored(desired)))) unstoredDesired = null;
   };
   return {
+    async openKey() {
+      key ??= await keyFile.load();
+      if (key !== null) return key;
+      const pem = String(generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      const made = keyOf(pem);
+      if (made === null) throw new Error('a key could not be made');
+      await keyFile.store(pem);
+      key = made;
+      return made;
+    },
     loadCredentials: () => credentialsFile.load(),
     loadDesired(credentials) {
       pinnedKey = credentials?.control_public_key ?? null;
@@ -95,6 +126,18 @@ function readCredentials(bytes: Uint8Array): Credentials | null {
     if (!credentialsCheck.Check(value) || value.sha256 !== digestOf(value)) return null;
     const { node_id, node_token, control_public_key } = value;
     return { node_id, node_token, control_public_key };
+  } catch {
+    return null;
+  }
+}
+
+/** Null where `pem` is not an Ed25519 key. */
+function keyOf(pem: string): NodeKey | null {
+  try {
+    const key = createPrivateKey(pem);
+    const publicKey = createPublicKey(key).export({ format: 'jwk' }).x;
+    if (key.asymmetricKeyType !== 'ed25519' || publicKey === undefined) return null;
+    return { publicKey, sign: (text) => sign(null, Buffer.from(text), key).toString('base64url') };
   } catch {
     return null;
   }

@@ -2,6 +2,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
+import type { Failpoints } from '../../base/failpoints/failpoints.ts';
 import { type RandomBytes, randomFraction } from '../../base/id.ts';
 import { SYNC_BOUNDS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
@@ -9,7 +10,7 @@ import { startLoop } from '../../base/loop.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { SendRequest } from '../send.ts';
 import type { Labels } from '../../model/names.ts';
-import type { HeartbeatRequest } from '../../model/protocol.ts';
+import { type HeartbeatRequest, joinProofText } from '../../model/protocol.ts';
 import { type Accepted, judgeAnswer, readControlKey } from './accept.ts';
 import { type ControlClient, createControlClient, type HeartbeatReply } from './control_client.ts';
 import { type Credentials, type NodeFiles, openNodeFiles } from './node_files.ts';
@@ -42,6 +43,9 @@ export type AgentOptions = {
   random: RandomBytes;
   log: Log;
   onHeartbeat: (result: 'ok' | 'refused' | 'unreachable' | 'unauthenticated') => void;
+  /** The control plane has refused the join for good: nothing further is sent. */
+  onJoinRefused: (message: string) => void;
+  failpoints: Failpoints;
 };
 
 export type Heartbeats = {
@@ -82,6 +86,8 @@ export class Agent {
   /** Aborts when the observed state changes. */
   #changed = new AbortController();
   #failures = 0;
+  /** Whether the control plane has taken a heartbeat of this process. */
+  #isKnown = false;
   #sentMs = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -166,6 +172,7 @@ export class Agent {
   async #exchange(node: ReportingNode, signal: AbortSignal): Promise<number> {
     const { config, clock, log, onHeartbeat } = this.#options;
     const credentials = this.#credentials ?? (await this.#join(signal));
+    if (credentials === null) return await untilAborted(signal);
     await this.#files.catchUp();
     const changed = this.#changed.signal;
     await clock.sleep(Math.max(0, this.#sentMs + SYNC_TUNING.heartbeatGapMs - clock.monotonicMs()), signal);
@@ -177,6 +184,7 @@ export class Agent {
     if (reply.kind === 'rejected') {
       const { status } = reply;
       onHeartbeat(status === 401 || status === 403 ? 'unauthenticated' : 'refused');
+      if (status === 401 && this.#mayJoinAgain()) this.#credentials = null;
       const waitMs = this.#backoffMs();
       log.error('the control plane refuses this heartbeat; functions keep answering', {
         status,
@@ -208,6 +216,7 @@ export class Agent {
       return waitMs;
     }
     onHeartbeat('ok');
+    this.#isKnown = true;
     this.#failures = 0;
     if (judged.kind === 'accepted') {
       const { control_public_key: key } = credentials;
@@ -229,23 +238,46 @@ export class Agent {
     return 0;
   }
 
-  async #join(signal: AbortSignal): Promise<Credentials> {
-    const { config, log } = this.#options;
+  /** Credentials that never worked are those of a join that a later one of this node has replaced. */
+  #mayJoinAgain(): boolean {
+    return !this.#isKnown && this.#accepted === null && this.#options.config.joinToken !== null;
+  }
+
+  /** Null where the join is refused for good. */
+  async #join(signal: AbortSignal): Promise<Credentials | null> {
+    const { config, log, failpoints } = this.#options;
     const { nodeId, popId, labels, edgeVersion, joinToken } = config;
     if (joinToken === null) {
       const advice = 'start it once with --join-token "$(edge join-token)" to join again';
       throw new Error(`this node has lost its credentials and keeps what it serves; ${advice}`);
     }
-    const request = { node_id: nodeId, pop_id: popId, labels, edge_version: edgeVersion };
-    const credentials = await this.#client.join(request, await joinToken(), signal);
+    const token = await joinToken();
+    const key = await this.#files.openKey();
+    const named = { node_id: nodeId, public_key: key.publicKey };
+    const proof = key.sign(joinProofText(token, named));
+    const request = { ...named, pop_id: popId, labels, edge_version: edgeVersion, proof };
+    const reply = await this.#client.join(request, token, signal);
+    if (reply.kind === 'refused') return this.#refusedJoin(reply.message);
+    const { answer: credentials } = reply;
     if (credentials.node_id !== nodeId) throw new Error('the control plane joined another node');
     if (readControlKey(credentials.control_public_key) === null) {
       throw new Error('the control plane gave no valid key');
     }
+    await failpoints.reach('join_answered');
     await this.#files.keepCredentials(credentials);
     this.#credentials = credentials;
+    this.#key = null;
     log.info('joined the control plane');
     return credentials;
+  }
+
+  /** A node that serves what it has goes on with that. */
+  #refusedJoin(message: string): null {
+    if (this.#accepted !== null) throw new Error(`the control plane does not let this node join: ${message}`);
+    const { log, onJoinRefused } = this.#options;
+    log.error('the control plane refuses to let this node join', { reason: message });
+    onJoinRefused(message);
+    return null;
   }
 
   #send(
@@ -269,4 +301,12 @@ export class Agent {
     this.#failures += 1;
     return waitMs;
   }
+}
+
+/** Ends with the loop that runs the step. */
+function untilAborted(signal: AbortSignal): Promise<number> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(0);
+    signal.addEventListener('abort', () => resolve(0), { once: true });
+  });
 }

@@ -6,7 +6,7 @@ import { CliFailure } from '../../cli/failure.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import type { Context } from './context.ts';
 import { localUrl, openLog, stopSignal } from './lifetime.ts';
-import { claimNodeDir, hasJoined, nodeIdOfHost, systemCacheDir, wireEdge, wireEngine } from './node.ts';
+import { claimNodeDir, hasJoined, nodeIdOfHost, stopOrRefusal, systemCacheDir, wireEdge, wireEngine } from './node.ts';
 
 export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context): Promise<number> {
   const stopped = stopSignal();
@@ -30,7 +30,7 @@ export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context
   terminal.note(`edge     ${localUrl(listen, edge.port)} (node ${nodeId}, pop ${popId})`);
   terminal.note(`metrics  ${localUrl(metricsListen, edge.metricsPort)}/metrics`);
   terminal.note(`data     ${dataDir}, cache ${cacheDir}`);
-  log.info('stopping', { signal: await stopped });
+  log.info('stopping', { signal: await stopOrRefusal(stopped, edge) });
   return 0;
 }
 

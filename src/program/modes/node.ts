@@ -18,7 +18,7 @@ import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { markRuntimeInUse, openRuntime, type RuntimeManifest, runtimeBases } from '../embedded/runtime.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Context } from './context.ts';
-import { claimDataDir, explainBindFailures, makeDirectory } from './lifetime.ts';
+import { claimDataDir, explainBindFailures, makeDirectory, openFailpoints } from './lifetime.ts';
 
 const GIB = 1024 ** 3;
 
@@ -140,10 +140,21 @@ export async function wireEdge(options: {
       controlFetch,
       publicFetch: (request) => fetch(request),
       metrics,
+      failpoints: openFailpoints(context, log),
     }),
   );
   closing.defer(() => edge.close());
   return edge;
+}
+
+/** Resolves with the signal that stops a node; throws where its control plane refuses to let it join. */
+export async function stopOrRefusal(stopped: Promise<string>, edge: Edge): Promise<string> {
+  const refused = edge.joinRefused.then((message) => {
+    throw new CliFailure('join_refused', `The control plane does not let this node join. ${message}`, {
+      hint: 'Start it again with the right token: `edge join-token` at the control plane makes one.',
+    });
+  });
+  return await Promise.race([stopped, refused]);
 }
 
 /** Whether the node of this data directory has joined a control plane, or still has what that told it. */

@@ -1,10 +1,10 @@
 // The store's operations on nodes.
 import { and, asc, eq, gt, inArray } from 'drizzle-orm';
 import type { EdgeNode } from '../../model/node.ts';
-import type { JoinRequest, ObservedFunction } from '../../model/protocol.ts';
+import type { ObservedFunction } from '../../model/protocol.ts';
 import type { Change, Database, Reading } from '../database/database.ts';
 import { type Page, type PageRequest, pageOfRows } from '../pages.ts';
-import { addJoinToken, join, type JoinToken } from './join.ts';
+import { addJoinToken, join, type Joining, type JoinToken, sweepJoinTokens } from './join.ts';
 import { type NodeHeartbeat, report, type Reported } from './reports.ts';
 import { findNode, toNode } from './rows.ts';
 
@@ -14,12 +14,15 @@ export type Silence = { id: string; status: EdgeNode['status']; last_heartbeat_m
 export type NodeOperations = {
   /** Keeps the digest of the token only; returns when it expires. Also deletes tokens that have expired. */
   addJoinToken(input: JoinToken & { actor: string }): Promise<string>;
+  /** Deletes join tokens that have expired. */
+  sweepJoinTokens(): Promise<void>;
   /**
-   * Uses the join token up; a node of the same id is replaced. Refuses `join_token_invalid` (unknown, used,
-   * expired, or for another node or pop), `limit_reached`, and `node_id_taken` while a node of this id is not
-   * offline, unless the token is for this node.
+   * Binds the join token to the node's key; the first report of the node uses it up. A node of the same id is
+   * replaced, and its token with it. Refuses `join_token_invalid` (unknown, used, expired, bound to another
+   * key, or for another node or pop), `limit_reached`, and `node_id_taken` while a node of this id is not
+   * offline, unless it has the same key or the token is for it.
    */
-  join(input: JoinRequest & { join_token_hash: string; token_hash: string }): Promise<EdgeNode>;
+  join(input: Joining): Promise<EdgeNode>;
   /** Refuses `node_not_found`. */
   get(id: string): Promise<EdgeNode>;
   list(page: PageRequest): Promise<Page<EdgeNode>>;
@@ -38,6 +41,7 @@ export type NodeOperations = {
 export function nodeOperations(database: Database): NodeOperations {
   return {
     addJoinToken: (input) => database.write((change) => addJoinToken(change, input)),
+    sweepJoinTokens: () => database.write(sweepJoinTokens),
     join: (input) => database.write((change) => join(change, input)),
     get: (id) => database.read(async (reading) => toNode(await findNode(reading, id))),
     list: (page) => database.read((reading) => list(reading, page)),

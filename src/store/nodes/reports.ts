@@ -4,6 +4,7 @@ import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type HeartbeatRequest, type ObservedFunction } from '../../model/protocol.ts';
 import type { Change, Reading } from '../database/database.ts';
+import { spendJoinToken } from './join.ts';
 import { findNode, type NodeRow, toNode } from './rows.ts';
 
 /** Bound values per statement, far below the limit of every dialect. */
@@ -18,11 +19,13 @@ export async function report(change: Change, id: string, heartbeat: NodeHeartbea
   const { db, tables, nowMs } = change;
   const { nodes } = tables;
   const known = await findNode(change, id);
+  await spendJoinToken(change, known);
   const { cpu_percent, mem_bytes } = heartbeat;
   const state = stateOf(heartbeat);
   const moved = canonicalJson(state) !== canonicalJson(stateOf(known));
   const isDue = nowMs - (known.last_heartbeat_at_ms ?? 0) >= SYNC_TUNING.heartbeatPersistMs;
-  const next: NodeRow = { ...known, ...state, cpu_percent, mem_bytes, last_heartbeat_at_ms: nowMs };
+  const figures = { cpu_percent, mem_bytes, last_heartbeat_at_ms: nowMs };
+  const next: NodeRow = { ...known, ...state, ...figures, join_token_hash: null };
   if (moved || isDue) await db.update(nodes).set(next).where(eq(nodes.id, id));
   const { changed, failed } = await observe(change, id, heartbeat.functions);
   return { node: toNode(next), moved: moved || changed, failed };
