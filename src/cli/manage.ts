@@ -98,7 +98,7 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
   const rows = nodes.map((one) => [
     one.id,
     one.pop_id,
-    one.status,
+    one.instances.length > 1 ? `${one.status}, ${one.instances.length} processes` : one.status,
     Object.entries(one.labels)
       .map(([name, value]) => `${name}=${value}`)
       .join(','),
@@ -106,6 +106,12 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
     one.last_heartbeat_at ?? 'never',
   ]);
   terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
+  for (const { id, instances } of nodes) {
+    if (instances.length < 2) continue;
+    const where = instances.map(({ host, id: process }) => `${host} (${process})`).join(' and ');
+    terminal.note(`edge: ${instances.length} processes report as node ${id}, on ${where}: stop all but one,`);
+    terminal.note('  and let the others join with a --node-id and a --data-dir of their own');
+  }
 }
 
 /** Prints the token alone on stdout, so that a shell can read it. */

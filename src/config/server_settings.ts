@@ -138,6 +138,16 @@ export const SERVER_SETTINGS = {
     meaning: 'Maximum workers per version; each is a process that holds one instance.',
     commands: ['up', 'edge', 'run'],
   },
+  nodeOfflineSecs: {
+    flag: '--node-offline-secs',
+    variable: 'EDGE_NODE_OFFLINE_SECS',
+    kind: integer('SECONDS', { min: 2, max: 86_400, unit: 'seconds' }),
+    initial: String(SYNC_DEFAULTS.nodeOfflineMs / 1_000),
+    meaning:
+      'A node that sends no heartbeat for this long is offline. Choose at least four times the interval of ' +
+      'the heartbeats.',
+    commands: ['up', 'cp'],
+  },
   heartbeatIntervalSecs: {
     flag: '--heartbeat-interval-secs',
     variable: 'HEARTBEAT_INTERVAL_SECS',

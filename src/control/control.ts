@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import { type Failpoints, NO_FAILPOINTS } from '../base/failpoints/failpoints.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
+import { SYNC_DEFAULTS } from '../base/limits/sync.ts';
 import type { Log } from '../base/log.ts';
 import { type Loop, startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
@@ -34,6 +35,8 @@ export type ControlOptions = {
   metrics: Metrics;
   /** The origin in upload URLs; without it, the one by which the caller reached the control plane. */
   publicUrl?: string;
+  /** A node that has been silent for this long is offline; `SYNC_DEFAULTS.nodeOfflineMs` when left out. */
+  nodeOfflineMs?: number;
   /** Only a test hands some in. */
   failpoints?: Failpoints;
 };
@@ -50,7 +53,7 @@ export type Control = {
 /** Throws a sentence for the operator where the data directory cannot be used. */
 export async function createControl(options: ControlOptions): Promise<Control> {
   const { dataDir, migrations, checkModule, productVersion, clock, random, log, metrics } = options;
-  const { failpoints = NO_FAILPOINTS } = options;
+  const { failpoints = NO_FAILPOINTS, nodeOfflineMs = SYNC_DEFAULTS.nodeOfflineMs } = options;
   const newId = (prefix: string): string => createId(prefix, clock.nowMs(), random);
   await using opened = new AsyncDisposableStack();
 
@@ -62,7 +65,7 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   const files = createPrivateFiles({ dir: dataDir });
   const auth = await openAuth({ tokens: store.tokens, files, random });
 
-  const sync = createSync({ store, revisions, clock, random, log, metrics });
+  const sync = createSync({ store, revisions, nodeOfflineMs, clock, random, log, metrics });
 
   const artifacts = await openDiskArtifacts({ dir: join(dataDir, 'artifacts'), nextName: () => newId('in') });
   const publish = createPublish({

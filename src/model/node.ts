@@ -5,6 +5,16 @@ import { Labels, NodeId, PopId } from './names.ts';
 const NodeStatus = Type.Union([Type.Literal('online'), Type.Literal('degraded'), Type.Literal('offline')]);
 type NodeStatus = Static<typeof NodeStatus>;
 
+/** One process of a node: an id that is new at each start, and the name of its host. */
+export const NodeInstance = Type.Object(
+  {
+    id: Type.String({ pattern: '^[a-z]{1,8}_[0-9a-z]{26}$' }),
+    host: Type.String({ pattern: '^[A-Za-z0-9._-]{1,255}$' }),
+  },
+  { additionalProperties: false },
+);
+export type NodeInstance = Static<typeof NodeInstance>;
+
 export const EdgeNode = Type.Object({
   id: NodeId,
   pop_id: PopId,
@@ -16,5 +26,7 @@ export const EdgeNode = Type.Object({
   mem_bytes: Type.Integer(),
   joined_at: Type.String(),
   last_heartbeat_at: Type.Union([Type.String(), Type.Null()]),
+  /** The process that was heard last; several where they report as this node at the same time. */
+  instances: Type.Array(NodeInstance),
 });
 export type EdgeNode = Static<typeof EdgeNode>;

@@ -4,6 +4,7 @@ import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { SYNC_BOUNDS } from '../base/limits/sync.ts';
 import { VersionSettings } from './function.ts';
 import { Labels, Name, NodeId, PopId, Semver, Sha256 } from './names.ts';
+import { NodeInstance } from './node.ts';
 import { RouteRule } from './route.ts';
 
 /**
@@ -74,6 +75,8 @@ export const HeartbeatRequest = Type.Object(
     applied_revision: Type.Integer({ minimum: 0 }),
     /** `desiredDigest` of the desired state that the node accepted last; null before the first. */
     applied_digest: Type.Union([Sha256, Type.Null()]),
+    /** The process that reports: another at each start. */
+    instance: Type.Optional(NodeInstance),
     hold_ms: Type.Integer({ minimum: 0, maximum: SYNC_BOUNDS.heartbeatHoldMs }),
   },
   { additionalProperties: false },

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { createSystemClock } from '../../src/base/clock.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import type { ObservedFunction } from '../../src/model/protocol.ts';
+import type { NodeHeartbeat } from '../../src/store/nodes/reports.ts';
 import type { openStore, Store } from '../../src/store/store.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 7);
@@ -53,9 +54,9 @@ async function deploy(store: Store, id: string, functionAt: number): Promise<voi
   await store.deployments.deploy({ id, function_id: functionId(functionAt), ...target, actor });
 }
 
-/** Each report says another revision, so that each is written. */
+/** Each report is due, so that each is written. */
 async function report(store: Store, nodeAt: number, revision: number): Promise<void> {
-  await store.nodes.report(nodeId(nodeAt), {
+  const heartbeat: NodeHeartbeat = {
     status: 'online',
     edge_version: '0.1.0',
     cpu_percent: 1,
@@ -64,7 +65,8 @@ async function report(store: Store, nodeAt: number, revision: number): Promise<v
     functions: observations,
     applied_revision: revision,
     applied_digest: null,
-  });
+  };
+  await store.nodes.report(nodeId(nodeAt), heartbeat, { isDue: true });
 }
 
 const functionId = (at: number): string => `fn_${String(at % FUNCTIONS).padStart(4, '0')}`;

@@ -103,6 +103,8 @@ export async function openFleet(
     clock,
   });
   const admin = readFileSync(join(dir, 'admin-token'), 'utf8').trim();
+  // The loops have begun to wait: time that passes before that would be taken for a stop of the process.
+  await new Promise((resolve) => setImmediate(resolve));
   return fleetOf({ control, dir, clock, lines, metrics, admin, options });
 }
 

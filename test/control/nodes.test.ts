@@ -1,4 +1,4 @@
-// Nodes: heartbeats and their long poll, desired states on the wire, liveness.
+// Nodes: heartbeats and their long poll, desired states on the wire.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createPublicKey, verify } from 'node:crypto';
 import { Value } from '@sinclair/typebox/value';
@@ -228,34 +228,46 @@ describe('A held heartbeat', () => {
   });
 });
 
-describe('A silent node', () => {
-  test('is offline after the limit, online again with its next heartbeat', async () => {
+describe('Two processes with one identity', () => {
+  const instances = ['a', 'b'].map((letter) => ({ id: `run_${letter.repeat(26)}`, host: `host-${letter}` }));
+  const beatOf = (node: JoinAnswer, at: number) => {
+    const instance = instances[at];
+    if (instance === undefined) throw new Error('no such process');
+    return fleet.beat(node, { instance });
+  };
+
+  test('are shown, logged and counted; a restart is neither', async () => {
     const node = await fleet.join('n1');
-    await fleet.beat(node);
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs - SYNC_TUNING.livenessStepMs - 1);
-    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
-    await fleet.clock.advance(2 * SYNC_TUNING.livenessStepMs);
-    await until(async () => (await fleet.call('GET', '/api/v1/nodes/n1')).at('status') === 'offline');
-    expect(await fleet.metrics.render()).toContain('control_node_up{node_id="n1"} 0');
-    await fleet.beat(node);
-    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
+    for (const at of [0, 0, 1, 1]) await beatOf(node, at);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('instances')).toEqual([instances[1]]);
+    expect(await fleet.metrics.render()).toContain('control_node_instances{node_id="n1"} 1');
+    for (const at of [0, 1, 0, 1]) await beatOf(node, at);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('instances')).toEqual(instances.toReversed());
+    expect(await fleet.metrics.render()).toContain('control_node_instances{node_id="n1"} 2');
+    const logged = fleet.lines.filter((line) => line.includes('several processes report as one node'));
+    expect(logged).toHaveLength(1);
+    expect(logged[0]).toContain('host-a');
+    expect(logged[0]).toContain('host-b');
   });
 
-  test('among too many silent ones stays as it is: the control plane suspects itself', async () => {
-    for (const name of ['a', 'b', 'c', 'd']) await fleet.beat(await fleet.join(name));
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs * 2);
-    await until(() => fleet.lines.some((line) => line.includes('many nodes are silent')));
-    expect((await fleet.call('GET', '/api/v1/nodes/a')).at('status')).toBe('online');
+  test('do not end the held heartbeats of each other', async () => {
+    const node = await fleet.join('n1');
+    const digest = (await beatOf(node, 0)).string('digest');
+    for (const instance of instances) {
+      const request = { instance, applied_digest: digest, hold_ms: SYNC_BOUNDS.heartbeatHoldMs };
+      void fleet.beat(node, request);
+    }
+    await until(async () => (await heldPolls()) === 2);
   });
 
-  test('gets the full time from a control plane that has just started', async () => {
-    await fleet.beat(await fleet.join('n1'));
-    await fleet.control.close();
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs * 2);
-    fleet = await fleet.reopen();
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs - SYNC_TUNING.livenessStepMs);
-    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
-    await fleet.clock.advance(2 * SYNC_TUNING.livenessStepMs);
-    await until(async () => (await fleet.call('GET', '/api/v1/nodes/n1')).at('status') === 'offline');
+  test('are one again once one of them is silent for the limit', async () => {
+    const node = await fleet.join('n1');
+    for (const at of [0, 1, 0, 1, 0, 1]) await beatOf(node, at);
+    for (let ms = 0; ms < SYNC_DEFAULTS.nodeOfflineMs; ms += SYNC_DEFAULTS.heartbeatIntervalMs) {
+      await fleet.clock.advance(SYNC_DEFAULTS.heartbeatIntervalMs);
+      await beatOf(node, 0);
+    }
+    await until(() => fleet.lines.some((line) => line.includes('one process reports as this node again')));
+    expect(await fleet.metrics.render()).toContain('control_node_instances{node_id="n1"} 1');
   });
 });

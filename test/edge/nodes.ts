@@ -48,6 +48,7 @@ export function createTestNodes(): TestNodes {
           popId: 'p1',
           labels: {},
           edgeVersion: '0.0.0',
+          host: 'host-1',
           dataDir: join(dir, 'data'),
           cacheDir: join(dir, 'cache'),
           listen: { host: '127.0.0.1', port: 0 },

@@ -27,7 +27,7 @@ const heartbeatBody = jsonUpTo(SYNC_BOUNDS.heartbeatBytesMax);
 type NodesOptions = {
   nodes: Store['nodes'];
   auth: Pick<Auth, 'newToken' | 'signingKey'>;
-  sync: Pick<Sync, 'heartbeats' | 'forgetNode'>;
+  sync: Pick<Sync, 'heartbeats' | 'joined' | 'shown' | 'forgetNode'>;
   contexts: RequestContexts;
   mutations: Mutations;
 };
@@ -49,8 +49,13 @@ export function nodesApi(options: NodesOptions): AnyElysia {
     )
     .post(
       '/join',
-      ({ body, request, status }) =>
-        mutations.run(request, async (store) => status(201, await join(options, store, { body, request }))),
+      async ({ body, request, status }) => {
+        const reply = await mutations.run(request, async (store) =>
+          status(201, await join(options, store, { body, request })),
+        );
+        sync.joined(body.node_id);
+        return reply;
+      },
       { parse: [jsonBody, 'json'], body: JoinRequest, response: { 201: JoinAnswer } },
     )
     .post(
@@ -71,11 +76,15 @@ export function nodesApi(options: NodesOptions): AnyElysia {
         },
       },
     )
-    .get('', async ({ query }) => pageAnswer(await nodes.list(pageRequest(query))), {
-      query: PageQuery,
-      response: { 200: pageOf(EdgeNode) },
-    })
-    .get('/:id', ({ params }) => nodes.get(params.id), {
+    .get(
+      '',
+      async ({ query }) => {
+        const { items, next_key } = await nodes.list(pageRequest(query));
+        return pageAnswer({ items: items.map((node) => sync.shown(node)), next_key });
+      },
+      { query: PageQuery, response: { 200: pageOf(EdgeNode) } },
+    )
+    .get('/:id', async ({ params }) => sync.shown(await nodes.get(params.id)), {
       params: NodeParams,
       response: { 200: EdgeNode },
     })

@@ -8,6 +8,7 @@ import { type DeploymentTarget, isTargeted } from '../../model/rules/desired.ts'
 import type { Store } from '../../store/store.ts';
 import { type DesiredSnapshot, type DesiredStates, targetOf } from './desired_states.ts';
 import type { Notifier } from './notifier.ts';
+import type { Presence } from './presence.ts';
 
 export type Progress = {
   of(deployment: Deployment): Promise<DeploymentProgress>;
@@ -23,17 +24,19 @@ export type Progress = {
 
 export function createProgress(options: {
   store: Pick<Store, 'deployments' | 'nodes'>;
+  presence: Pick<Presence, 'shown'>;
   states: DesiredStates;
   revisions: Notifier;
   reports: Notifier;
   polls: Gate;
   clock: Clock;
 }): Progress {
-  const { store, states, revisions, reports, polls, clock } = options;
+  const { store, presence, states, revisions, reports, polls, clock } = options;
   const of = async (deployment: Deployment): Promise<DeploymentProgress> => {
     const snapshot = await states.snapshot();
     const observed = await store.nodes.observed(deployment.function_id, deployment.version);
-    const nodes = await store.nodes.all();
+    const stored = await store.nodes.all();
+    const nodes = stored.map(({ node, ...rest }) => ({ ...rest, node: presence.shown(node) }));
     return progressOf({ deployment, target: targetOf(deployment), snapshot, observed, nodes });
   };
   return {

@@ -3,13 +3,14 @@ import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import type { Failpoints } from '../../base/failpoints/failpoints.ts';
-import { type RandomBytes, randomFraction } from '../../base/id.ts';
+import { createId, type RandomBytes, randomFraction } from '../../base/id.ts';
 import { SYNC_BOUNDS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { startLoop } from '../../base/loop.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { SendRequest } from '../send.ts';
 import type { Labels } from '../../model/names.ts';
+import type { NodeInstance } from '../../model/node.ts';
 import { type HeartbeatRequest, joinProofText } from '../../model/protocol.ts';
 import { type Accepted, judgeAnswer, readControlKey } from './accept.ts';
 import { type ControlClient, createControlClient, type HeartbeatReply } from './control_client.ts';
@@ -20,6 +21,8 @@ export type SyncConfig = {
   popId: string;
   labels: Labels;
   edgeVersion: string;
+  /** The name of this machine, by which a person finds a process that should not run. */
+  host: string;
   /** Holds the credentials of the node and its last desired state. */
   dataDir: string;
   cpUrl: string;
@@ -77,6 +80,8 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
 
 export class Agent {
   readonly #options: AgentOptions;
+  /** Tells this process from another one that reports as the same node. */
+  readonly #instance: NodeInstance;
   readonly #files: NodeFiles;
   readonly #client: ControlClient;
   #credentials: Credentials | null;
@@ -100,6 +105,8 @@ export class Agent {
     },
   ) {
     this.#options = options;
+    const { clock, random, config } = options;
+    this.#instance = { id: createId('run', clock.nowMs(), random), host: config.host };
     this.#files = parts.files;
     this.#client = parts.client;
     this.#credentials = parts.credentials;
@@ -292,6 +299,7 @@ export class Agent {
       labels,
       applied_revision: this.#accepted?.revision ?? 0,
       applied_digest: this.#accepted?.digest ?? null,
+      instance: this.#instance,
     };
     return this.#client.heartbeat(request, { nodeId, nodeToken: credentials.node_token }, signal);
   }

@@ -29,7 +29,12 @@ export type ControlPlane = {
 
 /** Opens the control plane of a data directory; `closing` closes its parts in reverse order. */
 export async function wireControlPlane(options: {
-  settings: { dataDir: string; cpListen: ListenAddress; cpPublicUrl: string | null };
+  settings: {
+    dataDir: string;
+    cpListen: ListenAddress;
+    cpPublicUrl: string | null;
+    nodeOfflineSecs: number;
+  };
   context: Context;
   log: Log;
   metrics: Metrics;
@@ -48,6 +53,7 @@ export async function wireControlPlane(options: {
     log,
     metrics,
     failpoints: openFailpoints(context, log),
+    nodeOfflineMs: settings.nodeOfflineSecs * 1_000,
     ...(cpPublicUrl === null ? {} : { publicUrl: cpPublicUrl }),
   });
   await using opened = new AsyncDisposableStack();

@@ -122,6 +122,7 @@ export async function wireEdge(options: {
         popId: settings.popId,
         labels: settings.labels,
         edgeVersion: versionOfProgram(),
+        host: plainHostName(HOST_LENGTH_MAX),
         cacheBytesMax: Math.floor(settings.cacheSizeGb * GIB),
         listen,
         metricsListen,
@@ -165,10 +166,16 @@ export function hasJoined(dataDir: string): boolean {
 
 /** The host's name, with the characters and the length that an id may have. */
 export function nodeIdOfHost(): string {
+  return plainHostName(FUNCTION_BOUNDS.nameLengthMax);
+}
+
+const HOST_LENGTH_MAX = 255;
+
+function plainHostName(lengthMax: number): string {
   const name = hostname()
     .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
     .replace(/^[^A-Za-z0-9]+/, '')
-    .slice(0, FUNCTION_BOUNDS.nameLengthMax);
+    .slice(0, lengthMax);
   return name === '' ? 'edge' : name;
 }
 

@@ -8,9 +8,6 @@ import { addJoinToken, join, type Joining, type JoinToken, sweepJoinTokens } fro
 import { type NodeHeartbeat, report, type Reported } from './reports.ts';
 import { findNode, toNode } from './rows.ts';
 
-/** When a node was last heard: what the liveness rule reads. */
-export type Silence = { id: string; status: EdgeNode['status']; last_heartbeat_ms: number | null };
-
 export type NodeOperations = {
   /** Keeps the digest of the token only; returns when it expires. Also deletes tokens that have expired. */
   addJoinToken(input: JoinToken & { actor: string }): Promise<string>;
@@ -30,10 +27,14 @@ export type NodeOperations = {
   all(): Promise<{ node: EdgeNode; applied_digest: string | null }[]>;
   /** Also deletes what the node reported. Refuses `node_not_found`. */
   remove(input: { id: string; actor: string }): Promise<void>;
-  /** Writes what is new in a node's report. Refuses `node_not_found`. */
-  report(id: string, heartbeat: NodeHeartbeat): Promise<Reported>;
-  silences(): Promise<Silence[]>;
-  markOffline(ids: readonly string[]): Promise<void>;
+  /**
+   * Writes what is new in a node's report; where nothing is, it writes nothing. Figures alone are new only
+   * where they are due. Refuses `node_not_found`.
+   */
+  report(id: string, heartbeat: NodeHeartbeat, options: { isDue: boolean }): Promise<Reported>;
+  statuses(): Promise<Pick<EdgeNode, 'id' | 'status'>[]>;
+  /** Marks those that are still silent when it begins, and returns them. */
+  markOffline(ids: readonly string[], isSilent: (id: string) => boolean): Promise<string[]>;
   /** What each node reports of one version of a function, by node. */
   observed(function_id: string, version: string): Promise<Map<string, ObservedFunction>>;
 };
@@ -51,13 +52,15 @@ export function nodeOperations(database: Database): NodeOperations {
         return rows.map((row) => ({ node: toNode(row), applied_digest: row.applied_digest }));
       }),
     remove: (input) => database.write((change) => remove(change, input)),
-    report: (id, heartbeat) => database.write((change) => report(change, id, heartbeat)),
-    silences: () =>
+    report: (id, heartbeat, options) => report(database, id, { heartbeat, ...options }),
+    statuses: () =>
       database.read(async ({ db, tables: { nodes } }) => {
-        const { id, status, last_heartbeat_at_ms } = nodes;
-        return await db.select({ id, status, last_heartbeat_ms: last_heartbeat_at_ms }).from(nodes);
+        return await db.select({ id: nodes.id, status: nodes.status }).from(nodes);
       }),
-    markOffline: (ids) => database.write((change) => markOffline(change, ids)),
+    async markOffline(ids, isSilent) {
+      if (ids.length === 0) return [];
+      return await database.write((change) => markOffline(change, ids.filter(isSilent)));
+    },
     observed: (function_id, version) =>
       database.read(async ({ db, tables: { nodeFunctions } }) => {
         const isVersion = and(eq(nodeFunctions.function_id, function_id), eq(nodeFunctions.version, version));
@@ -85,12 +88,10 @@ async function remove(change: Change, input: { id: string; actor: string }): Pro
   await change.record({ actor, action: 'node.delete', target: id });
 }
 
-async function markOffline(change: Change, ids: readonly string[]): Promise<void> {
+async function markOffline(change: Change, ids: string[]): Promise<string[]> {
   const { db, tables } = change;
   const { nodes } = tables;
-  await db
-    .update(nodes)
-    .set({ status: 'offline' })
-    .where(inArray(nodes.id, [...ids]));
+  if (ids.length > 0) await db.update(nodes).set({ status: 'offline' }).where(inArray(nodes.id, ids));
   for (const id of ids) await change.record({ actor: 'control', action: 'node.offline', target: id });
+  return ids;
 }

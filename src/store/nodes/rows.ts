@@ -28,5 +28,6 @@ export function toNode(row: NodeRow): EdgeNode {
     mem_bytes,
     joined_at: isoTime(row.joined_at_ms),
     last_heartbeat_at: row.last_heartbeat_at_ms === null ? null : isoTime(row.last_heartbeat_at_ms),
+    instances: [],
   };
 }

@@ -76,6 +76,7 @@ async function start(options: { joinToken?: string | null } = {}): Promise<Runni
       popId: 'p1',
       labels: { region: 'tokyo' },
       edgeVersion: '0.0.0',
+      host: 'host-1',
       dataDir,
       cpUrl: 'http://control.test',
       joinToken: joinToken === null ? null : () => Promise.resolve(joinToken),
