@@ -46,6 +46,8 @@ export type Control = {
   handle(request: Request): Promise<Response>;
   /** The admin token if this start made it, else null: only its hash is kept. */
   readonly newAdminToken: string | null;
+  /** How many nodes have joined. */
+  nodeCount(): Promise<number>;
   /** Ends the loops, answers every held request, waits for the others, then closes the database. */
   close(): Promise<void>;
 };
@@ -105,6 +107,7 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   return {
     handle: http.handle,
     newAdminToken: auth.newAdminToken,
+    nodeCount: async () => (await store.nodes.statuses()).length,
     close() {
       closed ??= closing.disposeAsync();
       return closed;

@@ -1,6 +1,7 @@
 // Wires a control plane and its socket, and writes the profile that the CLI reads.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OPEN_FILES } from '../../base/limits/files.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
@@ -16,6 +17,15 @@ import type { Context } from './context.ts';
 import { claimDataDir, explainBindFailures, localUrl, openFailpoints } from './lifetime.ts';
 
 export const ADMIN_TOKEN_FILE = 'admin-token';
+
+/** What the control plane and its clients open at one time. */
+export async function openFilesOfControl(control: Control): Promise<{ what: string; files: number }[]> {
+  const nodes = Math.max(OPEN_FILES.nodesMin, await control.nodeCount());
+  return [
+    { what: 'clients of the API', files: OPEN_FILES.clients },
+    { what: `${nodes} nodes`, files: nodes * OPEN_FILES.perNode },
+  ];
+}
 
 export type ControlPlane = {
   readonly control: Control;

@@ -5,8 +5,17 @@ import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import type { Context } from './context.ts';
-import { localUrl, openLog, stopSignal } from './lifetime.ts';
-import { claimNodeDir, hasJoined, nodeIdOfHost, stopOrRefusal, systemCacheDir, wireEdge, wireEngine } from './node.ts';
+import { checkOpenFiles, localUrl, openLog, stopSignal } from './lifetime.ts';
+import {
+  claimNodeDir,
+  hasJoined,
+  nodeIdOfHost,
+  openFilesOfNode,
+  stopOrRefusal,
+  systemCacheDir,
+  wireEdge,
+  wireEngine,
+} from './node.ts';
 
 export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context): Promise<number> {
   const stopped = stopSignal();
@@ -22,6 +31,7 @@ export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context
   await using closing = new AsyncDisposableStack();
   closing.use(openIdleCollector());
   claimNodeDir(dataDir, closing, log);
+  checkOpenFiles(openFilesOfNode(settings), context, log);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
   const token = joinToken === null ? null : (): Promise<string> => Promise.resolve(joinToken);
   const node = { nodeId, dataDir, cacheDir, cpUrl, joinToken: token };

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { randomFraction } from '../../base/id.ts';
+import { OPEN_FILES } from '../../base/limits/files.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
@@ -24,6 +25,16 @@ const GIB = 1024 ** 3;
 
 /** Settings that `up` and `--mode=edge` share. */
 export type NodeSettings = Omit<SettingsOf<'edge'>, 'cpUrl' | 'joinToken' | 'nodeId' | 'cacheDir'>;
+
+/** What a node and the clients of its functions open at one time. */
+export function openFilesOfNode({
+  nodeWorkersMax,
+}: Pick<NodeSettings, 'nodeWorkersMax'>): { what: string; files: number }[] {
+  return [
+    { what: 'clients of functions', files: OPEN_FILES.clients },
+    { what: `${nodeWorkersMax} workers`, files: nodeWorkersMax * OPEN_FILES.perWorker },
+  ];
+}
 
 type EngineSettings = Pick<
   NodeSettings,

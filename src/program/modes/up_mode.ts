@@ -10,10 +10,10 @@ import type { SettingsOf } from '../../config/settings.ts';
 import { JoinTokenAnswer } from '../../model/api.ts';
 import { openAssets } from '../embedded/assets.ts';
 import type { Context } from './context.ts';
-import { type ControlPlane, wireControlPlane } from './control_plane.ts';
+import { type ControlPlane, openFilesOfControl, wireControlPlane } from './control_plane.ts';
 import { mergeMetrics } from './exposition.ts';
-import { localUrl, openLog, stopSignal } from './lifetime.ts';
-import { claimNodeDir, stopOrRefusal, wireEdge, wireEngine } from './node.ts';
+import { checkOpenFiles, localUrl, openLog, stopSignal } from './lifetime.ts';
+import { claimNodeDir, openFilesOfNode, stopOrRefusal, wireEdge, wireEngine } from './node.ts';
 
 const DEMO = { name: 'hello', route: '/hello', waitSecs: 30 };
 
@@ -38,6 +38,8 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
     closing,
   });
   claimNodeDir(nodeDir, closing, log);
+  const opened = [...(await openFilesOfControl(plane.control)), ...openFilesOfNode(settings)];
+  checkOpenFiles(opened, context, log);
   const engine = await wireEngine({ settings, dataDir: nodeDir, cacheDir, context, log, closing });
   const joinToken = (): Promise<string> => makeJoinToken(createInProcessApi(plane, context), nodeId);
   const node = { nodeId, dataDir: nodeDir, cacheDir, cpUrl: plane.url, joinToken };
