@@ -65,7 +65,7 @@ test(
     const { pid } = plane.running();
     process.kill(pid, 'SIGSTOP');
     // Only time makes a stop longer than the limit.
-    await Bun.sleep(2 * OFFLINE_SECS * 1_000);
+    await Bun.sleep(1.5 * OFFLINE_SECS * 1_000);
     process.kill(pid, 'SIGCONT');
     const heard = (await nodeNow('alive')).last_heartbeat_at;
     await until('the node reports again', async () => (await nodeNow('alive')).last_heartbeat_at !== heard);
