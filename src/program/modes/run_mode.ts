@@ -10,8 +10,8 @@ import { edgeLimits } from '../../edge/edge.ts';
 import { createSingleRunner, type SingleRunner } from '../../edge/single.ts';
 import { defaultVersionSettings, type VersionSettings } from '../../model/function.ts';
 import type { Context } from './context.ts';
-import { explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
-import { wireEngine } from './node.ts';
+import { checkOpenFiles, explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
+import { openFilesOfNode, wireEngine } from './node.ts';
 
 export async function runSingleMode(
   file: string,
@@ -27,6 +27,7 @@ export async function runSingleMode(
   const cacheDir = resolve(settings.cacheDir ?? join(dataDir, 'cache'));
   await using closing = new AsyncDisposableStack();
   closing.use(openIdleCollector());
+  checkOpenFiles(openFilesOfNode(settings), context, log);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
   const createRunner = (): Promise<SingleRunner> =>
     createSingleRunner({
