@@ -33,7 +33,7 @@ export const SYNC_TUNING = {
   /** Steps between two checks that count as silence: a control plane that was stopped has heard nobody. */
   listenGapSteps: 2,
   /** Nodes that one transaction marks as offline, and the pause before the next: each has an audit row. */
-  livenessMarksMax: 50,
+  livenessMarksMax: 20,
   livenessPauseMs: 10,
   /** If more than this share of the nodes is silent, none is marked: the control plane may be at fault. */
   livenessBrakePercent: 55,

@@ -163,7 +163,7 @@ export async function wireEdge(options: {
 export async function stopOrRefusal(stopped: Promise<string>, edge: Edge): Promise<string> {
   const refused = edge.joinRefused.then((message) => {
     throw new CliFailure('join_refused', `The control plane does not let this node join. ${message}`, {
-      hint: 'Start it again with the right token: `edge join-token` at the control plane makes one.',
+      hint: 'Then start it again; `edge join-token` at the control plane makes another token.',
     });
   });
   return await Promise.race([stopped, refused]);

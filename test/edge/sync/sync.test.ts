@@ -206,6 +206,19 @@ describe('A heartbeat', () => {
     });
   });
 
+  test('names the process that sends it, another one after a restart', async () => {
+    const { heartbeats } = await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    await turn(heartbeats.close({ graceMs: 1_000 }));
+    const first = new Set(control.heartbeats.map(({ instance }) => instance?.id));
+    expect(first.size).toBe(1);
+    expect(control.heartbeats[0]?.instance?.host).toBe('host-1');
+    const count = control.heartbeats.length;
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    expect(first.has(control.heartbeats[count]?.instance?.id)).toBe(false);
+  });
+
   test('that is held is given up and sent anew when the observed state changes', async () => {
     const { agent } = await start();
     await turnUntil('a heartbeat is held', isHeld);

@@ -7,6 +7,8 @@ import { createPlane, EIO, ENOSPC, type Plane, type Reply, ROUNDS } from './plan
 const TEST_MS = 60_000 * Math.max(1, ROUNDS / 4);
 const hello = readFileSync(fixture('hello/hello-c.wasm'));
 const helloAgain = readFileSync(fixture('hello/hello-v2.wasm'));
+/** A function, its artifact, its route, its deployment. */
+const MUTATIONS_OF_DEPLOY = 4;
 const rounds = Array.from({ length: ROUNDS }, (_, round) => round + 1);
 
 let directory: Directory;
@@ -65,6 +67,28 @@ describe.each(['mutation_done', 'mutation_committed'])('A kill at %s', (place) =
       expect(`${done.code} ${done.err}`).toBe('0 ');
       expect(await activeVersion()).toBe('1.0.0');
       expect(await countOf('deployment.roll_back')).toBe(before + 1);
+    },
+    TEST_MS,
+  );
+
+  test.each([1, 2, 3, 4, 5])(
+    'number %p of `edge deploy` lets it end with what happened',
+    async (mutation) => {
+      const name = `${place.replaceAll('_', '-')}-at-${mutation}`;
+      await plane.close();
+      await plane.open(`${place}=kill@${mutation}`);
+      const args = ['deploy', fixture('hello/hello-c.wasm'), '--name', name, '--route', `/${name}`];
+      const deploying = plane.cli([...args, '--wait-secs', '0', '--json']);
+      const ended = await Promise.race([deploying.then(() => 'deployed'), plane.running().exited]);
+      if (ended !== 'deployed') await plane.reopenAfterDeath();
+      const { code, out, err } = await deploying;
+      expect(`${code} ${err}`).toBe('0 ');
+      expect(ended === 'deployed').toBe(mutation > MUTATIONS_OF_DEPLOY);
+      const { function_id: id, version } = JSON.parse(out) as { function_id: string; version: string };
+      expect(version).toBe('1.0.0');
+      expect((await items('/functions?limit=200')).filter((one) => one.name === name)).toHaveLength(1);
+      expect(await items(`/functions/${id}/versions`)).toHaveLength(1);
+      expect(await items(`/functions/${id}/deployments`)).toHaveLength(1);
     },
     TEST_MS,
   );
