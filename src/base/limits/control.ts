@@ -18,8 +18,8 @@ export const CONTROL_BOUNDS = {
   /** Requests with an idempotency key at one time: each holds its body in memory. */
   idempotentInFlightMax: 256,
   idempotencyKeyLengthMax: 255,
-  /** Answers that are kept under idempotency keys; the oldest go first. */
-  idempotencyRowsMax: 100_000,
+  /** Answers that are kept under idempotency keys; the oldest go first. That of a deploy lists its nodes. */
+  idempotencyRowsMax: 20_000,
   joinTokenTtlMsMax: 604_800_000,
   nodesMax: 10_000,
   /** How long one request may wait for a deployment. */
