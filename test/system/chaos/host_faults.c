@@ -1,7 +1,8 @@
 /* Preloaded into the executable by tests: makes writes fail and moves the wall clock, as a file tells it to.
  *
  * HOST_FAULTS names a file of one line: `ERRNO SUBSTRING` lets every write and flush fail with that number for
- * files whose path holds the substring, `clock SECONDS` shifts the wall clock. Without the file nothing happens.
+ * files whose path holds the substring, `flush ERRNO SUBSTRING` every flush alone, `clock SECONDS` shifts the wall
+ * clock. Without the file nothing happens.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -33,16 +34,25 @@ static long read_order(char *text, size_t size)
 	return length;
 }
 
-/* The error number that a write to this descriptor gets, 0 for none. */
-static int fault_of(int file)
+static const char FLUSH[] = "flush ";
+
+/* The error number that a write or a flush of this descriptor gets, 0 for none. */
+static int fault_of(int file, int is_flush)
 {
 	char order[512];
 	char link[64];
 	char path[512];
 	int saved = errno;
 	int number = 0;
-	if (read_order(order, sizeof order) != 0 && (number = atoi(order)) != 0) {
-		const char *part = strchr(order, ' ');
+	const char *fault = order;
+	if (read_order(order, sizeof order) == 0) {
+		errno = saved;
+		return 0;
+	}
+	if (is_flush && strncmp(order, FLUSH, sizeof FLUSH - 1) == 0)
+		fault += sizeof FLUSH - 1;
+	if ((number = atoi(fault)) != 0) {
+		const char *part = strchr(fault, ' ');
 		snprintf(link, sizeof link, "/proc/self/fd/%d", file);
 		long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
 		path[length < 0 ? 0 : length] = '\0';
@@ -53,9 +63,9 @@ static int fault_of(int file)
 	return number;
 }
 
-#define FAIL_WHERE_TOLD(file) \
+#define FAIL_WHERE_TOLD(file, is_flush) \
 	do { \
-		int number = fault_of(file); \
+		int number = fault_of(file, is_flush); \
 		if (number != 0) { \
 			errno = number; \
 			return -1; \
@@ -64,13 +74,13 @@ static int fault_of(int file)
 
 ssize_t write(int file, const void *bytes, size_t length)
 {
-	FAIL_WHERE_TOLD(file);
+	FAIL_WHERE_TOLD(file, 0);
 	return syscall(SYS_write, file, bytes, length);
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t length, off64_t at)
 {
-	FAIL_WHERE_TOLD(file);
+	FAIL_WHERE_TOLD(file, 0);
 	return syscall(SYS_pwrite64, file, bytes, length, at);
 }
 
@@ -81,13 +91,13 @@ ssize_t pwrite(int file, const void *bytes, size_t length, off_t at)
 
 int fsync(int file)
 {
-	FAIL_WHERE_TOLD(file);
+	FAIL_WHERE_TOLD(file, 1);
 	return (int)syscall(SYS_fsync, file);
 }
 
 int fdatasync(int file)
 {
-	FAIL_WHERE_TOLD(file);
+	FAIL_WHERE_TOLD(file, 1);
 	return (int)syscall(SYS_fdatasync, file);
 }
 

@@ -157,3 +157,24 @@ describe.each([
     TEST_MS,
   );
 });
+
+test.each(rounds)(
+  'A flush that fails, and a kill after it, leave the refused mutation to the same request (round %p)',
+  async (round) => {
+    const name = `flush-${round}`;
+    const request = { key: `k-${name}`, body: { name } };
+    plane.order(`flush ${EIO} control.db`);
+    const refused = await plane.send('POST', '/functions', request);
+    expect(refused.status).toBe(500);
+    plane.running().signal('SIGKILL');
+    plane.order(null);
+    await plane.reopenAfterDeath();
+    const [done, again] = [
+      await plane.send('POST', '/functions', request),
+      await plane.send('POST', '/functions', request),
+    ];
+    expect([done.status, again.text, again.isReplay]).toEqual([201, done.text, true]);
+    expect((await items(`/functions?name=${name}`)).length).toBe(1);
+  },
+  TEST_MS,
+);
