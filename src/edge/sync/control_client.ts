@@ -30,12 +30,20 @@ export type ControlClient = {
 };
 
 const joinCheck = TypeCompiler.Compile(JoinAnswer);
-/** An error of the control plane's table. */
+const Text = Type.String({ maxLength: 1_000 });
+/** An error of the table, of a control plane or of an edge that was taken for one. */
 const refusalCheck = TypeCompiler.Compile(
   Type.Object({
-    error: Type.Object({ message: Type.String({ maxLength: 1_000 }), retryable: Type.Boolean() }),
+    error: Type.Object({
+      message: Text,
+      retryable: Type.Boolean(),
+      details: Type.Optional(
+        Type.Object({ fields: Type.Optional(Type.Array(Type.Object({ field: Text, message: Text }))) }),
+      ),
+    }),
   }),
 );
+const FIELDS_SHOWN_MAX = 5;
 const JOIN_BYTES_MAX = 16 * 1_024;
 
 type Post = { path: string; token: string; body: unknown; timeMs: number; signal: AbortSignal };
@@ -98,7 +106,13 @@ async function readJoin(response: Response): Promise<JoinReply> {
     return { kind: 'joined', answer: value };
   }
   const error = refusalCheck.Check(value) ? value.error : null;
-  if (error !== null && !error.retryable) return { kind: 'refused', message: error.message };
+  if (status === 404 && error !== null)
+    return { kind: 'refused', message: 'There is no control plane at this URL: check --cp-url.' };
+  if (error !== null && !error.retryable) {
+    const fields = error.details?.fields?.slice(0, FIELDS_SHOWN_MAX) ?? [];
+    const named = fields.map(({ field, message }) => ` ${field}: ${message}.`).join('');
+    return { kind: 'refused', message: `${error.message}${named}` };
+  }
   if (status === 401)
     return { kind: 'refused', message: 'The join token is refused: run `edge join-token`.' };
   throw new Error(`the join is answered with status ${status}`);

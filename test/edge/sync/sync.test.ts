@@ -4,7 +4,7 @@ import { createPublicKey, verify } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { errorResponse } from '../../../src/base/errors.ts';
+import { ERRORS, errorResponse } from '../../../src/base/errors.ts';
 import { createFailpoints, type Failpoints, NO_FAILPOINTS } from '../../../src/base/failpoints/failpoints.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
@@ -125,6 +125,28 @@ describe('A node that joins', () => {
     expect(control.joins.length).toBe(1);
     expect(refusals).toEqual(['The join token is refused: run `edge join-token`.']);
     expect(existsSync(join(dataDir, 'node.json'))).toBe(false);
+  });
+
+  test.each([
+    [
+      'a field that is bad',
+      () =>
+        errorResponse('validation_failed', 'r', {
+          details: { fields: [{ field: 'labels.a', message: 'no' }] },
+        }),
+      'The request has bad fields. labels.a: no.',
+    ],
+    [
+      'an edge instead of a control plane',
+      () => errorResponse('route_not_found', 'r'),
+      'There is no control plane at this URL: check --cp-url.',
+    ],
+    ['an id that is taken', () => errorResponse('node_id_taken', 'r'), ERRORS.node_id_taken.message],
+  ])('ends for %s with a sentence that says so', async (_, answer, message) => {
+    control.fetch = async () => answer();
+    await start();
+    await turnUntil('it was refused', () => refusals.length === 1);
+    expect(refusals).toEqual([message]);
   });
 
   test.each([
