@@ -27,8 +27,12 @@
 #include "namespace.h"
 #include "packet.h"
 #include "sandbox.h"
+#include "wall.h"
 #include "warm.h"
 #include "worker.h"
+
+/* How long the edge may take to read a report for which no guest may run. */
+#define REFUSED_MS 10000
 
 struct zygote {
   struct edge_geometry geometry;
@@ -257,25 +261,44 @@ static int open_zygote(struct zygote *zygote, const char *socket_path) {
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : -errno;
 }
 
-/* Enters the zygote's part of the sandbox and writes to stderr, which the edge logs, what is missing. */
-static int open_sandbox(struct zygote *zygote) {
-  struct edge_weaknesses found;
-  const int error = edge_sandbox_open(&found);
-  for (uint32_t i = 0; i < found.count; i++) {
-    dprintf(STDERR_FILENO, "workers run without %s: %s\n", found.list[i].missing,
-            strerror(found.list[i].error));
-  }
-  const int shared = edge_namespace_open(&zygote->apart);
-  if (shared != 0) {
-    dprintf(STDERR_FILENO, "compiles run without a process namespace: %s\n", strerror(shared));
-  }
-  return error;
-}
-
 /* Says in one line on stderr, which the edge logs, why this process does not serve; gives the status. */
 static int32_t refuse(const char *reason, int error) {
   dprintf(STDERR_FILENO, "the engine cannot serve: %s: %s\n", reason, strerror(error));
   return -error;
+}
+
+/* Reports each part of the wall; false when the edge is gone. */
+static bool report_wall(const struct zygote *zygote, const struct edge_wall *wall) {
+  for (uint32_t part = 0; part < EDGE_WALL_PARTS; part++) {
+    const struct edge_wall_finding *found = &wall->part[part];
+    const struct edge_event event = {
+        .kind = EDGE_EVENT_WALL, .slot = part, .how = found->state, .value = found->reason};
+    if (!report(zygote, &event)) return false;
+  }
+  return true;
+}
+
+/*
+ * Enters the zygote's part of the sandbox, tries the wall around its children, and reports it. Returns 0, or
+ * -errno when no guest may run.
+ */
+static int32_t open_wall(struct zygote *zygote, bool allows_weak) {
+  struct edge_sandbox_opened opened;
+  struct edge_wall wall;
+  struct edge_wall_trial trial = {.opened = &opened, .apart = &zygote->apart};
+  edge_wall_namespaces_read(&trial.edge);
+  const int unforked = edge_sandbox_open(&opened);
+  if (unforked != 0) return refuse("a child could not be forked", unforked);
+  trial.not_apart = edge_namespace_open(&zygote->apart);
+  const int failed = edge_wall_try(&trial, &wall);
+  if (failed != 0) return refuse("a child could not be forked, enter its sandbox, and be killed", failed);
+  if (!report_wall(zygote, &wall)) return refuse("the edge is gone", EPIPE);
+  if (edge_wall_holds(&wall) || allows_weak) return 0;
+  /* The edge reads the report and then ends this process, which by itself ends only later. */
+  struct pollfd edge = {.fd = zygote->command_fd, .events = POLLIN};
+  while (poll(&edge, 1, REFUSED_MS) < 0 && errno == EINTR)
+    continue;
+  return refuse("a necessary part of the wall around guests is missing; `edge doctor` says which", EACCES);
 }
 
 static int32_t refuse_layout(uint32_t edge_version) {
@@ -288,7 +311,8 @@ static int32_t refuse_layout(uint32_t edge_version) {
 
 int32_t edge_engine_serve(uint32_t layout_version, int32_t command_fd, const void *socket_path,
                           uint32_t slots, uint32_t request_head_bytes, uint32_t request_body_bytes,
-                          uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes) {
+                          uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes,
+                          uint32_t allow_weak_walls) {
   const uint32_t bytes[EDGE_PARTS] = {log_bytes, response_head_bytes, request_head_bytes, request_body_bytes,
                                       response_body_bytes};
   static struct zygote zygote; /* the table of children is too large for a stack */
@@ -297,8 +321,8 @@ int32_t edge_engine_serve(uint32_t layout_version, int32_t command_fd, const voi
   if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return refuse("the sizes of the ring", EINVAL);
   const int error = open_zygote(&zygote, socket_path);
   if (error < 0) return refuse("its descriptors and sockets", -error);
-  const int trial = open_sandbox(&zygote);
-  if (trial != 0) return refuse("no unprivileged child could be forked and killed (CAP_KILL)", trial);
+  const int32_t refused = open_wall(&zygote, allow_weak_walls != 0);
+  if (refused != 0) return refused;
   edge_warm();
   if (!edge_sandbox_signals()) return refuse("the signal handlers of its children", errno);
   const struct edge_event event = {

@@ -224,7 +224,8 @@ enum edge_event_kind {
   EDGE_EVENT_STARTED = 2, /* a worker was forked; slot, generation, pid */
   EDGE_EVENT_EXITED = 3,  /* a worker is reaped, and its slots may be used again; all fields */
   EDGE_EVENT_COMPILED = 4, /* a compile child is reaped; slot: the job; EDGE_COMPILE_DONE: the file exists */
-  EDGE_EVENT_PONG = 5      /* the answer to a PING */
+  EDGE_EVENT_PONG = 5,     /* the answer to a PING */
+  EDGE_EVENT_WALL = 6      /* a part of the wall, each once before OPEN; slot, how, value: as in wall.h */
 };
 
 /* How a child ended; `value` is its exit code, its signal, or the errno of the fork that failed. */

@@ -11,6 +11,7 @@ import { COMPILE_EXIT } from '../src/engine/code/verdict.ts';
 import { EXIT } from '../src/engine/pool/exit.ts';
 import { encodeStartBlock } from '../src/engine/pool/start_block.ts';
 import { PREFACE } from '../src/engine/process/engine_socket.ts';
+import { PARTS, STATES } from '../src/engine/wall/parts.ts';
 import { EVENT, EVENT_WORD, EXIT_WAYS } from '../src/engine/process/frames.ts';
 import {
   GENERATION_MAX,
@@ -78,9 +79,24 @@ describe('The other headers', () => {
 });
 
 const ring = readHeader('ring.h', 'ring_library.h');
+const wall = readHeader('wall.h');
 
 const camel = (key: string): string =>
   key.toLowerCase().replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+describe('The numbers of wall.h', () => {
+  test.each([
+    ['edge_wall_part', 'EDGE_WALL_', PARTS],
+    ['edge_wall_state', 'EDGE_WALL_', STATES],
+  ] as const)('are the places of the TypeScript list of %s', (name, prefix, list) => {
+    const names = [...(wall.enums.get(name) ?? [])].map(([key, place]) => [
+      key.replace(prefix, '').toLowerCase(),
+      place,
+    ]);
+    expect(names).toEqual(list.map((part, place) => [part, place]));
+    expect(wall.number('EDGE_WALL_PARTS')).toBe(PARTS.length);
+  });
+});
 
 describe('The numbers of ring.h', () => {
   const { words: takenWords, ...takenPlaces } = TAKEN;

@@ -2,7 +2,7 @@
 import { Type } from '@sinclair/typebox';
 import type { Clock } from '../base/clock.ts';
 import { JoinTokenAnswer } from '../model/api.ts';
-import { Deployment, DeploymentProgress } from '../model/deployment.ts';
+import { Deployment, DeploymentProgress, type NodeProgress } from '../model/deployment.ts';
 import { EdgeFunction, Version } from '../model/function.ts';
 import { EdgeNode } from '../model/node.ts';
 import { Route } from '../model/route.ts';
@@ -11,6 +11,7 @@ import { CliFailure } from './failure.ts';
 import { listAll, listVersions, requireFunction } from './lookup.ts';
 import type { Terminal } from './terminal.ts';
 import { readyOf, waitForNodes } from './wait.ts';
+import { wallWord } from './wall.ts';
 
 export type ManageInput = {
   api: Api;
@@ -70,6 +71,19 @@ export async function inspect(input: ManageInput): Promise<void> {
     if (value === null) continue;
     terminal.print(`  ${name.padEnd(17)} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
   }
+  printInterpreted(terminal, await nodesThatRun(api, owner.id, version.version));
+}
+
+/** Where the version is deployed: each node that should run it. */
+async function nodesThatRun(api: Api, functionId: string, version: string): Promise<NodeProgress[]> {
+  const active = await activeDeployment(api, functionId);
+  if (active?.version !== version) return [];
+  return (await api.get(`/deployments/${active.id}`, DeploymentProgress)).nodes;
+}
+
+async function activeDeployment(api: Api, functionId: string): Promise<Deployment | undefined> {
+  const deployments = await listAll(api, `/functions/${functionId}/deployments`, Deployment);
+  return deployments.find((one) => one.status === 'active');
 }
 
 export async function showRoutes(input: ManageInput): Promise<void> {
@@ -102,10 +116,11 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
     Object.entries(one.labels)
       .map(([name, value]) => `${name}=${value}`)
       .join(','),
+    wallWord(one.wall),
     one.edge_version,
     one.last_heartbeat_at ?? 'never',
   ]);
-  terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
+  terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'WALL', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
   for (const { id, instances } of nodes) {
     if (instances.length < 2) continue;
     const where = instances.map(({ host, id: process }) => `${host} (${process})`).join(' and ');
@@ -125,8 +140,7 @@ export async function makeJoinToken({ api, terminal, json }: ManageInput): Promi
 export async function showStatus(input: ManageInput): Promise<void> {
   const { api, terminal } = input;
   const owner = await requireFunction(api, input.name, input);
-  const deployments = await listAll(api, `/functions/${owner.id}/deployments`, Deployment);
-  const active = deployments.find((one) => one.status === 'active');
+  const active = await activeDeployment(api, owner.id);
   if (active === undefined) {
     if (input.json)
       return terminal.printJson({ function: owner, deployment: null, nodes: [], complete: false });
@@ -140,6 +154,14 @@ export async function showStatus(input: ManageInput): Promise<void> {
   terminal.print(`${owner.name} ${deployment.version} on ${where}`);
   const rows = nodes.map((one) => [one.node_id, one.pop_id, one.node_status, one.state, one.error ?? '']);
   terminal.printTable([['NODE', 'POP', 'STATUS', 'STATE', 'ERROR'], ...rows]);
+  printInterpreted(terminal, nodes);
+}
+
+/** Which nodes run a version in the interpreter, which is slower, and why. */
+function printInterpreted(terminal: Terminal, nodes: readonly NodeProgress[]): void {
+  for (const { node_id, interpreted } of nodes) {
+    if (interpreted !== null) terminal.print(`${node_id} runs it in the interpreter: ${interpreted}`);
+  }
 }
 
 export async function rollBack(input: ManageInput): Promise<void> {

@@ -55,7 +55,7 @@ export const CLIENT_SETTINGS = {
     kind: onOff(),
     initial: 'false',
     meaning: 'Print one JSON value on stdout; everything else goes to stderr.',
-    commands: [...CLIENT, 'version', 'config'],
+    commands: [...CLIENT, 'doctor', 'version', 'config'],
   },
   waitSecs: {
     flag: '--wait-secs',

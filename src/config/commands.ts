@@ -150,6 +150,15 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     ],
     group: 'Nodes',
   },
+  doctor: {
+    words: [],
+    summary: 'Check what this machine offers to keep guests in, and say what to do about the rest.',
+    details:
+      'Tries each part of the wall around guests once, as the user that runs the command. Exits with 1 when ' +
+      'a part is missing without which no guest runs.',
+    examples: ['edge doctor', 'edge doctor --json'],
+    group: 'Nodes',
+  },
   version: {
     words: [],
     summary: 'Print the version of this program.',

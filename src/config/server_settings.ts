@@ -17,7 +17,7 @@ export const SERVER_SETTINGS = {
     kind: text('DIR'),
     initial: './.edge',
     meaning: 'Directory for the database, artifacts, keys, and the profile that the client commands read.',
-    commands: ['up', 'cp', 'edge', 'run', ...CLIENT],
+    commands: ['up', 'cp', 'edge', 'run', 'doctor', ...CLIENT],
   },
   listen: {
     flag: '--listen',
@@ -220,6 +220,16 @@ export const SERVER_SETTINGS = {
     kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax, unit: 'bytes' }),
     initial: String(REQUEST_DEFAULTS.responseBytesMax),
     meaning: 'Maximum size of a response body; the client gets 500 instead of a larger one.',
+    commands: ['up', 'edge', 'run'],
+  },
+  allowWeakWalls: {
+    flag: '--allow-weak-walls',
+    variable: 'EDGE_ALLOW_WEAK_WALLS',
+    kind: onOff(),
+    initial: 'false',
+    meaning:
+      'Run guests also where this machine lacks a necessary part of the wall around them, and compile modules ' +
+      'also where their filter alone keeps them from files. `edge doctor` shows what is missing.',
     commands: ['up', 'edge', 'run'],
   },
   drainSecs: {

@@ -12,6 +12,7 @@ import type { Metrics } from '../base/metrics.ts';
 import type { SendRequest } from './send.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
+import type { WallReport } from '../model/wall.ts';
 import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
 import { openMetricsListener, type Waiting } from './figures/metrics_listener.ts';
 import { openReconciler, type ReconcileConfig } from './reconcile/reconcile.ts';
@@ -104,16 +105,15 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   opened.defer(() => reconciler.close());
   figures.collectFrom({
     engine: () => engine.stats(),
+    wall: () => engine.wall() ?? [],
     pools: () => reconciler.pools(),
     cache: () => reconciler.cacheTotals(),
     revision: () => agent.accepted()?.revision ?? 0,
   });
   let isClosing = false;
-  const waitingFor = (): Waiting[] =>
-    isClosing
-      ? ['shutdown']
-      : waitingOf({ isServing: engine.isServing(), isSettled: reconciler.isSettled() });
-  const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, waitingFor });
+  const waitingFor = (): Waiting[] => (isClosing ? ['shutdown'] : waitingOf(engine, reconciler));
+  const wall = (): WallReport | null => engine.wall();
+  const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, waitingFor, wall });
   opened.defer(() => metricsListener.close());
   const { routing } = reconciler;
   const { stopListening } = engine;
@@ -123,17 +123,14 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   const accepted = agent.accepted();
   if (accepted !== null) reconciler.apply(accepted.desired);
   const heartbeats = agent.start({
-    report: () => ({ ...machineReport(figures, engine.isServing()), functions: reconciler.observed() }),
+    report: () => ({ ...machineReport(figures, engine), functions: reconciler.observed() }),
     onAccepted: ({ desired }) => reconciler.apply(desired),
   });
   opened.defer(() => {
     isClosing = true;
     return drainParts({ server, heartbeats, reconciler, clock, drainMs: config.drainMs });
   });
-  whenReady(engine, () => {
-    reconciler.start();
-    agent.notify();
-  });
+  follow(engine, { start: () => reconciler.start(), notify: () => agent.notify() });
   const closing = opened.move();
   const { port } = server;
   return {
@@ -161,17 +158,28 @@ async function drainParts(parts: {
   await reconciler.drain({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
 }
 
-function whenReady(engine: Engine, start: () => void): void {
-  // An engine that is closed before it is ready says why in its log.
-  engine.ready().then(start, () => undefined);
+/**
+ * Starts what needs the engine once it is ready. Notifies then, and before as soon as the wall was tried: a
+ * refused engine is never ready.
+ */
+function follow(engine: Engine, on: { start: () => void; notify: () => void }): void {
+  // The engine was closed before: its log says why.
+  const ignore = (): void => undefined;
+  engine.wallRefusal().then(on.notify, ignore);
+  engine.ready().then(() => {
+    on.start();
+    on.notify();
+  }, ignore);
 }
 
-function machineReport(figures: EdgeFigures, isServing: boolean): Omit<NodeReport, 'functions'> {
-  const { cpuPercent, memBytes } = figures.machine();
-  return { status: isServing ? 'online' : 'degraded', cpu_percent: cpuPercent, mem_bytes: memBytes };
+function machineReport(figures: EdgeFigures, engine: Engine): Omit<NodeReport, 'functions'> {
+  const { cpuPercent: cpu_percent, memBytes: mem_bytes } = figures.machine();
+  const status = engine.isServing() ? 'online' : 'degraded';
+  const wall = engine.wall();
+  return { status, cpu_percent, mem_bytes, ...(wall === null ? {} : { wall }) };
 }
 
-function waitingOf({ isServing, isSettled }: { isServing: boolean; isSettled: boolean }): Waiting[] {
-  const waiting: Waiting[] = isServing ? [] : ['engine'];
-  return isSettled ? waiting : [...waiting, 'desired_state'];
+function waitingOf(engine: Engine, reconciler: { isSettled(): boolean }): Waiting[] {
+  const waiting: Waiting[] = engine.isServing() ? [] : ['engine'];
+  return reconciler.isSettled() ? waiting : [...waiting, 'desired_state'];
 }

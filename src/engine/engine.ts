@@ -2,6 +2,7 @@
 import type { GuestErrorCode, ModuleErrorCode } from '../base/errors.ts';
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 import type { VersionSettings } from '../model/function.ts';
+import type { WallReport } from '../model/wall.ts';
 
 /** Names a version, and its pool, in logs and metrics. */
 export type VersionRef = { functionId: string; projectId: string; version: string };
@@ -14,6 +15,8 @@ export type Code = {
   readonly digest: string;
   readonly execution: 'aot' | 'interpreter';
   readonly compiledMs: number;
+  /** Why it runs in the interpreter; null for compiled code. */
+  readonly interpreted: string | null;
   /** The node could not compile it this time: it runs in the interpreter, and may be prepared again. */
   readonly isStandIn: boolean;
   close(): void;
@@ -77,5 +80,9 @@ export type Engine = {
   isServing(): boolean;
   /** This process takes no more connections on a port; those that are open stay. False where it cannot. */
   readonly stopListening: (port: number) => boolean;
+  /** The wall around guests, as the last engine process has tried it; null before the first. */
+  wall(): WallReport | null;
+  /** Once the wall was tried: why no guest may run behind it, as a sentence; null where one may. */
+  wallRefusal(): Promise<string | null>;
   close(): Promise<void>;
 };

@@ -53,6 +53,8 @@ export const NodeProgress = Type.Object({
     Type.Literal('error'),
   ]),
   error: Type.Union([Type.String(), Type.Null()]),
+  /** Why the node runs it in the interpreter; null where it runs compiled code, or nothing yet. */
+  interpreted: Type.Union([Type.String(), Type.Null()]),
 });
 export type NodeProgress = Static<typeof NodeProgress>;
 

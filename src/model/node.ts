@@ -1,6 +1,7 @@
 // A node: one running edge as the control plane knows it.
 import { type Static, Type } from '@sinclair/typebox';
 import { Labels, NodeId, PopId } from './names.ts';
+import { WallReport } from './wall.ts';
 
 const NodeStatus = Type.Union([Type.Literal('online'), Type.Literal('degraded'), Type.Literal('offline')]);
 type NodeStatus = Static<typeof NodeStatus>;
@@ -24,6 +25,8 @@ export const EdgeNode = Type.Object({
   applied_revision: Type.Integer(),
   cpu_percent: Type.Number(),
   mem_bytes: Type.Integer(),
+  /** The wall around guests as the node reports it; null until it has tried it. */
+  wall: Type.Union([WallReport, Type.Null()]),
   joined_at: Type.String(),
   last_heartbeat_at: Type.Union([Type.String(), Type.Null()]),
   /** The process that was heard last; several where they report as this node at the same time. */

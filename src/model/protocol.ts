@@ -6,6 +6,7 @@ import { VersionSettings } from './function.ts';
 import { Labels, Name, NodeId, PopId, Semver, Sha256 } from './names.ts';
 import { NodeInstance } from './node.ts';
 import { RouteRule } from './route.ts';
+import { WallReport } from './wall.ts';
 
 /**
  * POST /api/v1/nodes/join, with `authorization: Bearer <join token>`. `public_key` is the node's own (raw
@@ -51,6 +52,8 @@ export const ObservedFunction = Type.Object(
     error: Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()]),
     /** `aot`: compiled code. `interpreter`: the compiler gave up on this artifact. */
     execution: Type.Union([Type.Literal('aot'), Type.Literal('interpreter'), Type.Null()]),
+    /** Why it runs in the interpreter; a sentence. */
+    interpreted: Type.Optional(Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()])),
     invocation_count: Type.Integer({ minimum: 0 }),
     error_count: Type.Integer({ minimum: 0 }),
     avg_latency_ms: Type.Number({ minimum: 0 }),
@@ -70,6 +73,8 @@ export const HeartbeatRequest = Type.Object(
     edge_version: Type.String({ maxLength: 64 }),
     cpu_percent: Type.Number({ minimum: 0 }),
     mem_bytes: Type.Integer({ minimum: 0 }),
+    /** The wall around guests; absent until the node has tried it. */
+    wall: Type.Optional(WallReport),
     labels: Labels,
     functions: Type.Array(ObservedFunction, { maxItems: SYNC_BOUNDS.functionsMax }),
     applied_revision: Type.Integer({ minimum: 0 }),

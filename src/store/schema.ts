@@ -17,6 +17,7 @@ import type { Labels } from '../model/names.ts';
 import type { EdgeNode } from '../model/node.ts';
 import type { ObservedFunction } from '../model/protocol.ts';
 import type { Method } from '../model/route.ts';
+import type { WallReport } from '../model/wall.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
 
 type Columns = Record<string, ColumnBuilderBase>;
@@ -165,6 +166,7 @@ function buildNodes(kit: Kit) {
       applied_digest: kit.text(),
       cpu_percent: kit.real().notNull(),
       mem_bytes: kit.integer().notNull(),
+      wall: kit.json<WallReport>(),
       token_hash: kit.text().notNull(),
       public_key: kit.text(),
       join_token_hash: kit.text(),

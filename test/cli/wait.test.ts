@@ -19,7 +19,15 @@ const deployment: Deployment = {
 };
 
 const node = (state: NodeProgress['state'], more: Partial<NodeProgress> = {}): NodeProgress => {
-  return { node_id: 'n1', pop_id: 'p1', node_status: 'online', state, error: null, ...more };
+  return {
+    node_id: 'n1',
+    pop_id: 'p1',
+    node_status: 'online',
+    state,
+    error: null,
+    interpreted: null,
+    ...more,
+  };
 };
 
 function progress(nodes: NodeProgress[], status: Deployment['status'] = 'active'): DeploymentProgress {

@@ -2,9 +2,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createPublicKey, verify } from 'node:crypto';
 import { Value } from '@sinclair/typebox/value';
+import { WALL_BOUNDS } from '../../src/base/limits/wall.ts';
 import { SYNC_BOUNDS, SYNC_DEFAULTS, SYNC_TUNING } from '../../src/base/limits/sync.ts';
 import { desiredDigest } from '../../src/model/rules/desired.ts';
 import { DesiredState, HeartbeatAnswer, type JoinAnswer } from '../../src/model/protocol.ts';
+import type { WallReport } from '../../src/model/wall.ts';
 import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
 
 let fleet: Fleet;
@@ -36,6 +38,45 @@ async function heldPolls(): Promise<number> {
     .find((text) => text.startsWith('control_held_polls '));
   return Number(line?.split(' ')[1]);
 }
+
+describe('The wall that a node reports', () => {
+  const part = { part: 'landlock', state: 'missing', reason: 'function not implemented (ENOSYS)' } as const;
+
+  test('is kept with the node and shown, until the node reports another', async () => {
+    const node = await fleet.join('n1');
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toBe(null);
+    await fleet.beat(node, { wall: [part] });
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toEqual([part]);
+    const held = { part: 'landlock', state: 'held', reason: 'version 7' } as const;
+    await fleet.beat(node, { wall: [held] });
+    expect((await fleet.call('GET', '/api/v1/nodes')).at('items.0.wall')).toEqual([held]);
+  });
+
+  test('may name a part that the control plane does not know', async () => {
+    const node = await fleet.join('n1');
+    const unknown = { part: 'moat', state: 'held', reason: null } as const;
+    expect((await fleet.beat(node, { wall: [unknown] })).status).toBe(200);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toEqual([unknown]);
+  });
+
+  test.each<[what: string, wall: unknown]>([
+    ['too many parts', Array.from({ length: WALL_BOUNDS.partsMax + 1 }, () => part)],
+    ['a reason that is too long', [{ ...part, reason: 'x'.repeat(WALL_BOUNDS.reasonLengthMax + 1) }]],
+    ['a reason that controls a terminal', [{ ...part, reason: '\u001b[2J' }]],
+    ['a reason of two lines', [{ ...part, reason: 'a\nb' }]],
+    ['a name that is no name', [{ ...part, part: '<b>' }]],
+    ['a name that is too long', [{ ...part, part: 'x'.repeat(33) }]],
+    ['a state that does not exist', [{ ...part, state: 'fine' }]],
+    ['more than a part has', [{ ...part, more: 1 }]],
+    ['a list of texts', ['seccomp']],
+    ['no list', 'seccomp'],
+  ])('is refused with %s', async (_, wall) => {
+    const node = await fleet.join('n1');
+    const refused = await fleet.beat(node, { wall: wall as WallReport });
+    expect([refused.status, refused.code]).toEqual([422, 'validation_failed']);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toBe(null);
+  });
+});
 
 describe('A heartbeat', () => {
   test('is answered with the whole desired state, signed over the exact bytes', async () => {

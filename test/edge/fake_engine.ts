@@ -1,6 +1,7 @@
 // An engine that answers with a handler instead of running code, and records what it was asked, in order.
 import type { GuestErrorCode, ModuleErrorCode } from '../../src/base/errors.ts';
 import type { Code, Engine, Pool, VersionRef } from '../../src/engine/engine.ts';
+import type { WallReport } from '../../src/model/wall.ts';
 import type { InvocationOutcome, InvocationRequest } from '../../src/model/invocation.ts';
 
 export type Handler = (
@@ -27,6 +28,8 @@ export type FakeEngine = Engine & {
   readonly standIns: Set<string>;
   /** By text of the artifact: `prepare` waits for it. */
   readonly gates: Map<string, Promise<void>>;
+  /** What the engine says of its wall. */
+  report: WallReport | null;
   openPools(): number;
   openCodes(): number;
 };
@@ -99,6 +102,7 @@ export function createFakeEngine(
     poolWorkersMax: Number.MAX_SAFE_INTEGER,
     standIns: new Set(),
     gates: new Map(),
+    report: null,
     openPools: () => pools,
     openCodes: () => codes,
     async prepare({ artifact, sha256 }) {
@@ -113,9 +117,8 @@ export function createFakeEngine(
         execution: engine.standIns.has(text) ? 'interpreter' : 'aot',
         compiledMs: 1,
         isStandIn: engine.standIns.has(text),
-        close: () => {
-          codes -= 1;
-        },
+        interpreted: engine.standIns.has(text) ? 'the node failed to compile it' : null,
+        close: () => void (codes -= 1),
       };
       texts.set(code, text);
       return { ok: true, code };
@@ -144,6 +147,8 @@ export function createFakeEngine(
     ready: () => Promise.resolve(),
     isServing: () => true,
     stopListening: () => false,
+    wall: () => engine.report,
+    wallRefusal: () => Promise.resolve(null),
     close: () => Promise.resolve(),
   };
   return engine;

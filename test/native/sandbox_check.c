@@ -2,16 +2,13 @@
  * Enters the sandbox as a child does, and tries one thing.
  *
  * The arguments are `try`, the working directory and the thing; exit code 0 means that the thing was allowed,
- * else the exit code is errno. Runs as an unprivileged user, as a neighbour does that it may reach.
- * With the arguments `open` and a capability, it drops that capability as root, opens the sandbox as the
- * zygote does, prints what is missing to stderr, and enters the sandbox as a worker. With `apart`, it forks a
- * child into a process namespace and exits with 0 if that child is its first process; with `orphan` and
- * `heir`, if that child notices that its parent has ended, and if it ends with its parent.
+ * else the exit code is errno. Runs as an unprivileged user, as a neighbour does that it may reach. With
+ * `apart`, it forks a child into a process namespace and exits with 0 if that child is its first process; with
+ * `orphan` and `heir`, if that child notices that its parent has ended, and if it ends with its parent.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
@@ -89,32 +86,6 @@ static int attempt(const char *what, pid_t neighbour) {
   return 255;
 }
 
-static int capability_drop(unsigned capability) {
-  struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-  struct __user_cap_data_struct data[2];
-  if (syscall(SYS_capget, &head, data) != 0) return -1;
-  data[capability / 32].effective &= ~(1u << capability % 32);
-  data[capability / 32].permitted &= ~(1u << capability % 32);
-  return (int)syscall(SYS_capset, &head, data);
-}
-
-static int open_without(const char *capability) {
-  const struct edge_sandbox sandbox = {.data_bytes = 64u << 20,
-                                       .stack_bytes = 8u << 20,
-                                       .files = 64,
-                                       .parent = getppid(),
-                                       .name = "sandbox-check"};
-  struct edge_weaknesses found;
-  if (strcmp(capability, "setuid") == 0 && capability_drop(CAP_SETUID) != 0) return 253;
-  if (strcmp(capability, "kill") == 0 && capability_drop(CAP_KILL) != 0) return 253;
-  if (strcmp(capability, "sys_admin") == 0 && capability_drop(CAP_SYS_ADMIN) != 0) return 253;
-  const int error = edge_sandbox_open(&found);
-  for (uint32_t i = 0; i < found.count; i++)
-    fprintf(stderr, "%s: %s\n", found.list[i].missing, strerror(found.list[i].error));
-  if (error != 0) return error;
-  return edge_sandbox_enter(&sandbox) ? 0 : 251;
-}
-
 static int try_apart(void) {
   struct edge_namespace made;
   int status = 0;
@@ -166,7 +137,6 @@ int main(int count, char **arguments) {
   if (count == 2 && strcmp(arguments[1], "apart") == 0) return try_apart();
   if (count == 2 && strcmp(arguments[1], "orphan") == 0) return try_left(false);
   if (count == 2 && strcmp(arguments[1], "heir") == 0) return try_left(true);
-  if (count == 3 && strcmp(arguments[1], "open") == 0) return open_without(arguments[2]);
   if (count != 4) return 254;
   if (geteuid() == 0 && setresgid(65534, 65534, 65534) != 0) return 253;
   if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return 253;

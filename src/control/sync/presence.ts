@@ -17,6 +17,8 @@ export type Presence = {
   listen(): void;
   /** The node with what it has said last, which the store learns later. */
   shown(node: EdgeNode): EdgeNode;
+  /** What the node has said last; null for one that was not heard. */
+  appliedRevision(nodeId: string): number | null;
   forget(nodeId: string): void;
 };
 
@@ -91,10 +93,8 @@ export function createPresence(options: {
         noteRivals(nodeId, heard);
       }
     },
-    shown(node) {
-      const heard = nodes.get(node.id);
-      return heard === undefined ? node : withHeard(node, heard);
-    },
+    shown: (node) => withHeard(node, nodes.get(node.id)),
+    appliedRevision: (nodeId) => nodes.get(nodeId)?.applied_revision ?? null,
     forget(nodeId) {
       nodes.delete(nodeId);
       heardAtMs.delete(nodeId);
@@ -102,7 +102,8 @@ export function createPresence(options: {
   };
 }
 
-function withHeard(node: EdgeNode, heard: Heard): EdgeNode {
+function withHeard(node: EdgeNode, heard: Heard | undefined): EdgeNode {
+  if (heard === undefined) return node;
   const { applied_revision, cpu_percent, mem_bytes, wallMs } = heard;
   const rivals = rivalsOf(heard.instances);
   const processes = rivals.length > 0 ? rivals : heard.instances.slice(0, 1);

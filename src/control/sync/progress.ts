@@ -2,7 +2,6 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Gate } from '../../base/concurrency.ts';
 import type { Deployment, DeploymentProgress, NodeProgress } from '../../model/deployment.ts';
-import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
 import { type DeploymentTarget, isTargeted } from '../../model/rules/desired.ts';
 import type { Store } from '../../store/store.ts';
@@ -24,7 +23,7 @@ export type Progress = {
 
 export function createProgress(options: {
   store: Pick<Store, 'deployments' | 'nodes'>;
-  presence: Pick<Presence, 'shown'>;
+  presence: Pick<Presence, 'appliedRevision'>;
   states: DesiredStates;
   revisions: Notifier;
   reports: Notifier;
@@ -36,7 +35,10 @@ export function createProgress(options: {
     const snapshot = await states.snapshot();
     const observed = await store.nodes.observed(deployment.function_id, deployment.version);
     const stored = await store.nodes.all();
-    const nodes = stored.map(({ node, ...rest }) => ({ ...rest, node: presence.shown(node) }));
+    const nodes = stored.map(({ node, ...rest }) => {
+      const applied_revision = presence.appliedRevision(node.id) ?? node.applied_revision;
+      return { ...rest, node: { ...node, applied_revision } };
+    });
     return progressOf({ deployment, target: targetOf(deployment), snapshot, observed, nodes });
   };
   return {
@@ -45,7 +47,7 @@ export function createProgress(options: {
       const target = targetOf(deployment);
       const targeted = (await nodes.all()).filter(({ node }) => isTargeted(node, target));
       const waiting = targeted.map(({ node }): NodeProgress => {
-        return { ...placeOf(node), state: 'pending', error: null };
+        return { ...placeOf(node), state: 'pending', error: null, interpreted: null };
       });
       return { deployment, nodes: waiting, complete: false };
     },
@@ -73,6 +75,9 @@ export function createProgress(options: {
   };
 }
 
+type FleetEntry = Awaited<ReturnType<Store['nodes']['all']>>[number];
+type FleetNode = FleetEntry['node'];
+
 /**
  * What a node reports of a version counts once it has accepted a desired state that holds the deployment:
  * earlier reports are about an earlier deployment.
@@ -83,7 +88,7 @@ function progressOf(facts: {
   snapshot: DesiredSnapshot;
   /** By node id. */
   observed: ReadonlyMap<string, ObservedFunction>;
-  nodes: readonly { node: EdgeNode; applied_digest: string | null }[];
+  nodes: readonly FleetEntry[];
 }): DeploymentProgress {
   const { deployment, target, snapshot, observed } = facts;
   const nodes: NodeProgress[] = [];
@@ -92,14 +97,19 @@ function progressOf(facts: {
     const hasAccepted =
       node.applied_revision >= deployment.revision || applied_digest === snapshot.desiredFor(node).digest;
     const report = hasAccepted ? observed.get(node.id) : undefined;
-    nodes.push({ ...placeOf(node), state: report?.state ?? 'pending', error: report?.error ?? null });
+    nodes.push({
+      ...placeOf(node),
+      state: report?.state ?? 'pending',
+      error: report?.error ?? null,
+      interpreted: report?.interpreted ?? null,
+    });
   }
   const present = presentNodes(nodes);
   const complete = present.length > 0 && present.every((node) => node.state === 'cached');
   return { deployment, nodes, complete };
 }
 
-function placeOf(node: EdgeNode): Pick<NodeProgress, 'node_id' | 'pop_id' | 'node_status'> {
+function placeOf(node: FleetNode): Pick<NodeProgress, 'node_id' | 'pop_id' | 'node_status'> {
   return { node_id: node.id, pop_id: node.pop_id, node_status: node.status };
 }
 

@@ -84,7 +84,7 @@ export function createCandidate({ key, desired, figures }: Wanted): Candidate {
 function observedOf(
   desired: DesiredFunction,
   figures: VersionFigures,
-  outcome: Pick<ObservedFunction, 'state' | 'error' | 'execution'>,
+  outcome: Pick<ObservedFunction, 'state' | 'error' | 'execution' | 'interpreted'>,
 ): ObservedFunction {
   const totals = figures.totals();
   return {
@@ -93,6 +93,7 @@ function observedOf(
     state: outcome.state,
     error: outcome.error,
     execution: outcome.execution,
+    interpreted: outcome.interpreted ?? null,
     invocation_count: totals.invocations,
     error_count: totals.errors,
     avg_latency_ms: totals.meanMs,
@@ -112,8 +113,9 @@ export function observe({ wanted, serving, failure }: FunctionState): ObservedFu
     reports.push(observedOf(wanted.desired, wanted.figures, { state, error, execution: null }));
   }
   if (serving !== null && (serving.desired.version !== wanted?.desired.version || reports.length === 0)) {
-    const { execution } = serving.code;
-    reports.push(observedOf(serving.desired, serving.figures, { state: 'cached', error: null, execution }));
+    const { execution, interpreted } = serving.code;
+    const outcome = { state: 'cached', error: null, execution, interpreted } as const;
+    reports.push(observedOf(serving.desired, serving.figures, outcome));
   }
   return reports;
 }

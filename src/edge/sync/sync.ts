@@ -33,7 +33,10 @@ export type SyncConfig = {
 };
 
 /** What the node says of itself; the agent adds which desired state it has. */
-export type NodeReport = Pick<HeartbeatRequest, 'status' | 'cpu_percent' | 'mem_bytes' | 'functions'>;
+export type NodeReport = Pick<
+  HeartbeatRequest,
+  'status' | 'cpu_percent' | 'mem_bytes' | 'functions' | 'wall'
+>;
 
 /** `onAccepted` is called once the state is on disk, or once the disk has refused it. */
 export type ReportingNode = { report: () => NodeReport; onAccepted: (accepted: Accepted) => void };

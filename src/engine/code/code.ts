@@ -23,6 +23,8 @@ export type CodeOptions = {
   library: RingLibrary;
   /** Resolves once the engine process takes work. */
   ready: () => Promise<{ ring: Ring; wasmedgeVersion: string }>;
+  /** Whether the wall around a compile child is strong enough; asked once `ready` has resolved. */
+  mayCompile: () => boolean;
   clock: Clock;
   log: Log;
   randomBytes: RandomBytes;
@@ -37,14 +39,24 @@ export type CodeStore = Pick<Preparer, 'prepare'> & {
 };
 
 export async function openCodeStore(options: CodeOptions): Promise<CodeStore> {
-  const { cacheDir, check, clock, dataDir, library, log, randomBytes, ready } = options;
+  const { cacheDir, check, clock, dataDir, library, log, mayCompile, randomBytes, ready } = options;
   const dir = join(cacheDir, 'compiled');
   const key = await openNodeKey({ dataDir, randomBytes, log });
   const nowMs = (): number => clock.nowMs();
   const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, nowMs, randomBytes, log });
   const cpuFeatures = await readCpuFeatures();
   const compiler = createCompiler({ ready, library, workDir: dir, clock, log });
-  const preparer = createPreparer({ cache, compiler, library, cpuFeatures, check, ready, clock, log });
+  const preparer = createPreparer({
+    cache,
+    compiler,
+    mayCompile,
+    library,
+    cpuFeatures,
+    check,
+    ready,
+    clock,
+    log,
+  });
   return {
     prepare: preparer.prepare,
     compiled: ({ job, exit }) => compiler.ended(job, exit),

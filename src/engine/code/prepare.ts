@@ -33,11 +33,28 @@ export type Preparer = {
 /** The options of the compiler (native/compile.c): code for this processor, at the default level. */
 const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output, checked and packed, min_max';
 
-type Found = CachedCode & { compiledMs: number; isStandIn: boolean };
+type Found = CachedCode & { compiledMs: number; isStandIn: boolean; interpreted: string | null };
+
+/** Stands for a compile where none may be; nothing of it is kept, because the wall may become better. */
+const NO_WALL = {
+  kind: 'no_wall',
+  detail:
+    'this node has no second wall of files around the compiler (Landlock, or root that may setuid); ' +
+    '`edge doctor` says what to do, --allow-weak-walls compiles all the same',
+} as const;
+
+/** Why a module runs in the interpreter; `gave_up` is all that a file of an earlier compile knows. */
+const INTERPRETED = {
+  gave_up: 'the compiler gave up on it',
+  failed: 'the node failed to compile it and will try again',
+  no_wall: NO_WALL.detail,
+} as const;
 
 export function createPreparer(options: {
   cache: CodeCache;
   compiler: Pick<Compiler, 'compile'>;
+  /** Nothing is compiled without; asked once `ready` has resolved. */
+  mayCompile: () => boolean;
   library: Pick<RingLibrary, 'seal'>;
   cpuFeatures: string;
   check: ModuleCheck;
@@ -45,26 +62,26 @@ export function createPreparer(options: {
   clock: Clock;
   log: Log;
 }): Preparer {
-  const { cache, check, clock, compiler, cpuFeatures, library, log, ready } = options;
+  const { cache, check, clock, compiler, cpuFeatures, library, log, mayCompile, ready } = options;
   const counts = { cache_hits: 0, cache_misses: 0, interpreted: 0 };
   const running = new Map<string, Promise<Found>>();
 
   const compile = async (name: string, digest: string, module: Uint8Array): Promise<Found> => {
     counts.cache_misses += 1;
     const startMs = clock.monotonicMs();
-    const outcome = await compiler.compile(module);
+    const outcome = mayCompile() ? await compiler.compile(module) : NO_WALL;
     const compiledMs = clock.monotonicMs() - startMs;
-    const entry = entryOf(outcome, module);
+    const found = foundOf(outcome, module, compiledMs);
     if (outcome.kind !== 'done') {
       const { kind: reason, detail } = outcome;
       log.warn('an artifact runs in the interpreter', { sha256: digest, reason, detail });
     }
-    if (outcome.kind !== 'failed') {
-      await cache.put(name, entry).catch((failure: unknown) => {
+    if (outcome.kind === 'done' || outcome.kind === 'gave_up') {
+      await cache.put(name, found).catch((failure: unknown) => {
         log.error('a compiled file could not be written', { sha256: digest, error: String(failure) });
       });
     }
-    return { ...entry, compiledMs, isStandIn: outcome.kind === 'failed' };
+    return found;
   };
 
   /** One compile or read per name at a time, which all that ask for the name share. */
@@ -75,7 +92,8 @@ export function createPreparer(options: {
       const cached = await cache.get(name);
       if (cached === null) return await compile(name, digest, module);
       counts.cache_hits += 1;
-      return { ...cached, compiledMs: 0, isStandIn: false };
+      const interpreted = cached.execution === 'interpreter' ? INTERPRETED.gave_up : null;
+      return { ...cached, compiledMs: 0, isStandIn: false, interpreted };
     })().finally(() => running.delete(name));
     running.set(name, found);
     return found;
@@ -92,10 +110,10 @@ export function createPreparer(options: {
       const module = stripCustomSections(artifact);
       const { wasmedgeVersion } = await ready();
       const name = codeName({ digest, wasmedgeVersion, cpuFeatures, compileOptions: COMPILE_OPTIONS });
-      const { code: bytes, compiledMs, execution, isStandIn } = await find(name, digest, module);
-      if (execution === 'interpreter') counts.interpreted += 1;
+      const { code: bytes, ...facts } = await find(name, digest, module);
+      if (facts.execution === 'interpreter') counts.interpreted += 1;
       const sealed = library.seal(bytes);
-      const code: Code = { digest, execution, compiledMs, isStandIn, close: () => sealed.close() };
+      const code: Code = { digest, ...facts, close: () => sealed.close() };
       return { ok: true, prepared: { code, fd: sealed.fd, report: checked.report } };
     },
     counts: () => ({ ...counts }),
@@ -103,7 +121,11 @@ export function createPreparer(options: {
 }
 
 /** The interpreter runs the module itself. */
-function entryOf(outcome: CompileOutcome, module: Uint8Array): CachedCode {
-  if (outcome.kind === 'done') return { execution: 'aot', code: outcome.code };
-  return { execution: 'interpreter', code: module };
+function foundOf(outcome: CompileOutcome | typeof NO_WALL, module: Uint8Array, compiledMs: number): Found {
+  if (outcome.kind === 'done') {
+    return { execution: 'aot', code: outcome.code, compiledMs, isStandIn: false, interpreted: null };
+  }
+  const { kind } = outcome;
+  const isStandIn = kind === 'failed';
+  return { execution: 'interpreter', code: module, compiledMs, isStandIn, interpreted: INTERPRETED[kind] };
 }

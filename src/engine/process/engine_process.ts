@@ -6,9 +6,12 @@ import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import type { Log } from '../../base/log.ts';
+import type { WallReport } from '../../model/wall.ts';
 import { LAYOUT_VERSION, type RingGeometry } from '../ring/geometry.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
 import { openEngineSocket, type WakeHandlers } from './engine_socket.ts';
+import { createWallCollector } from '../wall/parts.ts';
+import { type EngineWall, refusalOf } from '../wall/wall.ts';
 import type { EngineEvent } from './frames.ts';
 import { firstLine, logLines } from './output.ts';
 import { encodeRoleInput } from './role_input.ts';
@@ -18,6 +21,8 @@ export type EngineProcessHandlers = {
   /** Everything but the events that open the process and answer its watchdog. */
   event(event: EngineEvent): void;
   wakes: WakeHandlers;
+  /** Every part of the wall was tried; called once, before the process serves or ends. */
+  wall(report: WallReport): void;
   /** Called once, also for an end that `close` asked for; the ring may not be used afterwards. */
   ended(): void;
 };
@@ -38,6 +43,7 @@ export type EngineProcessOptions = {
   /** The program and its arguments; the role and its input come in the environment. */
   command: readonly string[];
   geometry: RingGeometry;
+  wall: Pick<EngineWall, 'allowsWeak' | 'confine'>;
   clock: Clock;
   log: Log;
 };
@@ -77,14 +83,17 @@ export async function startEngineProcess(
     const ring = library.open(geometry);
     resources.defer(() => ring.close());
     let watchdog: Watchdog | null = null;
+    const wall = createWallCollector((report) => tried(report, options, opened.reject));
     const event = (one: EngineEvent): void => {
       if (one.kind === 'open') opened.resolve(one);
+      else if (one.kind === 'wall') wall.add(one.part);
       else if (one.kind === 'pong') watchdog?.pong();
       else handlers.event(one);
     };
     const socket = openEngineSocket({ socketPath, event, wakes: handlers.wakes, closed: ended });
     resources.defer(() => socket.close());
     const child = spawnEngine({ ...options, ring, socketPath, onExit: ended });
+    wall.add(options.wall.confine(child.pid));
     resources.defer(async () => {
       child.kill('SIGKILL');
       await child.exited;
@@ -94,7 +103,7 @@ export async function startEngineProcess(
     const answer = await within(clock, ENGINE_BOUNDS.openMs, opening);
     if (answer === 'late') throw new Error('the engine process did not serve in time');
     const [{ threads }, wasmedgeVersion] = answer;
-    if (threads !== 1) throw new Error(`the engine process has ${threads} threads and may not fork`);
+    checkOpened({ threads, isWallTried: wall.isComplete() });
     await rm(directory, { recursive: true, force: true });
     watchdog = watch({ clock, log, ring, child, resources });
     const { isAnswering } = watchdog;
@@ -115,6 +124,22 @@ export async function startEngineProcess(
     await end();
     throw failure;
   }
+}
+
+function tried(
+  report: WallReport,
+  options: { wall: Pick<EngineWall, 'allowsWeak'>; handlers: Pick<EngineProcessHandlers, 'wall'> },
+  refuse: (reason: Error) => void,
+): void {
+  options.handlers.wall(report);
+  const refusal = refusalOf(report, options.wall);
+  if (refusal !== null) refuse(new Error(refusal));
+}
+
+/** Throws unless the process may fork guests. */
+function checkOpened({ threads, isWallTried }: { threads: number; isWallTried: boolean }): void {
+  if (threads !== 1) throw new Error(`the engine process has ${threads} threads and may not fork`);
+  if (!isWallTried) throw new Error('the engine process did not try its wall');
 }
 
 /** Kills the child when it stays silent; ends with `resources`. */
@@ -157,7 +182,7 @@ async function makeDirectory(resources: AsyncDisposableStack): Promise<string> {
 function spawnEngine(
   options: EngineProcessOptions & { ring: Ring; socketPath: string; onExit: () => void },
 ): Bun.Subprocess<'ignore', 'pipe', 'pipe'> {
-  const { command, geometry, libraryDir, onExit, ring, socketPath } = options;
+  const { command, geometry, libraryDir, onExit, ring, socketPath, wall } = options;
   const commandFd = ring.openCommand();
   try {
     return Bun.spawn([...command], {
@@ -168,6 +193,7 @@ function spawnEngine(
         socketPath,
         geometry,
         commandFd: COMMAND_FD,
+        allowsWeakWalls: wall.allowsWeak,
       }),
       stdio: ['ignore', 'pipe', 'pipe', commandFd],
       onExit,

@@ -1,6 +1,7 @@
 // Keeps one engine process alive: starts it, and starts another when it dies.
 import { backoffMs } from '../../base/retry.ts';
 import { ENGINE_TUNING } from '../../base/limits/engine.ts';
+import type { WallReport } from '../../model/wall.ts';
 import type { ProcessExit } from '../process_exit.ts';
 import type { Ring } from '../ring/ring.ts';
 import { type EngineProcess, type EngineProcessOptions, startEngineProcess } from './engine_process.ts';
@@ -16,6 +17,8 @@ export type EngineHandlers = {
   exited(worker: { slot: number; generation: number; pid: number; exit: ProcessExit }): void;
   compiled(compile: { job: number; exit: ProcessExit }): void;
   wakes: WakeHandlers;
+  /** An engine process has tried its wall; it serves next, or is refused. */
+  wall(report: WallReport): void;
 };
 
 export type EngineSupervisor = {
@@ -56,7 +59,7 @@ export function superviseEngine(
       ended.resolve();
     };
     const event = (one: EngineEvent): void => dispatch(one, handlers);
-    const own = { event, wakes: handlers.wakes, ended: onEnd };
+    const own = { event, wall: handlers.wall, wakes: handlers.wakes, ended: onEnd };
     const process = await startEngineProcess({ ...options, handlers: own });
     if (hasEnded) return;
     if (closing.signal.aborted) return process.close();

@@ -31,6 +31,7 @@ export function runEngineRole(input: EngineRoleInput): number {
     responseHeadBytes,
     responseBodyBytes,
     logBytes,
+    input.allowsWeakWalls ? 1 : 0,
   );
   return status === 0 ? 0 : 1;
 }

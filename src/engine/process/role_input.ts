@@ -11,6 +11,8 @@ export type EngineRoleInput = {
   socketPath: string;
   geometry: RingGeometry;
   commandFd: number;
+  /** Serves also where a necessary part of the wall is missing. */
+  allowsWeakWalls: boolean;
 };
 
 /** The value of the variable EDGE_ROLE that selects the engine role. */
@@ -36,7 +38,10 @@ export function encodeRoleInput(input: EngineRoleInput): { [name: string]: strin
 /** Reads the value of EDGE_ENGINE; throws when it is not what `encodeRoleInput` wrote. */
 export function decodeRoleInput(text: string): EngineRoleInput {
   const value: unknown = JSON.parse(text);
-  const { layoutVersion, libraryDir, socketPath, geometry, commandFd } = record(value, 'the engine input');
+  const { layoutVersion, libraryDir, socketPath, geometry, commandFd, allowsWeakWalls } = record(
+    value,
+    'the engine input',
+  );
   const sizes = record(geometry, 'the geometry');
   for (const name of GEOMETRY_NAMES) natural(sizes[name], name);
   return {
@@ -45,6 +50,7 @@ export function decodeRoleInput(text: string): EngineRoleInput {
     socketPath: path(socketPath, 'socketPath'),
     geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, sizes[name]])) as RingGeometry,
     commandFd: natural(commandFd, 'commandFd'),
+    allowsWeakWalls: allowsWeakWalls === true,
   };
 }
 

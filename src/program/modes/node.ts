@@ -43,6 +43,7 @@ type EngineSettings = Pick<
   | 'queueLengthMax'
   | 'workerIdleMs'
   | 'nodeWorkersMax'
+  | 'allowWeakWalls'
   | 'requestBytesMax'
   | 'responseBytesMax'
 >;
@@ -57,6 +58,14 @@ export type NodeIdentity = {
   joinToken: (() => Promise<string>) | null;
 };
 
+/** Unpacks the engine's libraries where needed: into the user's cache directory, or below `dataDir`. */
+export async function openLibraries(dataDir: string, context: Context): Promise<{ dir: string }> {
+  const { clock, env, terminal } = context;
+  const manifest = (await openAssets().manifest.json()) as RuntimeManifest;
+  const bases = runtimeBases(env, dataDir);
+  return openRuntime({ manifest, bases, self: commandOfProgram(), env, clock, terminal });
+}
+
 /** Unpacks the engine's libraries where needed and starts the engine, which `closing` closes. */
 export async function wireEngine(options: {
   settings: EngineSettings;
@@ -67,7 +76,7 @@ export async function wireEngine(options: {
   closing: AsyncDisposableStack;
 }): Promise<Engine> {
   const { settings, dataDir, cacheDir, context, log, closing } = options;
-  const { clock, random, env, terminal } = context;
+  const { clock, random } = context;
   if (hasJoined(dataDir)) warnUnwritable([dataDir, cacheDir], log);
   else
     for (const [dir, flag] of [
@@ -76,9 +85,7 @@ export async function wireEngine(options: {
     ] as const)
       makeDirectory(dir, flag);
   const self = commandOfProgram();
-  const manifest = (await openAssets().manifest.json()) as RuntimeManifest;
-  const bases = runtimeBases(env, dataDir);
-  const runtime = await openRuntime({ manifest, bases, self, env, clock, terminal });
+  const runtime = await openLibraries(dataDir, context);
   const mark = markRuntimeInUse(runtime.dir, clock);
   closing.defer(() => mark.close());
   const engine = await createEngine({
@@ -86,6 +93,7 @@ export async function wireEngine(options: {
     command: self,
     cacheDir,
     dataDir,
+    allowsWeakWalls: settings.allowWeakWalls,
     clock,
     log,
     random: () => randomFraction(random),

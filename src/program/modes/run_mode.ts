@@ -29,6 +29,8 @@ export async function runSingleMode(
   closing.use(openIdleCollector());
   checkOpenFiles(openFilesOfNode(settings), context, log);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
+  const refusal = await engine.wallRefusal();
+  if (refusal !== null) throw new CliFailure('wall_missing', refusal);
   const createRunner = (): Promise<SingleRunner> =>
     createSingleRunner({
       bytes,

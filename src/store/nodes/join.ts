@@ -73,6 +73,7 @@ export async function join(change: Change, input: Joining): Promise<EdgeNode> {
     applied_digest: null,
     cpu_percent: 0,
     mem_bytes: 0,
+    wall: null,
     joined_at_ms: isSame ? known.joined_at_ms : nowMs,
     last_heartbeat_at_ms: null,
   };

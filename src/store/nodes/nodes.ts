@@ -8,6 +8,9 @@ import { addJoinToken, join, type Joining, type JoinToken, sweepJoinTokens } fro
 import { type NodeHeartbeat, report, type Reported } from './reports.ts';
 import { findNode, toNode } from './rows.ts';
 
+/** What placing versions needs of a node; every node is read for it, so it leaves out what is large. */
+export type FleetNode = Pick<EdgeNode, 'id' | 'pop_id' | 'labels' | 'status' | 'applied_revision'>;
+
 export type NodeOperations = {
   /** Keeps the digest of the token only; returns when it expires. Also deletes tokens that have expired. */
   addJoinToken(input: JoinToken & { actor: string }): Promise<string>;
@@ -24,7 +27,7 @@ export type NodeOperations = {
   get(id: string): Promise<EdgeNode>;
   list(page: PageRequest): Promise<Page<EdgeNode>>;
   /** Every node, with the digest of the desired state that it has accepted; ordered by id. */
-  all(): Promise<{ node: EdgeNode; applied_digest: string | null }[]>;
+  all(): Promise<{ node: FleetNode; applied_digest: string | null }[]>;
   /** Also deletes what the node reported. Refuses `node_not_found`. */
   remove(input: { id: string; actor: string }): Promise<void>;
   /**
@@ -48,8 +51,10 @@ export function nodeOperations(database: Database): NodeOperations {
     list: (page) => database.read((reading) => list(reading, page)),
     all: () =>
       database.read(async ({ db, tables: { nodes } }) => {
-        const rows = await db.select().from(nodes).orderBy(asc(nodes.id));
-        return rows.map((row) => ({ node: toNode(row), applied_digest: row.applied_digest }));
+        const { id, pop_id, labels, status, applied_revision, applied_digest } = nodes;
+        const columns = { id, pop_id, labels, status, applied_revision, applied_digest };
+        const rows = await db.select(columns).from(nodes).orderBy(asc(id));
+        return rows.map(({ applied_digest: digest, ...node }) => ({ node, applied_digest: digest }));
       }),
     remove: (input) => database.write((change) => remove(change, input)),
     report: (id, heartbeat, options) => report(database, id, { heartbeat, ...options }),

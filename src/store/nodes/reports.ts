@@ -35,7 +35,7 @@ type News = Observations & { known: NodeRow; next: NodeRow; isMoved: boolean; is
 
 async function compare(reading: Reading, id: string, { heartbeat, isDue }: ReportInput): Promise<News> {
   const known = await findNode(reading, id);
-  const state = stateOf(heartbeat);
+  const state = stateOf({ ...heartbeat, wall: heartbeat.wall ?? null });
   const isMoved = canonicalJson(state) !== canonicalJson(stateOf(known));
   const { cpu_percent, mem_bytes, applied_revision } = heartbeat;
   const figures = { cpu_percent, mem_bytes, applied_revision, last_heartbeat_at_ms: reading.nowMs };
@@ -55,11 +55,11 @@ function reportedOf({ next, isMoved, hasChanged, failed }: News): Reported {
  * What is written at once when it changes; figures wait for the next write that is due. A revision without
  * another digest is a figure: every deployment raises it on every node.
  */
-type NodeState = Pick<NodeRow, 'status' | 'edge_version' | 'labels' | 'applied_digest'>;
+type NodeState = Pick<NodeRow, 'status' | 'edge_version' | 'labels' | 'wall' | 'applied_digest'>;
 
 function stateOf(source: NodeState): NodeState {
-  const { status, edge_version, labels, applied_digest } = source;
-  return { status, edge_version, labels, applied_digest };
+  const { status, edge_version, labels, wall, applied_digest } = source;
+  return { status, edge_version, labels, wall, applied_digest };
 }
 
 const keyOf = (function_id: string, version: string): string => `${function_id} ${version}`;

@@ -35,9 +35,11 @@ describe('Preparing with a compiler that is told what to do', () => {
   let dir = '';
   let compiles = 0;
   let outcome: CompileOutcome = { kind: 'done', code: new Uint8Array([1, 2, 3]) };
+  let mayCompile = true;
   const clock = createSystemClock();
 
   beforeEach(() => {
+    mayCompile = true;
     dir = mkdtempSync(join(tmpdir(), 'edge-test-'));
     compiles = 0;
     outcome = { kind: 'done', code: new Uint8Array([1, 2, 3]) };
@@ -62,6 +64,7 @@ describe('Preparing with a compiler that is told what to do', () => {
           return outcome;
         },
       },
+      mayCompile: () => mayCompile,
       library: openRingLibrary(libraryDir()),
       cpuFeatures,
       check: async (bytes, asked) => checkModule(bytes, { ...asked, typeCheck: isValid }),
@@ -110,6 +113,24 @@ describe('Preparing with a compiler that is told what to do', () => {
     expect(compiles).toBe(2);
     outcome = { kind: 'done', code: new Uint8Array(7) };
     expect(await prepare(await open())).toBe('aot 7 bytes');
+  });
+
+  test('compiles nothing where it may not, says why, and compiles once it may', async () => {
+    mayCompile = false;
+    const preparer = await open();
+    const sha256 = digestOf(HELLO);
+    const found = await preparer.prepare({ artifact: HELLO, sha256, settings });
+    if (!found.ok) throw new Error(found.error.code);
+    const { code } = found.prepared;
+    expect(code).toMatchObject({ execution: 'interpreter', isStandIn: false });
+    expect(code.interpreted).toContain('no second wall of files around the compiler');
+    code.close();
+    expect(compiles).toBe(0);
+    mayCompile = true;
+    expect(await prepare(preparer)).toBe('aot 3 bytes');
+    mayCompile = false;
+    expect(await prepare(await open())).toBe('aot 3 bytes');
+    expect(compiles).toBe(1);
   });
 
   test('keeps custom sections from compiler and interpreter', async () => {

@@ -13,6 +13,7 @@ const input: EngineRoleInput = {
   socketPath: join('/nonexistent', 'socket'),
   geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, 4_096])) as RingGeometry,
   commandFd: 4,
+  allowsWeakWalls: false,
 };
 
 describe('An engine that cannot serve', () => {

@@ -14,6 +14,7 @@ const input: EngineRoleInput = {
   socketPath: '/tmp/edge-a/engine',
   geometry: geometryOf({ workers: 4, requestBytesMax: 1_000_000, responseBytesMax: 5 }),
   commandFd: 4,
+  allowsWeakWalls: true,
 };
 
 describe('The input of the engine role', () => {
