@@ -39,10 +39,9 @@ export function startLivenessLoop(options: {
     const silences = known.map(({ id, status }) => ({ id, status, silentMs: presence.silentMs(id) }));
     const { offline, unmarked } = judgeLiveness(silences, rules);
     if (unmarked.length !== unmarkedBefore) {
-      log.warn('many nodes are silent at once; none is marked offline', {
-        silent: unmarked.length,
-        nodes: silences.length,
-      });
+      const counts = { silent: unmarked.length, nodes: silences.length };
+      if (unmarked.length > 0) log.warn('many nodes are silent at once; none is marked offline', counts);
+      else log.info('the silence of many nodes is over', counts);
     }
     unmarkedBefore = unmarked.length;
     const marked = await nodes.markOffline(offline.slice(0, SYNC_TUNING.livenessMarksMax), isSilent);
