@@ -3,7 +3,10 @@ import { Database } from 'bun:sqlite';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import type { Log } from '../../../base/log.ts';
 
-/** `unverified`: found on disk without an entry. `verified`: its digest was checked at a write or a read. */
+/**
+ * `last_used` is rounded to whole milliseconds. `unverified`: found on disk without an entry. `verified`: its
+ * digest was checked at a write or a read.
+ */
 export type CacheEntry = {
   function_id: string;
   version: string;

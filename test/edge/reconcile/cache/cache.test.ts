@@ -88,6 +88,13 @@ describe('An artifact in the cache', () => {
     expect(readdirSync(join(dir, functionId(1)))).toEqual(['1.0.0.wasm']);
   });
 
+  test('is stored and read also where the clock gives fractions of a millisecond', async () => {
+    await clock.advance(0.25);
+    const cache = open();
+    expect(await put(cache, 1, 'one')).toBe('stored');
+    expect(await get(cache, 1, 'one')).toBe('one');
+  });
+
   test('is stored beside other versions of its function, and evicted with them', async () => {
     const cache = open();
     await put(cache, 1, 'one', '1.0.0');
