@@ -28,7 +28,10 @@ export type PoolStats = { workers: number; idle: number; busy: number; starting:
 
 export type Pool = {
   readonly ref: VersionRef;
-  /** Starts workers until `count` are ready; resolves with the fault of the first that cannot start. */
+  /**
+   * Starts workers until `count` are ready; resolves with the fault of the first that cannot start. On a full
+   * node it fails as soon as those are ready that the node has room for; `stats` says how many.
+   */
   warm(count: number): Promise<{ ok: true } | { ok: false; code: GuestErrorCode; detail: string | null }>;
   /** `deadlineMs` is absolute, monotonic, and covers queueing, start and call. Never rejects. */
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome>;

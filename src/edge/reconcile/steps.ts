@@ -165,6 +165,7 @@ async function open(candidate: Candidate, { engine, poolWorkersMin, log }: Steps
       function_id: functionId,
       version,
       workers: ready,
+      pool_workers_min: poolWorkersMin,
       reason: warmed.detail,
     });
   }

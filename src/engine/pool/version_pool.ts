@@ -314,7 +314,11 @@ export class VersionPool implements Pool, WorkerOwner {
       return;
     }
     this.#growth.started();
-    for (let started = 0; started < count; started += 1) if (!this.#start()) return;
+    for (let started = 0; started < count; started += 1) {
+      const outcome = this.#start();
+      if (outcome === 'no_room') this.#settleForLess();
+      if (outcome !== 'started') return;
+    }
   }
 
   #demand(): Demand {
@@ -323,19 +327,29 @@ export class VersionPool implements Pool, WorkerOwner {
     return { queued, oldestMs, starting: this.#starting, workers: this.#workers.size };
   }
 
-  #start(): boolean {
+  /** `no_room`: the node is full, and nothing that runs on it may go or is going. */
+  #start(): 'started' | 'refused' | 'no_room' {
     const { arm, codeFd, settings, startBlock, table } = this.#options;
     const startMsMax = Math.max(settings.max_execution_ms, POOL_BOUNDS.workerStartMs);
     const worker = table.start({ owner: this, codeFd, startBlock, startMsMax });
     if (worker === 'full') {
-      if (!table.makeRoom('above_min') && this.#workers.size === 0) table.makeRoom('none');
-      return false;
+      const hasRoom = table.makeRoom('above_min') || (this.#workers.size === 0 && table.makeRoom('none'));
+      return hasRoom ? 'refused' : 'no_room';
     }
-    if (worker === 'refused') return false;
+    if (worker === 'refused') return 'refused';
     this.#workers.add(worker);
     this.#starting += 1;
     arm();
-    return true;
+    return 'started';
+  }
+
+  /** On a full node a pool asks for no more workers than it has, as long as it has one, until it is used. */
+  #settleForLess(): void {
+    const workers = this.#workers.size;
+    if (this.#starting > 0 || workers === 0) return;
+    this.#floor = Math.min(this.#floor, workers);
+    const detail = `the node has room for ${workers} of its workers and no more`;
+    this.#endWarmings({ ok: false, code: 'worker_lost', detail });
   }
 
   /** A version whose workers die at their start is tried ever more rarely; with none left, nobody waits. */

@@ -268,6 +268,38 @@ describe('Warming', () => {
     expect(await warming).toMatchObject({ ok: false, code: 'worker_lost' });
   });
 
+  test('on a full node ends as soon as those are ready that have room, and says so', async () => {
+    const other = await host.warmPool({}, 2);
+    host.invoke(other, '/a', 60_000);
+    host.invoke(other, '/b', 60_000);
+    const pool = host.openPool({ workersMin: 3, workersMax: 3 });
+    const outcomes: unknown[] = [];
+    void pool.warm(3).then((outcome) => outcomes.push(outcome));
+    host.sweep();
+    await host.settle();
+    expect([outcomes, pool.stats()]).toMatchObject([[], { workers: 1, starting: 1 }]);
+    host.ring.ready(2);
+    host.sweep();
+    await host.settle();
+    const detail = 'the node has room for 1 of its workers and no more';
+    expect([outcomes, pool.stats().idle]).toEqual([[{ ok: false, code: 'worker_lost', detail }], 1]);
+  });
+
+  test('takes the place of an idle worker that another pool can do without', async () => {
+    await host.warmPool({ workersMin: 0 }, 2);
+    const pool = host.openPool({ workersMax: 2 });
+    let isWarm = false;
+    void pool.warm(2).then(({ ok }) => (isWarm = ok));
+    host.ring.ready(2);
+    host.sweep();
+    host.exit(0);
+    host.sweep();
+    host.ring.ready(0);
+    host.sweep();
+    await host.settle();
+    expect([isWarm, pool.stats().idle]).toEqual([true, 2]);
+  });
+
   test('to fewer than there are is done at once', async () => {
     const pool = await host.warmPool();
     expect(await pool.warm(1)).toEqual({ ok: true });
