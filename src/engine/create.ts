@@ -126,6 +126,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     stopListening: (port) => library.stopListening(port),
     wall: wall.latest,
     wallRefusal: wall.refusal,
+    unusable: supervisor.unusable,
     async close() {
       await pools.close();
       await supervisor.close();

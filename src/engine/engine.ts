@@ -3,6 +3,7 @@ import type { GuestErrorCode, ModuleErrorCode } from '../base/errors.ts';
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 import type { VersionSettings } from '../model/function.ts';
 import type { WallReport } from '../model/wall.ts';
+import type { EngineUnusable } from './unusable.ts';
 
 /** Names a version, and its pool, in logs and metrics. */
 export type VersionRef = { functionId: string; projectId: string; version: string };
@@ -77,7 +78,10 @@ export type Engine = {
   }): Promise<PrepareOutcome>;
   openPool(input: { ref: VersionRef; code: Code; settings: VersionSettings }): Pool;
   stats(): EngineStats;
-  /** Resolves once the engine process takes work; after it died, once the next one does. */
+  /**
+   * Resolves once the engine process takes work; after it died, once the next one does. Rejects with an
+   * `EngineUnusable` when none ever will, and when the engine is closed first.
+   */
   ready(): Promise<void>;
   /** Whether it takes work and obeys at this moment. */
   isServing(): boolean;
@@ -87,5 +91,7 @@ export type Engine = {
   wall(): WallReport | null;
   /** Once the wall was tried: why no guest may run behind it, as a sentence; null where one may. */
   wallRefusal(): Promise<string | null>;
+  /** Resolves when no engine process will ever serve; otherwise stays pending. */
+  readonly unusable: Promise<EngineUnusable>;
   close(): Promise<void>;
 };

@@ -149,6 +149,7 @@ export function createFakeEngine(
     stopListening: () => false,
     wall: () => engine.report,
     wallRefusal: () => Promise.resolve(null),
+    unusable: new Promise(() => {}),
     close: () => Promise.resolve(),
   };
   return engine;

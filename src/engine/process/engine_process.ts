@@ -14,7 +14,8 @@ import { createWallCollector } from '../wall/parts.ts';
 import { type EngineWall, refusalOf } from '../wall/wall.ts';
 import type { EngineEvent } from './frames.ts';
 import { firstLine, logLines } from './output.ts';
-import { encodeRoleInput } from './role_input.ts';
+import { EngineUnusable } from '../unusable.ts';
+import { ENGINE_EXIT, encodeRoleInput } from './role_input.ts';
 import { createWatchdog, type Watchdog } from './watchdog.ts';
 
 export type EngineProcessHandlers = {
@@ -55,7 +56,14 @@ const MEMORY_DIRECTORIES = ['/dev/shm', '/run'];
 /** `sun_path` of `sockaddr_un`, without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
-/** Resolves when the process serves; throws when it ends or stays silent before. */
+const OTHER_LAYOUT =
+  'libedge_engine.so was built with another layout of the ring than this program: ' +
+  'rebuild both with `bun build.ts`, or install the executable again';
+
+/**
+ * Resolves when the process serves; throws when it ends or stays silent before, an `EngineUnusable` where no
+ * other process would serve either.
+ */
 export async function startEngineProcess(
   options: EngineProcessOptions & { handlers: EngineProcessHandlers },
 ): Promise<EngineProcess> {
@@ -65,15 +73,15 @@ export async function startEngineProcess(
   // A process that ends after it opened rejects this with nobody to hear.
   opened.promise.catch(() => undefined);
   let released: Promise<void> | null = null;
-  const end = (): Promise<void> => {
+  const end = (exitCode: number | null = null): Promise<void> => {
     if (released !== null) return released;
     released = Promise.resolve().then(() => resources.disposeAsync());
-    opened.reject(new Error('the engine process ended before it served'));
+    opened.reject(reasonOf(exitCode));
     handlers.ended();
     return released;
   };
-  const ended = (): void => {
-    end().catch((failure: unknown) =>
+  const ended = (exitCode: number | null = null): void => {
+    end(exitCode).catch((failure: unknown) =>
       log.error('what an engine process left could not be removed', { error: String(failure) }),
     );
   };
@@ -142,6 +150,12 @@ function checkOpened({ threads, isWallTried }: { threads: number; isWallTried: b
   if (!isWallTried) throw new Error('the engine process did not try its wall');
 }
 
+/** Why a process that ended with this code did not serve. */
+function reasonOf(exitCode: number | null): Error {
+  if (exitCode === ENGINE_EXIT.layout) return new EngineUnusable(OTHER_LAYOUT);
+  return new Error('the engine process ended before it served');
+}
+
 /** Kills the child when it stays silent; ends with `resources`. */
 function watch(options: {
   clock: Clock;
@@ -180,7 +194,7 @@ async function makeDirectory(resources: AsyncDisposableStack): Promise<string> {
 }
 
 function spawnEngine(
-  options: EngineProcessOptions & { ring: Ring; socketPath: string; onExit: () => void },
+  options: EngineProcessOptions & { ring: Ring; socketPath: string; onExit: (code: number | null) => void },
 ): Bun.Subprocess<'ignore', 'pipe', 'pipe'> {
   const { command, geometry, libraryDir, onExit, ring, socketPath, wall } = options;
   const commandFd = ring.openCommand();
@@ -196,7 +210,7 @@ function spawnEngine(
         allowsWeakWalls: wall.allowsWeak,
       }),
       stdio: ['ignore', 'pipe', 'pipe', commandFd],
-      onExit,
+      onExit: (_, code) => onExit(code),
     });
   } finally {
     ring.closeFd(commandFd);

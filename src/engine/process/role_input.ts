@@ -18,6 +18,12 @@ export type EngineRoleInput = {
 /** The value of the variable EDGE_ROLE that selects the engine role. */
 export const ENGINE_ROLE = 'engine';
 
+/**
+ * Exit codes of the engine process. After `layout` no other can serve either: libedge_engine.so was built with
+ * another layout of the ring than this program.
+ */
+export const ENGINE_EXIT = { served: 0, failed: 1, layout: 3 } as const;
+
 /** Each of these keeps Bun from starting a thread: a process that forks must have only one. */
 const ONE_THREAD = {
   BUN_FEATURE_FLAG_DISABLE_ASYNC_TRANSPILER: '1',

@@ -13,6 +13,7 @@ import {
   openFilesOfNode,
   stopOrRefusal,
   systemCacheDir,
+  untilStopped,
   wireEdge,
   wireEngine,
 } from './node.ts';
@@ -40,7 +41,7 @@ export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context
   terminal.note(`edge     ${localUrl(listen, edge.port)} (node ${nodeId}, pop ${popId})`);
   terminal.note(`metrics  ${localUrl(metricsListen, edge.metricsPort)}/metrics`);
   terminal.note(`data     ${dataDir}, cache ${cacheDir}`);
-  log.info('stopping', { signal: await stopOrRefusal(stopped, edge) });
+  log.info('stopping', { signal: await untilStopped(stopOrRefusal(stopped, edge), engine) });
   return 0;
 }
 

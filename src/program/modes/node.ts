@@ -14,6 +14,7 @@ import type { SettingsOf } from '../../config/settings.ts';
 import { createEdge, type Edge, edgeLimits } from '../../edge/edge.ts';
 import { createEngine } from '../../engine/create.ts';
 import type { Engine } from '../../engine/engine.ts';
+import type { EngineUnusable } from '../../engine/unusable.ts';
 import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { markRuntimeInUse, openRuntime, type RuntimeManifest, runtimeBases } from '../embedded/runtime.ts';
@@ -165,6 +166,17 @@ export async function wireEdge(options: {
   );
   closing.defer(() => edge.close());
   return edge;
+}
+
+/** Resolves with the signal that stops the server; throws a CliFailure when its engine can never serve. */
+export async function untilStopped(stopped: Promise<string>, engine: Engine): Promise<string> {
+  const first = await Promise.race([stopped, engine.unusable]);
+  if (typeof first === 'string') return first;
+  throw engineUnusable(first);
+}
+
+export function engineUnusable({ message }: EngineUnusable): CliFailure {
+  return new CliFailure('engine_unusable', `The engine cannot be used: ${message}.`);
 }
 
 /** Resolves with the signal that stops a node; throws where its control plane refuses to let it join. */

@@ -13,7 +13,7 @@ import type { Context } from './context.ts';
 import { type ControlPlane, openFilesOfControl, wireControlPlane } from './control_plane.ts';
 import { mergeMetrics } from './exposition.ts';
 import { checkOpenFiles, localUrl, openLog, stopSignal } from './lifetime.ts';
-import { claimNodeDir, openFilesOfNode, stopOrRefusal, wireEdge, wireEngine } from './node.ts';
+import { claimNodeDir, openFilesOfNode, stopOrRefusal, untilStopped, wireEdge, wireEngine } from './node.ts';
 
 const DEMO = { name: 'hello', route: '/hello', waitSecs: 30 };
 
@@ -53,7 +53,7 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
   terminal.note(`data           ${dataDir}`);
   if (settings.demo) await deployDemo(createInProcessApi(plane, context), edgeUrl, context);
   else terminal.note(`next           edge deploy FILE.wasm --name hello --route /hello`);
-  log.info('stopping', { signal: await stopOrRefusal(stopped, edge) });
+  log.info('stopping', { signal: await untilStopped(stopOrRefusal(stopped, edge), engine) });
   return 0;
 }
 
