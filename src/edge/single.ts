@@ -1,5 +1,6 @@
 // One module behind a listener of its own, without a control plane: what `edge run` starts.
 import type { Clock } from '../base/clock.ts';
+import { runInSlices, sha256Of } from '../base/concurrency.ts';
 import { within } from '../base/deadline.ts';
 import { CodedError } from '../base/errors.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
@@ -50,7 +51,7 @@ const NO_QUOTA = { concurrentMax: Number.MAX_SAFE_INTEGER, perMinuteMax: Number.
 export async function createSingleRunner(options: SingleRunnerOptions): Promise<SingleRunner> {
   const { bytes, settings, engine, clock, random, log, metrics, limits, drainMs } = options;
   await engine.ready();
-  const sha256 = new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
+  const sha256 = await runInSlices(clock, sha256Of(bytes));
   await using opened = new AsyncDisposableStack();
   const prepared = await engine.prepare({ artifact: bytes, sha256, settings });
   if (!prepared.ok) throw new CodedError(prepared.code, { message: prepared.message });

@@ -42,8 +42,7 @@ export async function openCodeStore(options: CodeOptions): Promise<CodeStore> {
   const { cacheDir, check, clock, dataDir, library, log, mayCompile, randomBytes, ready } = options;
   const dir = join(cacheDir, 'compiled');
   const key = await openNodeKey({ dataDir, randomBytes, log });
-  const nowMs = (): number => clock.nowMs();
-  const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, nowMs, randomBytes, log });
+  const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, clock, randomBytes, log });
   const cpuFeatures = await readCpuFeatures();
   const compiler = createCompiler({ ready, library, workDir: dir, clock, log });
   const preparer = createPreparer({

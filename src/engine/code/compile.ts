@@ -2,7 +2,7 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
-import { createSerialQueue } from '../../base/concurrency.ts';
+import { createSerialQueue, runInSlices } from '../../base/concurrency.ts';
 import { within } from '../../base/deadline.ts';
 import { readFileBounded, TEMPORARY_PREFIX } from '../../base/durable.ts';
 import { CodedError } from '../../base/errors.ts';
@@ -91,7 +91,7 @@ function createRunner({ clock, ready }: CompilerOptions): Runner {
 
 /** One compile in a directory of its own, which is removed afterwards. */
 function createAttempt(
-  { library, log, workDir }: CompilerOptions,
+  { clock, library, log, workDir }: CompilerOptions,
   runner: Runner,
 ): (module: Uint8Array) => Promise<Attempt> {
   const attemptIn = async (directory: string, module: Uint8Array): Promise<Attempt> => {
@@ -111,7 +111,7 @@ function createAttempt(
       const object = await readFileBounded(path, COMPILE_BOUNDS.fileBytesMax).catch(() => null);
       // RLIMIT_FSIZE of the child is the same bound, so a file that cannot be read is no fault of the module.
       if (object === null) return { kind: 'failed', detail: 'its code could not be read' };
-      const packed = packCode(module, object, process.arch);
+      const packed = await runInSlices(clock, packCode(module, object, process.arch));
       if (packed.ok) return { kind: 'done', code: packed.code };
       return { kind: 'incomplete', detail: `its code is not complete: ${packed.fault}` };
     } finally {
@@ -150,7 +150,7 @@ export function createCompiler(options: CompilerOptions): Compiler {
   const completed = async (module: Uint8Array): Promise<CompileOutcome> => {
     let outcome = await persist(module);
     if (outcome.kind === 'incomplete') {
-      const other = replaceMinMax(module);
+      const other = await runInSlices(clock, replaceMinMax(module));
       if (other !== module) outcome = await persist(other);
     }
     return outcome.kind === 'incomplete' ? { kind: 'gave_up', detail: outcome.detail } : outcome;

@@ -1,5 +1,6 @@
 // From an artifact to sealed code: verify, check, strip, then the compiled file of this node or a compile.
 import type { Clock } from '../../base/clock.ts';
+import { runInSlices, sha256Of } from '../../base/concurrency.ts';
 import { CodedError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { VersionSettings } from '../../model/function.ts';
@@ -101,13 +102,13 @@ export function createPreparer(options: {
 
   return {
     async prepare({ artifact, sha256, settings }) {
-      const digest = new Bun.CryptoHasher('sha256').update(artifact).digest('hex');
+      const digest = await runInSlices(clock, sha256Of(artifact));
       if (digest !== sha256)
         throw new CodedError('artifact_unavailable', { details: { expected: sha256, found: digest } });
       const { entrypoint, memory_pages: memoryPages } = settings;
       const checked = await check(artifact, { entrypoint, memoryPages });
       if (!checked.ok) return { ok: false, error: checked.error };
-      const module = stripCustomSections(artifact);
+      const module = await runInSlices(clock, stripCustomSections(artifact));
       const { wasmedgeVersion } = await ready();
       const name = codeName({ digest, wasmedgeVersion, cpuFeatures, compileOptions: COMPILE_OPTIONS });
       const { code: bytes, ...facts } = await find(name, digest, module);

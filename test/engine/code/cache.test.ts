@@ -1,9 +1,10 @@
 // Compiled files: only what this node wrote, under that very name, comes back.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { runAtOnce } from '../../../src/base/concurrency.ts';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSystemClock } from '../../../src/base/clock.ts';
+import { createManualClock, createSystemClock } from '../../../src/base/clock.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import {
@@ -32,31 +33,31 @@ afterAll(() => rm(directory, { recursive: true }));
 
 describe('A sealed file', () => {
   test.each([['aot'], ['interpreter']] as const)('opens as it was sealed (%s)', (execution) => {
-    expect(openFile(key, 'a', sealFile(key, 'a', { execution, code }))).toEqual({
+    expect(runAtOnce(openFile(key, 'a', runAtOnce(sealFile(key, 'a', { execution, code }))))).toEqual({
       execution,
       code: Buffer.from(code),
     });
   });
 
   test('does not open with any one bit changed', () => {
-    const file = sealFile(key, 'a', entry);
+    const file = runAtOnce(sealFile(key, 'a', entry));
     for (let bit = 0; bit < file.length * 8; bit += 1) {
       const changed = Uint8Array.from(file);
       changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      expect(openFile(key, 'a', changed)).toBeNull();
+      expect(runAtOnce(openFile(key, 'a', changed))).toBeNull();
     }
   });
 
   test('does not open when it is cut short at any length', () => {
-    const file = sealFile(key, 'a', entry);
+    const file = runAtOnce(sealFile(key, 'a', entry));
     for (let length = 0; length < file.length; length += 1)
-      expect(openFile(key, 'a', file.subarray(0, length))).toBeNull();
+      expect(runAtOnce(openFile(key, 'a', file.subarray(0, length)))).toBeNull();
   });
 
   test('does not open under another name or with another key', () => {
-    const file = sealFile(key, 'a', entry);
-    expect(openFile(key, 'b', file)).toBeNull();
-    expect(openFile(new Uint8Array(32), 'a', file)).toBeNull();
+    const file = runAtOnce(sealFile(key, 'a', entry));
+    expect(runAtOnce(openFile(key, 'b', file))).toBeNull();
+    expect(runAtOnce(openFile(new Uint8Array(32), 'a', file))).toBeNull();
   });
 });
 
@@ -101,7 +102,7 @@ describe('A directory of compiled files', () => {
       dir: cacheDir(),
       key,
       bytesMax,
-      nowMs: () => 5_000,
+      clock: createManualClock(5_000),
       randomBytes: systemRandom,
       log,
     });
@@ -213,7 +214,7 @@ describe('The key of a node', () => {
 test('A directory of compiled files that cannot be made stops nobody', async () => {
   const dir = join(directory, 'occupied');
   await writeFile(dir, '');
-  const options = { dir, key, bytesMax: 1_000, nowMs: () => 0, randomBytes: systemRandom, log };
+  const options = { dir, key, bytesMax: 1_000, clock: createManualClock(0), randomBytes: systemRandom, log };
   const cache = await openCodeCache(options);
   expect(await cache.get('a')).toBeNull();
   expect(cache.put('a', entry)).rejects.toThrow();

@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createSystemClock } from '../../../src/base/clock.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { openCodeCache } from '../../../src/engine/code/cache.ts';
 import { openTestEngine, silentLog } from '../harness.ts';
@@ -63,7 +64,7 @@ async function interpret({ module }: Guest, dir: string): Promise<void> {
     dir: compiled,
     key,
     bytesMax: 1e9,
-    nowMs: () => 0,
+    clock: createSystemClock(),
     randomBytes: systemRandom,
     log: silentLog,
   });

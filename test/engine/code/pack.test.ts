@@ -1,5 +1,6 @@
 // Compiled code that is not complete is never loaded: planted faults, damaged files, and what packing keeps.
 import { describe, expect, test } from 'bun:test';
+import { runAtOnce } from '../../../src/base/concurrency.ts';
 import { incompleteness } from '../../../src/engine/code/complete.ts';
 import { ELF, readElf } from '../../../src/engine/code/elf.ts';
 import { packCode } from '../../../src/engine/code/pack.ts';
@@ -7,7 +8,7 @@ import { objectOf, SYMBOLS, type TestObject, TEXT } from './object.ts';
 
 const MODULE = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
 const fault = (object: Uint8Array, architecture = 'x64'): string | null => {
-  const packed = packCode(MODULE, object, architecture);
+  const packed = runAtOnce(packCode(MODULE, object, architecture));
   return packed.ok ? null : packed.fault;
 };
 
@@ -33,7 +34,7 @@ const moved = (name: string, changes: Partial<(typeof SYMBOLS)[number]>): TestOb
 
 describe('A complete object', () => {
   test('becomes its module and one custom section of what stands in memory', () => {
-    const packed = packCode(MODULE, objectOf(), 'x64');
+    const packed = runAtOnce(packCode(MODULE, objectOf(), 'x64'));
     expect(packed.ok && [...packed.code.subarray(MODULE.length)]).toEqual(
       [
         [0, 65, 8, ...Buffer.from('wasmedge'), 1, 1, 1],
@@ -123,7 +124,7 @@ describe('An object is refused', () => {
   test('at any length at which it is cut short, and when it is empty', () => {
     const object = objectOf();
     for (let length = 0; length < object.length; length += 1)
-      expect(packCode(MODULE, object.subarray(0, length), 'x64').ok).toBe(false);
+      expect(runAtOnce(packCode(MODULE, object.subarray(0, length), 'x64')).ok).toBe(false);
   });
 
   test('without the control characters of its names in the fault', () => {
@@ -155,7 +156,7 @@ describe('Ten thousand damaged objects', () => {
         const value = next() % 2 === 0 ? (EDGES[next() % EDGES.length] ?? 0) : next() & 0xff;
         object[next() % object.length] = value;
       }
-      const packed = packCode(MODULE, object, 'x64');
+      const packed = runAtOnce(packCode(MODULE, object, 'x64'));
       if (!packed.ok) continue;
       accepted += 1;
       expect(plainFaults(object)).toEqual([]);
@@ -198,10 +199,12 @@ describe('The reader', () => {
     const section = Number(new DataView(object.buffer).getBigUint64(40, true)) + 64;
     const view = new DataView(object.buffer);
     view.setBigUint64(section + 16, 2n ** 53n - 1n, true);
-    const read = readElf(object);
+    const read = runAtOnce(readElf(object));
     expect(read.ok && read.file.sections[1]?.address).toBe(Number.MAX_SAFE_INTEGER);
-    expect(read.ok && incompleteness(read.file, ELF.machine.x64)).toContain('outside of its section');
+    expect(read.ok && runAtOnce(incompleteness(read.file, ELF.machine.x64))).toContain(
+      'outside of its section',
+    );
     view.setBigUint64(section + 16, 2n ** 53n, true);
-    expect(readElf(object)).toEqual({ ok: false, fault: 'a field is larger than any file' });
+    expect(runAtOnce(readElf(object))).toEqual({ ok: false, fault: 'a field is larger than any file' });
   });
 });

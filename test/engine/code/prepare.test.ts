@@ -48,13 +48,12 @@ describe('Preparing with a compiler that is told what to do', () => {
 
   const open = async (cpuFeatures = 'cpu'): Promise<Preparer> => {
     const key = new Uint8Array(32).fill(1);
-    const nowMs = (): number => clock.nowMs();
     return createPreparer({
       cache: await openCodeCache({
         dir: join(dir, 'compiled'),
         key,
         bytesMax: 1e9,
-        nowMs,
+        clock,
         randomBytes: systemRandom,
         log: silentLog,
       }),
@@ -213,7 +212,7 @@ describe('A compiled file on disk', () => {
       dir: join(dir, 'compiled'),
       key,
       bytesMax: 1e9,
-      nowMs: () => 0,
+      clock: createSystemClock(),
       randomBytes: systemRandom,
       log: silentLog,
     };

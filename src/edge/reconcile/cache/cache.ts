@@ -4,6 +4,7 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import type { Clock } from '../../../base/clock.ts';
+import { runInSlices, sha256Of } from '../../../base/concurrency.ts';
 import { readFileBounded, syncDirectory, TEMPORARY_PREFIX, writeDurably } from '../../../base/durable.ts';
 import type { RandomBytes } from '../../../base/id.ts';
 import { EDGE_BOUNDS } from '../../../base/limits/edge.ts';
@@ -37,10 +38,6 @@ function pathOf(dir: string, functionId: string, version: string): string {
   if (!isFunctionId(functionId) || !isVersion(version))
     throw new Error('the id or the version of an artifact is not well formed');
   return join(dir, functionId, `${version}${SUFFIX}`);
-}
-
-export function digestOf(bytes: Uint8Array): string {
-  return new Bun.CryptoHasher('sha256').update(bytes).digest('hex');
 }
 
 /** Makes the index agree with `dir`: removes temporary files, adds unknown artifacts, drops missing ones. */
@@ -147,7 +144,8 @@ export class ArtifactCache {
       onRead('miss');
       return null;
     }
-    if (digestOf(bytes) !== ref.sha256) return await this.#quarantine(ref, 'the digest differs');
+    const digest = await runInSlices(clock, sha256Of(bytes));
+    if (digest !== ref.sha256) return await this.#quarantine(ref, 'the digest differs');
     this.#index.touch(ref.functionId, ref.version, clock.nowMs());
     onRead('hit');
     return bytes;
