@@ -71,20 +71,17 @@ static bool threads_forbid(void) {
   return true;
 }
 
-static void on_limit(int number) {
-  (void)number;
-  _exit(EDGE_COMPILE_LIMIT);
-}
+static void on_end(int number) { _exit(number == SIGABRT ? EDGE_COMPILE_ABORTED : EDGE_COMPILE_LIMIT); }
 
 /*
  * The first process of a namespace ignores signals that have their default action. Behind the filter nobody
  * replaces these handlers.
  */
-static bool limits_handle(void) {
-  static const int LIMITS[] = {SIGXCPU, SIGXFSZ, SIGABRT};
-  const struct sigaction action = {.sa_handler = on_limit};
-  for (size_t i = 0; i < sizeof LIMITS / sizeof LIMITS[0]; i++)
-    if (sigaction(LIMITS[i], &action, NULL) != 0) return false;
+static bool ends_handle(void) {
+  static const int ENDS[] = {SIGXCPU, SIGXFSZ, SIGABRT};
+  const struct sigaction action = {.sa_handler = on_end};
+  for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++)
+    if (sigaction(ENDS[i], &action, NULL) != 0) return false;
   return true;
 }
 
@@ -99,7 +96,7 @@ static bool child_enter(const struct edge_compile *compile, bool is_apart) {
   if (!edge_sandbox_enter(&sandbox)) return false;
   if (is_apart && edge_namespace_is_orphan(PARENT_FD)) return false;
   if (is_apart) close(PARENT_FD);
-  return limits_handle() && edge_files_open(RESULT_FD, OBJECT_FD) && threads_forbid();
+  return ends_handle() && edge_files_open(RESULT_FD, OBJECT_FD) && threads_forbid();
 }
 
 static WasmEdge_CompilerContext *compiler_open(void) {

@@ -253,7 +253,8 @@ enum edge_compile_exit {
   EDGE_COMPILE_REFUSED = 50, /* the compiler refused the module */
   EDGE_COMPILE_IO = 51,      /* the module could not be read, or the result not be written */
   EDGE_COMPILE_SANDBOX = 52, /* the kernel refused a part of the sandbox, or LLVM hides its threads */
-  EDGE_COMPILE_LIMIT = 53    /* a limit of processor time, memory or file size was reached */
+  EDGE_COMPILE_LIMIT = 53,   /* a limit of processor time or file size was reached */
+  EDGE_COMPILE_ABORTED = 54  /* LLVM ended itself: for want of memory, or because it cannot do this module */
 };
 
 #endif

@@ -69,12 +69,13 @@ export type Engine = {
   /**
    * Checks the artifact again, then compiles it in a limited child or takes the authenticated file of an
    * earlier compile. Throws `artifact_unavailable` when its digest is not `sha256`. This process loads none
-   * of it.
+   * of it. After `signal` aborts, a compile for which nobody else waits ends, and the code is a stand-in.
    */
   prepare(input: {
     artifact: Uint8Array;
     sha256: string;
     settings: VersionSettings;
+    signal?: AbortSignal;
   }): Promise<PrepareOutcome>;
   openPool(input: { ref: VersionRef; code: Code; settings: VersionSettings }): Pool;
   stats(): EngineStats;
