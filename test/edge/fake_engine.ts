@@ -26,6 +26,8 @@ export type FakeEngine = Engine & {
   poolWorkersMax: number;
   /** Texts of artifacts that the node fails to compile. */
   readonly standIns: Set<string>;
+  /** The signal of every `prepare` that had one, in order. */
+  readonly cancels: AbortSignal[];
   /** By text of the artifact: `prepare` waits for it. */
   readonly gates: Map<string, Promise<void>>;
   /** What the engine says of its wall. */
@@ -101,13 +103,15 @@ export function createFakeEngine(
     graces: [],
     poolWorkersMax: Number.MAX_SAFE_INTEGER,
     standIns: new Set(),
+    cancels: [],
     gates: new Map(),
     report: null,
     openPools: () => pools,
     openCodes: () => codes,
-    async prepare({ artifact, sha256 }) {
+    async prepare({ artifact, sha256, signal }) {
       const text = new TextDecoder().decode(artifact);
       events.push(`prepare ${text}`);
+      if (signal !== undefined) engine.cancels.push(signal);
       await engine.gates.get(text);
       const refusal = engine.refusals.get(text);
       if (refusal !== undefined) return { ok: false, ...refusal };
