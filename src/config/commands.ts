@@ -55,7 +55,8 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     summary: 'Serve one module on every path, without a control plane.',
     details:
       'The module is checked, compiled and run as on an edge. Only its compiled code is kept, so that the ' +
-      'next start is faster.',
+      'next start is faster. Where this machine cannot compile it for now, the module answers from the ' +
+      'interpreter and is compiled again.',
     examples: [
       'edge run hello.wasm --listen 3000',
       'edge run hello.wasm --env GREETING=hi --isolation reuse',

@@ -46,6 +46,7 @@ export async function runSingleMode(
       random,
       log,
       metrics: createMetrics(),
+      note: (line) => terminal.note(line),
     });
   const runner = await explainBindFailures([{ flag: '--listen', address: listen }], () =>
     explainRefusal(file, createRunner),
