@@ -12,6 +12,9 @@ export const POOL_BOUNDS = {
   workerOverheadBytes: 192 * MIB,
   /** Time to start a worker; a longer execution limit of the version replaces it. */
   workerStartMs: 2_000,
+  /** Lines, and characters of each, that the fault of a failed start shows of what its guest has logged. */
+  startLogLinesMax: 5,
+  startLogLineLengthMax: 150,
   /** Time until a warm-up gives up, also when workers keep failing. */
   warmMs: 15_000,
 } as const;

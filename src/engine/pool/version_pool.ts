@@ -207,7 +207,7 @@ export class VersionPool implements Pool, WorkerOwner {
       // A pool that lost its last workers in this way stays without until it is used again.
       this.#floor = Math.min(this.#floor, this.#workers.size);
     }
-    if (cause === 'exited' && fault !== null) this.#logExit(fault, from);
+    if (fault !== null && (cause === 'exited' || from === 'starting')) this.#logExit(fault, from);
     if (fault !== null && from === 'starting') this.#noteFailure(startExitFault(fault));
     else if (fault !== null && from === 'idle' && !worker.hasAnswered) this.#noteFailure(fault);
     for (const { invocation, outcome } of ended) invocation.resolve(outcome);
@@ -218,7 +218,8 @@ export class VersionPool implements Pool, WorkerOwner {
     const { log, ref } = this.#options;
     const { functionId: function_id, version } = ref;
     const fields = { function_id, version, code, detail, while: from };
-    log.warn('a worker of this function ended by itself', fields);
+    const what = from === 'starting' ? 'did not start' : 'ended by itself';
+    log.warn(`a worker of this function ${what}`, fields);
   }
 
   #forget(worker: Worker): void {

@@ -1,6 +1,7 @@
 // One worker from its fork to its end: each change of its state is made here and is one event for its pool.
 import { POOL_TUNING } from '../../base/limits/pool.ts';
 import type { GuestFault, InvocationOutcome } from '../../model/invocation.ts';
+import { withLastLines } from './exit.ts';
 import { createIdleWatch } from './idle_watch.ts';
 import { WORKER_SLOTS } from '../ring/geometry.ts';
 import type { PostOutcome, Ring, RingEvent } from '../ring/ring.ts';
@@ -40,7 +41,7 @@ export type WorkerEvent = { worker: Worker } & (
   | { kind: 'returned'; invocations: readonly Invocation[] }
   /**
    * The invocations of `ended` had begun, or cannot be told from those that have. `fault` is why it could not
-   * start or ended by itself, else null.
+   * start, with the last lines that its start has logged, or why it ended by itself; else null.
    */
   | {
       kind: 'left';
@@ -70,6 +71,7 @@ const STUCK_SWEEPS = 2;
 const STARVED_SWEEPS = 11;
 const ALL_SLOTS = 2 ** WORKER_SLOTS - 1;
 
+const START_LATE: GuestFault = { code: 'execution_timeout', detail: 'its start took too long' };
 const LATE: GuestFault = { code: 'execution_timeout', detail: null };
 const CRASHED: GuestFault = { code: 'guest_crashed', detail: null };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
@@ -282,7 +284,8 @@ export class Worker {
 
   #sweepStarting(nowMs: number): void {
     this.#poll(nowMs);
-    if (this.#state === 'starting' && nowMs >= this.#startDeadlineMs) this.#leave('start_late', LATE, LATE);
+    if (this.#state !== 'starting' || nowMs < this.#startDeadlineMs) return;
+    this.#leave('start_late', START_LATE, START_LATE);
   }
 
   #sweepBusy(nowMs: number): void {
@@ -357,11 +360,15 @@ export class Worker {
   /** Its pool forgets it before it is killed: the place comes free only once it is reaped. */
   #leaveWith(cause: LeaveCause, fault: GuestFault | null, outcome: InvocationOutcome): void {
     const from = this.#state;
+    const isReadable = from === 'starting' && cause !== 'lost';
+    // What its start has logged stays readable until it is reaped, and nothing else would show it.
+    const logs = isReadable ? this.#ring.logs(this.slot, this.generation) : null;
     const ended = this.kill().map((invocation) => ({
       invocation,
       outcome: this.#withLogs(outcome, invocation.slot),
     }));
-    this.#deliver({ kind: 'left', worker: this, cause, from, fault, ended });
+    const explained = fault === null ? null : withLastLines(fault, logs);
+    this.#deliver({ kind: 'left', worker: this, cause, from, fault: explained, ended });
   }
 
   /** What the guest logged in this slot stays readable until the worker is reaped. */

@@ -15,6 +15,8 @@ export type Held = { outcome: InvocationOutcome | null };
 
 export type PoolHost = {
   readonly clock: ManualClock;
+  /** The log so far, as JSON lines. */
+  readonly lines: string[];
   readonly table: WorkerTable;
   /** Replaced by a test that restarts the engine process. */
   ring: FakeRing;
@@ -35,11 +37,13 @@ export type PoolHost = {
 
 export function createPoolHost(): PoolHost {
   const clock = createManualClock(1_000);
-  const log = createLog({ clock, write: () => undefined });
+  const lines: string[] = [];
+  const log = createLog({ clock, write: (line) => void lines.push(line) });
   const table = new WorkerTable({ places: WORKERS, clock, log });
   const pools: VersionPool[] = [];
   const host: PoolHost = {
     clock,
+    lines,
     table,
     ring: createFakeRing(),
     openPool(limits = {}) {
