@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ENGINE_EXIT } from '../../../src/engine/process/role_input.ts';
-import { EngineUnusable } from '../../../src/engine/unusable.ts';
+import { EngineUnusable } from '../../../src/engine/process_exit.ts';
 import { openTestEngine, type TestEngine } from '../harness.ts';
 
 let dir = '';
