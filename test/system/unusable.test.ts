@@ -26,7 +26,8 @@ let env: Record<string, string>;
 
 beforeAll(async () => {
   directory = temporaryDirectory();
-  env = { XDG_CACHE_HOME: join(directory.path, 'home') };
+  const home = join(directory.path, 'home');
+  env = { HOME: home, XDG_CACHE_HOME: home };
   const bad = [
     'run',
     fixture('hello/hello-c.wasm'),
