@@ -182,7 +182,10 @@ static bool take(struct edge_ring *ring, uint32_t slot, uint32_t *out) {
   out[EDGE_TAKEN_CPU_US] = load(&control->cpu_us);
   const bool is_valid = fits(&ring->geometry, out);
   out[EDGE_TAKEN_IS_VALID] = is_valid;
-  await(ring, slot, answered ? EDGE_AWAIT_RELEASE : EDGE_AWAIT_NOTHING);
+  enum edge_awaited next = EDGE_AWAIT_NOTHING;
+  if (state == EDGE_SLOT_FAILED) next = EDGE_AWAIT_REAP;
+  if (answered) next = EDGE_AWAIT_RELEASE;
+  await(ring, slot, next);
   /* Only an answer says how far its body reaches; a fault may have touched all of the response body. */
   note->response_body_bytes = is_valid && out[EDGE_TAKEN_RESULT] == EDGE_RESULT_ANSWER
                                   ? out[EDGE_TAKEN_RESPONSE_BODY_BYTES]
@@ -230,8 +233,7 @@ uint32_t edge_ring_logged(struct edge_ring *ring, uint32_t slot, uint32_t genera
   if (slot >= ring->geometry.slots) return 0;
   const struct edge_slot *control = control_of(ring, slot);
   const struct edge_slot_note *note = &ring->note[slot];
-  const bool is_open = note->awaited == EDGE_AWAIT_ANSWER || note->awaited == EDGE_AWAIT_RELEASE;
-  if (note->generation != generation || !is_open) return 0;
+  if (note->generation != generation || note->awaited == EDGE_AWAIT_NOTHING) return 0;
   const uint32_t bytes = load(&control->log_len), room = ring->geometry.bytes[EDGE_PART_LOG];
   ring->taken[EDGE_TAKEN_LOG_BYTES] = bytes < room ? bytes : room;
   ring->taken[EDGE_TAKEN_LOG_DROPPED] = load(&control->log_dropped);

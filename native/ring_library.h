@@ -131,9 +131,9 @@ EDGE_API void *edge_ring_taken(struct edge_ring *ring);
 EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 
 /*
- * Reads how much the guest has logged of a request whose answer was not taken, or was not valid: 1 and, in
- * record 0, LOG_BYTES (at most the log area) and LOG_DROPPED; 0 when the slot has no such request. A worker
- * that runs may go on writing.
+ * Reads how much the guest has logged of a request whose answer was not taken, or was not valid, or of a
+ * start that has not succeeded: 1 and, in record 0, LOG_BYTES (at most the log area) and LOG_DROPPED; 0 when
+ * the slot has neither. A worker that runs may go on writing.
  */
 EDGE_API uint32_t edge_ring_logged(struct edge_ring *ring, uint32_t slot, uint32_t generation);
 

@@ -17,7 +17,8 @@ enum edge_awaited {
   EDGE_AWAIT_NOTHING = 0,
   EDGE_AWAIT_START = 1,
   EDGE_AWAIT_ANSWER = 2,
-  EDGE_AWAIT_RELEASE = 3
+  EDGE_AWAIT_RELEASE = 3,
+  EDGE_AWAIT_REAP = 4 /* its start has failed */
 };
 
 struct edge_slot_note {

@@ -54,6 +54,7 @@ describe('The ring', () => {
     ['generation', 'takes nothing from another generation'],
     ['unasked', 'takes nothing that the edge did not ask for, whatever the done bits and states say'],
     ['logged', 'shows the log of a request without an answer, never that of an earlier one'],
+    ['start_log', 'shows the log of a start that has not succeeded, until its worker is reaped'],
     ['lengths', 'marks a record whose lengths do not fit the slot'],
     ['post', 'refuses a request that does not fit or comes at the wrong time'],
     ['withdraw', 'takes back a request that the worker has not begun, and no other'],

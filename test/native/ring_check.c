@@ -106,6 +106,22 @@ static void logged_case(void) {
   MUST(edge_ring_logged(ring, 3, GENERATION) == 0);
 }
 
+static void start_log_case(void) {
+  MUST(fork_at(0) == 0);
+  close(fork_read(0));
+  MUST(edge_ring_logged(ring, 0, GENERATION) == 1 && record(0)[EDGE_TAKEN_LOG_BYTES] == 0);
+  slot_of(0)->log_len = UINT32_MAX;
+  MUST(edge_ring_logged(ring, 0, GENERATION) == 1);
+  MUST(record(0)[EDGE_TAKEN_LOG_BYTES] == geometry.bytes[EDGE_PART_LOG]);
+  slot_of(0)->log_len = 12;
+  finish(0, GENERATION, EDGE_SLOT_FAILED);
+  MUST(edge_ring_drain(ring, SLOTS) == 1 && record(0)[EDGE_TAKEN_STATE] == EDGE_SLOT_FAILED);
+  MUST(edge_ring_logged(ring, 0, GENERATION) == 1 && record(0)[EDGE_TAKEN_LOG_BYTES] == 12);
+  MUST(edge_ring_logged(ring, 0, GENERATION + 1) == 0 && post(0) == -1);
+  edge_ring_free(ring, 0);
+  MUST(edge_ring_logged(ring, 0, GENERATION) == 0);
+}
+
 static void post_case(void) {
   MUST(post(3) == -1);
   start(3);
@@ -197,6 +213,11 @@ static void sleeping_case(void) {
 }
 
 int main(int count, char **arguments) {
-  static const struct play_case CASES[] = {{"geometry", geometry_case}, {"answer", answer_case}, {"once", once_case}, {"generation", generation_case}, {"unasked", unasked_case}, {"lengths", lengths_case}, {"post", post_case}, {"many", many_case}, {"withdraw", withdraw_case}, {"waiting", waiting_case}, {"pages", pages_case}, {"logged", logged_case}, {"sleeping", sleeping_case}};
+  static const struct play_case CASES[] = {
+      {"geometry", geometry_case}, {"answer", answer_case},     {"once", once_case},
+      {"unasked", unasked_case},   {"lengths", lengths_case},   {"post", post_case},
+      {"withdraw", withdraw_case}, {"waiting", waiting_case},   {"pages", pages_case},
+      {"logged", logged_case},     {"sleeping", sleeping_case}, {"start_log", start_log_case},
+      {"many", many_case},         {"generation", generation_case}};
   return play(count, arguments, CASES, sizeof CASES / sizeof CASES[0]);
 }

@@ -5,7 +5,6 @@ import type { ProcessExit } from '../process_exit.ts';
 /** Exit codes of a compile child (`enum edge_compile_exit`). */
 export const COMPILE_EXIT = { done: 0, refused: 50, io: 51, sandbox: 52, limit: 53, aborted: 54 } as const;
 
-
 /**
  * SIGKILL comes from a machine without memory, SIGBUS from a file without room, SIGSYS from a sandbox that is
  * too tight. A child that reaches a limit of its own exits with `limit`.

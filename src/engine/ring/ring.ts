@@ -89,8 +89,9 @@ export type Ring = {
   /** The report of one slot, also where its worker woke nobody. Not while `next` has more. */
   poll(slot: number, generation: number): RingEvent | null;
   /**
-   * What the guest has logged of the request in this slot, which has no answer, read and checked as the logs
-   * of an answer are; null where it logged nothing. A worker that runs may go on writing.
+   * What the guest has logged of the request in this slot, which has no answer, or of the start in it, which
+   * has not succeeded, read and checked as the logs of an answer are; null where it logged nothing. A worker
+   * that runs may go on writing.
    */
   logs(slot: number, generation: number): InvocationLogs | null;
   /** After a worker has exited: gives back the memory of its slots. */

@@ -75,7 +75,7 @@ describe('A compile child that LLVM aborted', () => {
 
   test('is told from one that gave up where that does not help either', async () => {
     const { outcome, memory } = await compileThrough([aborted, aborted]);
-    expect(outcome).toEqual({ kind: 'aborted', detail: 'signal 6' });
+    expect(outcome).toEqual({ kind: 'aborted', detail: 'exit code 54' });
     expect(memory).toEqual([memoryBytes, memoryBytesLarge]);
   });
 });

@@ -3,8 +3,12 @@ import { afterEach, expect, test } from 'bun:test';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createManualClock } from '../../../src/base/clock.ts';
+import { createLog } from '../../../src/base/log.ts';
+import { superviseEngine } from '../../../src/engine/process/process.ts';
 import { ENGINE_EXIT } from '../../../src/engine/process/role_input.ts';
 import { EngineUnusable } from '../../../src/engine/process_exit.ts';
+import { checkLayout, geometryOf, LAYOUT_VERSION } from '../../../src/engine/ring/geometry.ts';
 import { openTestEngine, type TestEngine } from '../harness.ts';
 
 let dir = '';
@@ -46,4 +50,37 @@ test('An engine process that ends for another reason is started again', async ()
   await engine.engine.unusable;
   expect(starts()).toBe(2);
   expect(engine.lines.filter((line) => line.includes('trying again'))).toHaveLength(1);
+});
+
+test('Another layout of libedge_ring.so is said once, and nothing is started', async () => {
+  const clock = createManualClock();
+  const lines: string[] = [];
+  const ignore = (): void => {};
+  const supervisor = superviseEngine({
+    library: {
+      seal: () => ({ fd: -1, bytes: 0, close: ignore }),
+      open() {
+        checkLayout(LAYOUT_VERSION + 1);
+        throw new Error('not reached');
+      },
+    },
+    libraryDir: '/nonexistent',
+    command: ['/nonexistent/edge'],
+    geometry: geometryOf({ workers: 1, requestBytesMax: 1, responseBytesMax: 1 }),
+    clock,
+    log: createLog({ clock, write: (line) => void lines.push(line) }),
+    random: () => 0,
+    handlers: {
+      opened: ignore,
+      lost: ignore,
+      started: ignore,
+      exited: ignore,
+      compiled: ignore,
+      wake: ignore,
+    },
+  });
+  await expect(supervisor.ready()).rejects.toBeInstanceOf(EngineUnusable);
+  expect((await supervisor.unusable).message).toContain('libedge_ring.so has ring layout');
+  await supervisor.close();
+  expect(lines).toHaveLength(1);
 });
