@@ -116,6 +116,12 @@ describe('A single module that the node could not compile for now', () => {
       return holds();
     });
 
+  const end = async (clock: ReturnType<typeof createTestClock>, closed: Promise<void>): Promise<void> => {
+    let hasEnded = false;
+    void closed.then(() => (hasEnded = true));
+    await later(clock, 'it has ended', () => hasEnded);
+  };
+
   test('answers, is compiled again, and then answers from compiled code', async () => {
     const { answers, clock, compiled, engine, notes, runner } = await open();
     expect([notes.length, notes[0]]).toEqual([1, expect.stringContaining('interpreter')]);
@@ -129,7 +135,7 @@ describe('A single module that the node could not compile for now', () => {
     expect(notes[1]).toBe('The module is compiled: it runs at full speed from here on.');
     await until('the interpreter is closed', () => engine.openPools() === 1 && engine.openCodes() === 1);
     expect(await answers()).toBe(true);
-    await runner.close();
+    await end(clock, runner.close());
     expect([engine.openPools(), engine.openCodes()]).toEqual([0, 0]);
   });
 
@@ -144,7 +150,7 @@ describe('A single module that the node could not compile for now', () => {
       EDGE_TUNING.recompilesMax + 1,
     ]);
     expect(await answers()).toBe(true);
-    await runner.close();
+    await end(clock, runner.close());
   });
 
   test('ends at once while it is compiled again', async () => {
@@ -155,7 +161,7 @@ describe('A single module that the node could not compile for now', () => {
     const closed = runner.close();
     await until('the compile is cancelled', () => engine.cancels[0]?.aborted === true);
     gate.resolve();
-    await closed;
+    await end(clock, closed);
     expect([engine.openPools(), engine.openCodes(), notes.length]).toEqual([0, 0, 1]);
   });
 });

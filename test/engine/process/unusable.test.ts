@@ -59,6 +59,7 @@ test('Another layout of libedge_ring.so is said once, and nothing is started', a
   const supervisor = superviseEngine({
     library: {
       seal: () => ({ fd: -1, bytes: 0, close: ignore }),
+      stopListening: () => false,
       open() {
         checkLayout(LAYOUT_VERSION + 1);
         throw new Error('not reached');
@@ -76,7 +77,7 @@ test('Another layout of libedge_ring.so is said once, and nothing is started', a
       started: ignore,
       exited: ignore,
       compiled: ignore,
-      wake: ignore,
+      wakes: { woke: ignore, wake: ignore },
     },
   });
   await expect(supervisor.ready()).rejects.toBeInstanceOf(EngineUnusable);
