@@ -91,9 +91,9 @@ export async function createSingleRunner(options: SingleRunnerOptions): Promise<
     port: server.port,
     sha256,
     async close() {
+      stopping.abort();
       await within(clock, drainMs, server.drain());
       server.refuseNew();
-      stopping.abort();
       await within(clock, ENGINE_BOUNDS.closeMs, compiled);
       await closing.disposeAsync();
       await server.close();

@@ -7,7 +7,7 @@ import { POOL_DEFAULTS } from '../base/limits/pool.ts';
 import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
-import type { Allocator } from '../model/wasm/report.ts';
+import type { Allocator, ModuleReport } from '../model/wasm/report.ts';
 import { openCodeStore } from './code/code.ts';
 import type { Code, Engine } from './engine.ts';
 import { createPools } from './pool/pool.ts';
@@ -109,10 +109,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     async prepare(input) {
       const outcome = await code.prepare(input);
       if (!outcome.ok) return { ok: false, code: outcome.error.code, message: outcome.error.message };
-      const { code: held, fd, report } = outcome.prepared;
-      const facts = { allocator: report.allocator, memoryPagesMin: report.memory.min_pages };
-      prepared.set(held, { codeFd: fd, facts });
-      return { ok: true, code: held };
+      prepared.set(outcome.prepared.code, codeFactsOf(outcome.prepared));
+      return { ok: true, code: outcome.prepared.code };
     },
     openPool: ({ ref, code: held, settings }) => pools.open({ ref, settings, ...factsOf(prepared, held) }),
     stats: () => ({
@@ -133,6 +131,10 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       wall.close();
     },
   };
+}
+
+function codeFactsOf({ fd, report }: { fd: number; report: ModuleReport }): CodeFacts {
+  return { codeFd: fd, facts: { allocator: report.allocator, memoryPagesMin: report.memory.min_pages } };
 }
 
 function factsOf(prepared: WeakMap<Code, CodeFacts>, code: Code): CodeFacts {

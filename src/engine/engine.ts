@@ -3,7 +3,7 @@ import type { GuestErrorCode, ModuleErrorCode } from '../base/errors.ts';
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 import type { VersionSettings } from '../model/function.ts';
 import type { WallReport } from '../model/wall.ts';
-import type { EngineUnusable } from './process_exit.ts';
+import type { EngineUnusable } from './ring/process_exit.ts';
 
 /** Names a version, and its pool, in logs and metrics. */
 export type VersionRef = { functionId: string; projectId: string; version: string };

@@ -86,6 +86,16 @@ function openFakePool(engine: FakeEngine, ref: VersionRef, text: string, onClose
   };
 }
 
+const NO_COMPILES = {
+  compiled: 0,
+  failed: 0,
+  queued: 0,
+  compile_ms_total: 0,
+  cache_hits: 0,
+  cache_misses: 0,
+  interpreted: 0,
+};
+
 export function createFakeEngine(
   handler: Handler = (_request, _deadline, ref) => answer(ref.version),
 ): FakeEngine {
@@ -138,15 +148,7 @@ export function createFakeEngine(
       killed: 0,
       crashed: 0,
       enginePid: null,
-      compile: {
-        compiled: 0,
-        failed: 0,
-        queued: 0,
-        compile_ms_total: 0,
-        cache_hits: 0,
-        cache_misses: 0,
-        interpreted: 0,
-      },
+      compile: NO_COMPILES,
     }),
     ready: () => Promise.resolve(),
     isServing: () => true,

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
 import { openCodeCache } from './cache.ts';
 import { type CompileCounts, createCompiler } from './compile.ts';

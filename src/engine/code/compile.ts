@@ -9,7 +9,7 @@ import { CodedError } from '../../base/errors.ts';
 import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
 import type { Log } from '../../base/log.ts';
 import { replaceMinMax } from '../../model/wasm/min_max.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
 import { removeLeftover } from './cache.ts';
 import { packCode } from './pack.ts';

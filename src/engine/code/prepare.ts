@@ -53,7 +53,7 @@ type Wanted = { digest: string; module: Uint8Array };
 /** A search for code, which is cancelled when nobody waits for it any more. */
 type Search = { found: Promise<Found>; waiting: number; cancel: AbortController };
 
-export function createPreparer(options: {
+export type PreparerOptions = {
   cache: CodeCache;
   compiler: Pick<Compiler, 'compile'>;
   /** Nothing is compiled without; asked once `ready` has resolved. */
@@ -64,16 +64,50 @@ export function createPreparer(options: {
   ready: () => Promise<{ wasmedgeVersion: string }>;
   clock: Clock;
   log: Log;
-}): Preparer {
-  const { cache, check, clock, compiler, cpuFeatures, library, log, mayCompile, ready } = options;
+};
+
+export function createPreparer(options: PreparerOptions): Preparer {
+  const { cache, check, clock, cpuFeatures, library, ready } = options;
   const counts = { cache_hits: 0, cache_misses: 0, interpreted: 0 };
+  const compile = createCompiling(options, counts);
+  const find = createSearches(async (name, wanted, signal) => {
+    const cached = await cache.get(name);
+    if (cached === null) return await compile(name, { ...wanted, signal });
+    counts.cache_hits += 1;
+    const reason = cached.execution === 'interpreter' ? INTERPRETED.gave_up : null;
+    return { ...cached, compiledMs: 0, isStandIn: false, interpreted: reason };
+  });
+
+  return {
+    async prepare({ artifact, sha256, settings, signal }) {
+      const digest = await runInSlices(clock, sha256Of(artifact));
+      if (digest !== sha256)
+        throw new CodedError('artifact_unavailable', { details: { expected: sha256, found: digest } });
+      const { entrypoint, memory_pages: memoryPages } = settings;
+      const checked = await check(artifact, { entrypoint, memoryPages });
+      if (!checked.ok) return { ok: false, error: checked.error };
+      const module = await runInSlices(clock, stripCustomSections(artifact));
+      const { wasmedgeVersion } = await ready();
+      const name = codeName({ digest, wasmedgeVersion, cpuFeatures, compileOptions: COMPILE_OPTIONS });
+      const { code: bytes, ...facts } = await find(name, { digest, module }, signal);
+      if (facts.execution === 'interpreter') counts.interpreted += 1;
+      const sealed = library.seal(bytes);
+      const code: Code = { digest, ...facts, close: () => sealed.close() };
+      return { ok: true, prepared: { code, fd: sealed.fd, report: checked.report } };
+    },
+    counts: () => ({ ...counts }),
+  };
+}
+
+type Compiling = (name: string, wanted: Wanted & { signal: AbortSignal }) => Promise<Found>;
+
+/** Compiles where the node may, and keeps what comes of it. */
+function createCompiling(options: PreparerOptions, counts: PrepareCounts): Compiling {
+  const { cache, clock, compiler, log, mayCompile } = options;
   const aborts = createAborts();
   const explain = createExplainer({ aborts, clock, log });
 
-  const compile = async (
-    name: string,
-    { digest, module, signal }: Wanted & { signal: AbortSignal },
-  ): Promise<Found> => {
+  return async (name, { digest, module, signal }) => {
     if (!mayCompile()) {
       log.warn('an artifact runs in the interpreter', {
         sha256: digest,
@@ -101,34 +135,6 @@ export function createPreparer(options: {
       });
     }
     return found;
-  };
-
-  const find = createSearches(async (name, wanted, signal) => {
-    const cached = await cache.get(name);
-    if (cached === null) return await compile(name, { ...wanted, signal });
-    counts.cache_hits += 1;
-    const reason = cached.execution === 'interpreter' ? INTERPRETED.gave_up : null;
-    return { ...cached, compiledMs: 0, isStandIn: false, interpreted: reason };
-  });
-
-  return {
-    async prepare({ artifact, sha256, settings, signal }) {
-      const digest = await runInSlices(clock, sha256Of(artifact));
-      if (digest !== sha256)
-        throw new CodedError('artifact_unavailable', { details: { expected: sha256, found: digest } });
-      const { entrypoint, memory_pages: memoryPages } = settings;
-      const checked = await check(artifact, { entrypoint, memoryPages });
-      if (!checked.ok) return { ok: false, error: checked.error };
-      const module = await runInSlices(clock, stripCustomSections(artifact));
-      const { wasmedgeVersion } = await ready();
-      const name = codeName({ digest, wasmedgeVersion, cpuFeatures, compileOptions: COMPILE_OPTIONS });
-      const { code: bytes, ...facts } = await find(name, { digest, module }, signal);
-      if (facts.execution === 'interpreter') counts.interpreted += 1;
-      const sealed = library.seal(bytes);
-      const code: Code = { digest, ...facts, close: () => sealed.close() };
-      return { ok: true, prepared: { code, fd: sealed.fd, report: checked.report } };
-    },
-    counts: () => ({ ...counts }),
   };
 }
 

@@ -1,6 +1,6 @@
 // What the exit of a compile child says about the module, and how often an abort is tried again; pure.
 import { COMPILE_BOUNDS } from '../../base/limits/compile.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 
 /** Exit codes of a compile child (`enum edge_compile_exit`). */
 export const COMPILE_EXIT = { done: 0, refused: 50, io: 51, sandbox: 52, limit: 53, aborted: 54 } as const;

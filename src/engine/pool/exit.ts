@@ -1,7 +1,7 @@
 // What it means that a worker ended by itself: from its exit to a code of the error table; pure.
 import { POOL_BOUNDS } from '../../base/limits/pool.ts';
 import type { GuestFault, InvocationLogs } from '../../model/invocation.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 
 /** Exit codes of a worker (`enum edge_exit`). */
 export const EXIT = { closed: 0, startFailed: 40, sandboxFailed: 41, protocol: 42 } as const;

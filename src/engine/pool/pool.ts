@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { VersionSettings } from '../../model/function.ts';
 import type { Pool, VersionRef } from '../engine.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import type { Ring } from '../ring/ring.ts';
 import { encodeStartBlock, type ModuleFacts } from './start_block.ts';
 import { createSweep } from './sweep.ts';

@@ -1,7 +1,7 @@
 // The workers of a node by their place in the ring: who has which slots, and whose turn it is to act.
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import { GENERATION_MAX, WORKER_SLOTS } from '../ring/geometry.ts';
 import type { Ring } from '../ring/ring.ts';
 import { exitFault } from './exit.ts';

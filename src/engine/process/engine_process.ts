@@ -14,7 +14,7 @@ import { createWallCollector } from '../wall/parts.ts';
 import { type EngineWall, refusalOf } from '../wall/wall.ts';
 import type { EngineEvent } from './frames.ts';
 import { firstLine, logLines } from './output.ts';
-import { EngineUnusable } from '../process_exit.ts';
+import { EngineUnusable } from '../ring/process_exit.ts';
 import { ENGINE_EXIT, encodeRoleInput } from './role_input.ts';
 import { createWatchdog, type Watchdog } from './watchdog.ts';
 

@@ -1,6 +1,6 @@
 // The event stream of the zygote: one preface byte, then frames of 32 bytes that may arrive in pieces; pure.
 import type { WallPart } from '../../model/wall.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import { decodePart } from '../wall/parts.ts';
 
 /** Kinds of `enum edge_event_kind`. */

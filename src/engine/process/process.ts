@@ -5,7 +5,7 @@ import { backoffMs } from '../../base/retry.ts';
 import { ENGINE_TUNING } from '../../base/limits/engine.ts';
 import type { WallReport } from '../../model/wall.ts';
 import type { Ring } from '../ring/ring.ts';
-import { EngineUnusable, type ProcessExit } from '../process_exit.ts';
+import { EngineUnusable, type ProcessExit } from '../ring/process_exit.ts';
 import { type EngineProcess, type EngineProcessOptions, startEngineProcess } from './engine_process.ts';
 import type { WakeHandlers } from './engine_socket.ts';
 import type { EngineEvent } from './frames.ts';

@@ -1,7 +1,7 @@
 // The shape of the ring: the numbers of native/ring.h on this side, and how large the parts of a slot are.
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
-import { EngineUnusable } from '../process_exit.ts';
+import { EngineUnusable } from './process_exit.ts';
 
 /** What both sides of a ring must have in common (`EDGE_LAYOUT_VERSION`). */
 export const LAYOUT_VERSION = 4;

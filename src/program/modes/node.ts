@@ -14,7 +14,7 @@ import type { SettingsOf } from '../../config/settings.ts';
 import { createEdge, type Edge, edgeLimits } from '../../edge/edge.ts';
 import { createEngine } from '../../engine/create.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { EngineUnusable } from '../../engine/process_exit.ts';
+import type { EngineUnusable } from '../../engine/ring/process_exit.ts';
 import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { markRuntimeInUse, openRuntime, type RuntimeManifest, runtimeBases } from '../embedded/runtime.ts';

@@ -8,7 +8,7 @@ import { readModule } from '../../cli/module_file.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { edgeLimits } from '../../edge/edge.ts';
 import { createSingleRunner, type SingleRunner } from '../../edge/single.ts';
-import { EngineUnusable } from '../../engine/process_exit.ts';
+import { EngineUnusable } from '../../engine/ring/process_exit.ts';
 import { defaultVersionSettings, type VersionSettings } from '../../model/function.ts';
 import type { Context } from './context.ts';
 import { checkOpenFiles, explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';

@@ -8,7 +8,7 @@ import { createManualClock, createSystemClock } from '../../../src/base/clock.ts
 import { COMPILE_BOUNDS } from '../../../src/base/limits/compile.ts';
 import { type CompileOutcome, createCompiler } from '../../../src/engine/code/compile.ts';
 import { COMPILE_EXIT } from '../../../src/engine/code/verdict.ts';
-import type { ProcessExit } from '../../../src/engine/process_exit.ts';
+import type { ProcessExit } from '../../../src/engine/ring/process_exit.ts';
 import { openRingLibrary, type Ring } from '../../../src/engine/ring/ring.ts';
 import { libraryDir, silentLog as log, until } from '../harness.ts';
 import { objectOf, SYMBOLS } from './object.ts';

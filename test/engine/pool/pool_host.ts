@@ -3,7 +3,7 @@ import { createManualClock, type ManualClock } from '../../../src/base/clock.ts'
 import { createLog } from '../../../src/base/log.ts';
 import { type PoolLimits, VersionPool } from '../../../src/engine/pool/version_pool.ts';
 import { type WorkerCounts, WorkerTable } from '../../../src/engine/pool/worker_table.ts';
-import type { ProcessExit } from '../../../src/engine/process_exit.ts';
+import type { ProcessExit } from '../../../src/engine/ring/process_exit.ts';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import type { InvocationOutcome } from '../../../src/model/invocation.ts';

@@ -7,7 +7,7 @@ import { createManualClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { superviseEngine } from '../../../src/engine/process/process.ts';
 import { ENGINE_EXIT } from '../../../src/engine/process/role_input.ts';
-import { EngineUnusable } from '../../../src/engine/process_exit.ts';
+import { EngineUnusable } from '../../../src/engine/ring/process_exit.ts';
 import { checkLayout, geometryOf, LAYOUT_VERSION } from '../../../src/engine/ring/geometry.ts';
 import { openTestEngine, type TestEngine } from '../harness.ts';
 
@@ -71,6 +71,7 @@ test('Another layout of libedge_ring.so is said once, and nothing is started', a
     clock,
     log: createLog({ clock, write: (line) => void lines.push(line) }),
     random: () => 0,
+    wall: { allowsWeak: false, confine: () => ({ part: 'cgroup', state: 'held', reason: null }) },
     handlers: {
       opened: ignore,
       lost: ignore,
@@ -78,6 +79,7 @@ test('Another layout of libedge_ring.so is said once, and nothing is started', a
       exited: ignore,
       compiled: ignore,
       wakes: { woke: ignore, wake: ignore },
+      wall: ignore,
     },
   });
   await expect(supervisor.ready()).rejects.toBeInstanceOf(EngineUnusable);
