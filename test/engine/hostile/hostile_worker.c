@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "attacks.h"
+
 struct life;
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third);
@@ -80,6 +82,8 @@ static enum edge_result misbehave_busy(struct life *life, struct edge_instance *
 
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third) {
+  attack_run(life->request.env.at, life->request.env.len, life->first,
+             (size_t)life->geometry->slot_bytes * EDGE_WORKER_SLOTS);
   if (is_asked(life, "ATTACK=remap")) remap(life);
   if (is_asked(life, "ATTACK=fill")) fill();
   if (is_asked(life, "ATTACK=hoard")) hoard();
