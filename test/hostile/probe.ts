@@ -30,8 +30,8 @@ export function probe(
   };
 }
 
-/** The status and the body of a GET, as one text. */
+/** The status and the body of a GET, as one text. The connection is closed: it is no descriptor of the edge. */
 export async function answerOf(url: string, headers: Record<string, string> = {}): Promise<string> {
-  const response = await fetch(url, { headers });
+  const response = await fetch(url, { headers, keepalive: false });
   return `${response.status} ${await response.text()}`;
 }

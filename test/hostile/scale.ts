@@ -12,6 +12,8 @@ const SHORT = {
   /** Loops at once, and how often. */
   loops: 32,
   rounds: 1,
+  /** Whether the workers of the matrix attack, in all its cells: else one cell, with the executable as it is. */
+  hasAttacks: false,
 };
 
 const LONG: typeof SHORT = {
@@ -20,6 +22,7 @@ const LONG: typeof SHORT = {
   mutantsDeployed: 3_000,
   caseStep: 1,
   loops: 128,
+  hasAttacks: true,
   rounds: 3,
 };
 
