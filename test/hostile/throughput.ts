@@ -4,6 +4,7 @@ import { percentile } from '../bench/wrk.ts';
 import { until } from '../system/harness.ts';
 import { type Cell, openCell, remove } from './cell.ts';
 import { buildLaunched } from './executable.ts';
+import { answerOf, probe } from './probe.ts';
 
 const ATTACKS = ['spin', 'flood', 'lie', 'block', 'fault-for-ever'];
 const WANTED = 0.95;
@@ -11,6 +12,8 @@ const WANTED = 0.95;
 const PAIRS = Number(process.env['HOSTILE_PAIRS'] ?? 7);
 const TURN_MS = Number(process.env['HOSTILE_TURN_MS'] ?? 3_000);
 const CONNECTIONS = 16;
+/** How often somebody asks the function that attacks. */
+const TRIGGER_MS = 100;
 
 /** Answers per second of the neighbour in one turn; throws for an answer that is not 200. */
 async function rate(cell: Cell): Promise<number> {
@@ -29,13 +32,21 @@ async function rate(cell: Cell): Promise<number> {
   return (answers / (performance.now() - begun)) * 1_000;
 }
 
-/** The first worker attacks once it is ready, is killed, and is replaced later and later. */
+/** A worker attacks once it is ready; requests start another one whenever the edge allows it. */
 async function attacked(cell: Cell, name: string): Promise<number> {
   const settings = { env: { ATTACK: name } };
   const attacker = await cell.deploy(`attack-${name}`, 'hello/hello-c.wasm', settings);
+  const triggers = probe(
+    async () => {
+      await Bun.sleep(TRIGGER_MS);
+      return answerOf(cell.up.publicUrl, { host: attacker.host });
+    },
+    () => true,
+  );
   try {
     return await rate(cell);
   } finally {
+    await triggers.stop();
     await remove(cell, attacker);
   }
 }

@@ -44,6 +44,12 @@ export const POOL_TUNING = {
   idleWatchesBurned: 3,
   /** Wake-ups that a worker may send beyond what it reports, and the credit that reports give it. */
   wakesAheadMax: 64,
+  /**
+   * Pause of a version after one of its workers misbehaved; it doubles up to the maximum. Until such a worker is
+   * killed it takes processor time from its neighbours, and a request starts the next one.
+   */
+  misbehavedMsMin: 5_000,
+  misbehavedMsMax: 300_000,
   /** A queue whose oldest request is younger than this is moving; it gets no new worker. */
   queueMovesMs: 2,
   /** The same where the workers keep every processor busy: an older queue waits for something else. */

@@ -2,15 +2,15 @@
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
-import { POOL_BOUNDS, POOL_TUNING } from '../../base/limits/pool.ts';
+import { POOL_BOUNDS } from '../../base/limits/pool.ts';
 import type { Log } from '../../base/log.ts';
-import { backoffMs } from '../../base/retry.ts';
 import type { VersionSettings } from '../../model/function.ts';
 import type { GuestFault, InvocationOutcome, InvocationRequest } from '../../model/invocation.ts';
 import type { Pool, PoolStats, VersionRef } from '../engine.ts';
 import { createBacklogEstimate } from './backlog.ts';
 import { startExitFault } from './exit.ts';
 import { createGrowth, type Demand, type Growth } from './growth.ts';
+import { createPause, type Pause } from './pause.ts';
 import { createQueue, type Invocation, type Queue } from './queue.ts';
 import type { LeaveCause, Worker, WorkerEvent, WorkerOwner } from './worker.ts';
 import type { WorkerTable } from './worker_table.ts';
@@ -42,14 +42,9 @@ export type VersionPoolOptions = {
 type WarmOutcome = Awaited<ReturnType<Pool['warm']>>;
 type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutcome) => void };
 
-const BACKOFF = { delayMsMin: POOL_TUNING.workerRetryMsMin, delayMsMax: POOL_TUNING.workerRetryMsMax };
 /** Nobody waits for such a worker, and a pool that replaced it at once would lose the next one too. */
-const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set([
-  'evicted',
-  'recycling_late',
-  'burning',
-  'flooding',
-]);
+const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set(['evicted', 'recycling_late', 'burning', 'flooding']);
+const MISBEHAVED: ReadonlySet<LeaveCause> = new Set(['burning', 'flooding']);
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
@@ -75,10 +70,7 @@ export class VersionPool implements Pool, WorkerOwner {
   #starting = 0;
   /** Workers that are kept when idle; none before the first use. */
   #floor = 0;
-  /** Starts that failed in a row. */
-  #failures = 0;
-  #lastFault: GuestFault = { code: 'guest_start_failed', detail: null };
-  #retryAtMs = 0;
+  readonly #pause: Pause;
   /** The worker that got the last request. */
   #last: Worker | null = null;
   #phase: 'open' | 'closing' | 'closed' = 'open';
@@ -90,6 +82,7 @@ export class VersionPool implements Pool, WorkerOwner {
     this.recyclingMsMax = Math.max(options.settings.max_execution_ms, RECYCLING_MS_MIN);
     this.#queue = createQueue(options.limits.queueLengthMax);
     this.#growth = createGrowth(options.limits);
+    this.#pause = createPause(options);
   }
 
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome> {
@@ -181,7 +174,7 @@ export class VersionPool implements Pool, WorkerOwner {
 
   #onReady(worker: Worker): void {
     this.#starting -= 1;
-    this.#failures = 0;
+    this.#pause.started();
     this.#feed(worker);
     const ready = this.#ready();
     const warmed = this.#warmings.filter((warming) => warming.count <= ready);
@@ -207,6 +200,7 @@ export class VersionPool implements Pool, WorkerOwner {
       // A pool that lost its last workers in this way stays without until it is used again.
       this.#floor = Math.min(this.#floor, this.#workers.size);
     }
+    if (MISBEHAVED.has(cause)) this.#pause.misbehaved();
     if (fault !== null && (cause === 'exited' || from === 'starting')) this.#logExit(fault, from);
     if (fault !== null && from === 'starting') this.#noteFailure(startExitFault(fault));
     else if (fault !== null && from === 'idle' && !worker.hasAnswered) this.#noteFailure(fault);
@@ -310,8 +304,9 @@ export class VersionPool implements Pool, WorkerOwner {
     const missing = Math.max(this.#growth.missing(this.#demand(), nowMs), kept - this.#workers.size);
     const count = Math.min(missing, limits.workersMax - this.#workers.size);
     if (count <= 0) return;
-    if (nowMs < this.#retryAtMs) {
-      if (this.#workers.size === 0) this.#fail(this.#lastFault);
+    const fault = this.#pause.fault(nowMs);
+    if (fault !== null) {
+      if (this.#workers.size === 0) this.#fail(fault);
       return;
     }
     this.#growth.started();
@@ -355,12 +350,9 @@ export class VersionPool implements Pool, WorkerOwner {
 
   /** A version whose workers die at their start is tried ever more rarely; with none left, nobody waits. */
   #noteFailure(fault: GuestFault): void {
-    const { clock, random } = this.#options;
-    this.#lastFault = { code: fault.code, detail: fault.detail };
-    this.#retryAtMs = clock.monotonicMs() + backoffMs(this.#failures, BACKOFF, random);
-    this.#failures += 1;
-    if (this.#workers.size === 0) this.#fail(this.#lastFault);
-    else this.#endWarmings({ ok: false, ...this.#lastFault });
+    const known = this.#pause.failed(fault);
+    if (this.#workers.size === 0) this.#fail(known);
+    else this.#endWarmings({ ok: false, ...known });
   }
 
   #fail({ code, detail }: GuestFault): void {

@@ -109,13 +109,16 @@ describe('A worker that sends wake-ups', () => {
 
 describe('A worker that uses the processor', () => {
   const PID = 77;
+  const BURN_MS = 1_000;
+  const STEP_MS = 100;
 
-  /** Lets five seconds pass in which it uses one processor. */
-  const burn = async (): Promise<void> => {
-    host.table.started({ slot: 0, generation: 1, pid: PID });
-    for (let second = 1; second <= 5; second += 1) {
-      host.ring.cpu.set(PID, second * 1_000);
-      await host.clock.advance(1_000);
+  /** Lets a second pass in which it uses one processor. */
+  const burn = async (generation = 1): Promise<void> => {
+    host.ring.cpu.clear();
+    host.table.started({ slot: 0, generation, pid: PID });
+    for (let ms = STEP_MS; ms <= BURN_MS; ms += STEP_MS) {
+      host.ring.cpu.set(PID, ms);
+      await host.clock.advance(STEP_MS);
       host.sweep();
     }
   };
@@ -129,8 +132,28 @@ describe('A worker that uses the processor', () => {
     host.exit(0);
     host.sweep();
     expect(host.ring.alive.size).toBe(0);
-    host.invoke(pool);
-    expect(host.ring.calls.at(-1)).toBe('fork 0:2');
+  });
+
+  test('keeps its version without another one for a time that doubles', async () => {
+    const pool = await host.warmPool();
+    for (const [burned, waitMs] of [POOL_TUNING.misbehavedMsMin, 2 * POOL_TUNING.misbehavedMsMin].entries()) {
+      await burn(burned + 1);
+      host.exit(0);
+      const refused = host.invoke(pool);
+      await host.settle();
+      expect(refused.outcome).toMatchObject({ kind: 'fault', code: 'guest_crashed' });
+      // It was killed within the second that it burned.
+      await host.clock.advance(waitMs - BURN_MS - 1);
+      host.invoke(pool);
+      expect(host.ring.alive.size).toBe(0);
+      await host.clock.advance(BURN_MS);
+      host.invoke(pool);
+      expect(host.ring.calls.at(-1)).toBe(`fork 0:${burned + 2}`);
+      host.ring.ready(0);
+      host.drain();
+      host.ring.answer(0);
+      host.drain();
+    }
   });
 
   test('for a request stays', async () => {
