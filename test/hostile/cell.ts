@@ -12,10 +12,8 @@ const ORDINARY_USER = 65_533;
 const EXECUTION_MS = 300;
 /** The neighbour waits for the processor too: it is not judged by its time here. */
 const NEIGHBOUR_MS = 20_000;
-const ARGUMENTS = [
-  ...['--invocations-per-minute', '100000000', '--concurrent-per-project', '1000'],
-  ...['--max-hot-instances', '128', '--node-workers-max', '256'],
-];
+const ARGUMENTS =
+  '--invocations-per-minute 100000000 --concurrent-per-project 1000 --max-hot-instances 128 --node-workers-max 256';
 
 export type CellKind = { user: 'root' | 'ordinary'; landlock: 'with' | 'without' };
 
@@ -55,7 +53,7 @@ export async function openCell(built: Built, { user, landlock }: CellKind): Prom
     ...(becomes ? { LAUNCH_USER: String(ORDINARY_USER) } : {}),
     ...(landlock === 'without' ? { LAUNCH_WITHOUT_LANDLOCK: '1' } : {}),
   };
-  const up = await startUp(data, { program: built.launcher, env, args: ARGUMENTS });
+  const up = await startUp(data, { program: built.launcher, env, args: ARGUMENTS.split(' ') });
   const zygote = await up.zygote();
   const deploy: Cell['deploy'] = async (name, file, settings = {}) => {
     const host = `${name}.test`;
