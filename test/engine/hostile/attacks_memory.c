@@ -17,8 +17,8 @@
 #define REGIONS_MAX 4096u
 /* Less than the limit, so that the frames above and below fit. */
 #define STACK_KEPT (56u << 20)
-/* The first slot, up to its bodies. */
-#define SEEK_SLOTS (1u << 20)
+/* The first slot with its bodies. */
+#define SEEK_SLOTS (24u << 20)
 #define ADVICES 128
 #define PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS)
 #define BOTH (PROT_READ | PROT_WRITE)

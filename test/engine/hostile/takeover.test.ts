@@ -11,6 +11,7 @@ const SIGSYS = 31;
 /** Exit codes of attacks.h. */
 const REFUSED = 78;
 const HARMLESS = 79;
+const SEEN = 80;
 const SECRET = 'CANARY-0e5b';
 const PAGES = 16;
 const PAGE_BYTES = 65_536;
@@ -48,11 +49,12 @@ const endings = (): Ended[] =>
   host.lines.filter((line) => line.includes('ended by itself"')).map((line): Ended => JSON.parse(line));
 
 /** How a worker ended that was told to attack in this way; its neighbour answers before and after. */
-async function attack(name: string): Promise<Ended> {
+async function attack(name: string, more: Record<string, string> = {}): Promise<Ended> {
   const before = endings().length;
   await askNeighbour();
   const { restarts, enginePid } = host.engine.stats();
-  const guest = await host.openGuest('hello/hello-c.wasm', { env: { ATTACK: name }, memory_pages: PAGES });
+  const env = { ATTACK: name, ...more };
+  const guest = await host.openGuest('hello/hello-c.wasm', { env, memory_pages: PAGES });
   void guest.pool.warm(1);
   await until(`the worker that does ${name} has ended`, () => endings().length > before);
   await guest.pool.close({ graceMs: 0 });
@@ -90,6 +92,18 @@ describe('A call that a worker may do', () => {
     ...[0, 1, 255].map((value) => [`exit-${value}`, { how: 'exited', value }] as const),
   ] as const)('harms nobody: %s', async (name, ended) => {
     expect(await attack(name)).toEqual(ended);
+  });
+
+  test('finds a secret of its own function, so that the search is one', async () => {
+    expect(await attack('seek', { OWN: SECRET })).toEqual({ how: 'exited', value: SEEN });
+  });
+
+  test('finds nothing of a worker that had its place before', async () => {
+    const previous = await host.openGuest('echo/echo.wasm', { env: { SECRET }, isolation: 'reuse' });
+    const body = new TextEncoder().encode(SECRET.repeat(100_000));
+    expect(textOf(await host.invoke(previous.pool, { method: 'POST', body }))).toContain(SECRET);
+    await previous.pool.close({ graceMs: 0 });
+    expect(await attack('seek')).toEqual({ how: 'exited', value: HARMLESS });
   });
 
   test.each(['exit-40', 'exit-41', 'exit-42', 'exit-50', 'exit-52'])(
