@@ -1,11 +1,11 @@
 // One cell of the matrix: an `edge up` as one user, on a machine with or without Landlock.
 import { chmodSync, chownSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openFiles, rssMb } from '../bench/proc.ts';
+import { rssMb } from '../bench/proc.ts';
 import { childrenOf, publish, startUp, temporaryDirectory, type Up, until } from '../system/harness.ts';
 import { readGuest } from '../fixtures/manifest.ts';
 import type { Built } from './executable.ts';
-import { answerOf, probe, type Probed } from './probe.ts';
+import { answerOf, fewestFiles, probe, type Probed } from './probe.ts';
 
 /** A user that no other process is. */
 const ORDINARY_USER = 65_533;
@@ -82,8 +82,8 @@ export async function openCell(built: Built, { user, landlock }: CellKind): Prom
     async settled() {
       await until('only workers of the neighbour are left', () => childrenOf(zygote).length <= 1, 30_000);
       return {
-        files: openFiles(up.pid),
-        zygoteFiles: openFiles(zygote),
+        files: await fewestFiles(up.pid),
+        zygoteFiles: await fewestFiles(zygote),
         mb: rssMb(up.pid),
         zygoteMb: rssMb(zygote),
       };

@@ -1,6 +1,10 @@
 // A neighbour that is asked again and again while something else is under attack.
 
+import { openFiles } from '../bench/proc.ts';
+
 const PAUSE_MS = 5;
+/** Looks at the descriptors of a process, of which some are open for a moment only. */
+const LOOKS = 10;
 const KEPT_MAX = 20;
 
 export type Probed = { answers: number; wrong: string[] };
@@ -34,4 +38,14 @@ export function probe(
 export async function answerOf(url: string, headers: Record<string, string> = {}): Promise<string> {
   const response = await fetch(url, { headers, keepalive: false });
   return `${response.status} ${await response.text()}`;
+}
+
+/** The descriptors that a process keeps. */
+export async function fewestFiles(pid: number): Promise<number> {
+  let fewest = openFiles(pid);
+  for (let looks = 1; looks < LOOKS; looks += 1) {
+    await Bun.sleep(PAUSE_MS);
+    fewest = Math.min(fewest, openFiles(pid));
+  }
+  return fewest;
 }

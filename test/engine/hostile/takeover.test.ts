@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { POOL_BOUNDS } from '../../../src/base/limits/pool.ts';
 import { childrenOf, type Guest, openTestEngine, type TestEngine, textOf, until } from '../harness.ts';
+import { KILLED_CALLS } from './attacks.ts';
 import { buildHostileEngine } from './hostile_worker.ts';
 
 const SIGABRT = 6;
@@ -64,14 +65,6 @@ async function attack(name: string, more: Record<string, string> = {}): Promise<
   if (ended === undefined) throw new Error('no end');
   return { how: ended.how, value: ended.value };
 }
-
-const KILLED_CALLS =
-  `share grow-down huge-pages populate lock-mapped map-code map-high map-descriptor map-ring
-  make-code make-downward make-file make-secret lock lock-all fault-by-hand attach requeue compare-requeue
-  lock-priority unlock-priority requeue-priority wait-priority wait-bits wake-change wait-many robust
-  clock-of-init clock-of-device sleep-on-init send-urgent send-address send-more send-waiting send-elsewhere
-  send-descriptor write-wake read-wake close-wake copy-wake own-wake open socket fork thread run kill
-  signal-init limits filter wake-flag`.split(/\s+/);
 
 describe('A call with arguments that a worker does not need', () => {
   test.each(KILLED_CALLS)('ends the worker: %s', async (name) => {
