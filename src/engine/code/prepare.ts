@@ -35,7 +35,7 @@ export type Preparer = {
 };
 
 /** The options of the compiler (native/compile.c): code for this processor, at the default level. */
-const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output, checked and packed, min_max';
+const COMPILE_OPTIONS = 'wasmedge aot, not generic, native output, checked and packed by index, min_max';
 
 type Found = CachedCode & { compiledMs: number; isStandIn: boolean; interpreted: string | null };
 

@@ -13,7 +13,8 @@ import { openRingLibrary, type Ring } from '../../../src/engine/ring/ring.ts';
 import { libraryDir, silentLog as log, until } from '../harness.ts';
 import { objectOf, SYMBOLS } from './object.ts';
 
-const MODULE = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+/** With one type and one function, as `objectOf` has code for them. */
+const MODULE = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0]);
 const DONE: ProcessExit = { how: 'exited', value: 0 };
 const machine = process.arch === 'arm64' ? 183 : 62;
 let dir = '';

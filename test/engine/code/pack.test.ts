@@ -6,9 +6,16 @@ import { ELF, readElf } from '../../../src/engine/code/elf.ts';
 import { packCode } from '../../../src/engine/code/pack.ts';
 import { objectOf, SYMBOLS, type TestObject, TEXT } from './object.ts';
 
-const MODULE = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
-const fault = (object: Uint8Array, architecture = 'x64'): string | null => {
-  const packed = runAtOnce(packCode(MODULE, object, architecture));
+const HEADER = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+/** With one type and one function. */
+const MODULE = Uint8Array.from([...HEADER, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0]);
+/** The same behind so many imported functions. */
+const importing = (imports: number): Uint8Array => {
+  const items = Array.from({ length: imports }, () => [1, 0x61, 1, 0x62, 0, 0]).flat();
+  return Uint8Array.from([...MODULE.subarray(0, 14), 2, items.length + 1, imports, ...items, 3, 2, 1, 0]);
+};
+const fault = (object: Uint8Array, architecture = 'x64', module: Uint8Array = MODULE): string | null => {
+  const packed = runAtOnce(packCode(module, object, architecture));
   return packed.ok ? null : packed.fault;
 };
 
@@ -55,9 +62,31 @@ describe('A complete object', () => {
     expect(fault(objectOf(), 'mips')).toBe('the processor of this machine is unknown');
   });
 
+  const numbered = (...names: string[]): Uint8Array =>
+    objectOf({
+      symbols: SYMBOLS.flatMap((one) =>
+        one.name === 'f0' ? names.map((name) => ({ ...one, name })) : [one],
+      ),
+    });
+
   test('keeps the numbers of functions behind those of its imports', () => {
-    const symbols = SYMBOLS.map((one) => (one.name === 'f0' ? { ...one, name: 'f7' } : one));
-    expect(fault(objectOf({ symbols }))).toBeNull();
+    expect(fault(numbered('f7'), 'x64', importing(7))).toBeNull();
+  });
+
+  test.each([[['f0', 'f7']], [['f6', 'f7']], [['f0', 'f2', 'f7']]])(
+    'has none of the code that the compiler left for imports: %p',
+    (names) => {
+      const bare = packCode(importing(7), numbered('f7'), 'x64');
+      expect(packCode(importing(7), numbered(...names), 'x64')).toEqual(bare);
+    },
+  );
+
+  test.each([
+    [['f6'], 7],
+    [['f7', 'f8'], 7],
+    [['f8'], 7],
+  ])('is refused where its functions %p are not those of the module', (names, imports) => {
+    expect(fault(numbered(...names), 'x64', importing(imports))).toContain('is missing');
   });
 });
 
