@@ -12,7 +12,7 @@ const WANTED = 0.95;
 /** Pairs of one turn without and one with the attack; the median of their ratios is judged. */
 const PAIRS = Number(process.env['HOSTILE_PAIRS'] ?? 5);
 /** Longer than the attack of one worker and the pause after it, so that a turn holds both. */
-const TURN_MS = Number(process.env['HOSTILE_TURN_MS'] ?? 2 * POOL_TUNING.burnedMsMin);
+const TURN_MS = Number(process.env['HOSTILE_TURN_MS'] ?? 2 * POOL_TUNING.misbehavedMsMin);
 const CONNECTIONS = 16;
 /** How often somebody asks the function that attacks: a worker that has a request may use the processor. */
 const TRIGGER_MS = 1_000;

@@ -1,6 +1,6 @@
 // Packs checked compiled code behind its module, in the form that libwasmedge's loader reads from memory.
 import { joinParts, type Sliced } from '../../base/concurrency.ts';
-import { countFunctions } from '../../model/wasm/functions.ts';
+import { countFunctions, type FunctionCounts } from '../../model/wasm/functions.ts';
 import { leb } from '../../model/wasm/leb.ts';
 import { incompleteness, isLoaded, isText } from './complete.ts';
 import { ELF, type ElfFile, type ElfSection, type ElfSymbol, isWithin, readElf } from './elf.ts';
@@ -61,10 +61,7 @@ export function* packCode(module: Uint8Array, object: Uint8Array, architecture: 
 type Entries = { version: number; intrinsics: number; types: number[]; codes: number[]; module: ElfSymbol };
 
 /** What the loader looks up by name: one pointer, and the code of each type and function; or a fault. */
-function* entriesOf(
-  file: ElfFile,
-  { imported, defined }: ReturnType<typeof countFunctions>,
-): Sliced<Entries | string> {
+function* entriesOf(file: ElfFile, counts: FunctionCounts): Sliced<Entries | string> {
   const symbols = new Map<string, ElfSymbol>();
   for (const [index, symbol] of file.symbols.entries()) {
     if (index % PAUSE_SYMBOLS === 0) yield;
@@ -82,8 +79,8 @@ function* entriesOf(
   if (pointer === undefined || isText(pointer) || !isLoaded(pointer) || intrinsics.size !== POINTER_BYTES)
     return 'its pointer to the host functions has no place';
   const types = yield* numbered(file, symbols, { prefix: 't', first: 0 });
-  const codes = yield* numbered(file, symbols, { prefix: 'f', first: imported });
-  if (types === null || codes === null || codes.length !== defined || (types.length === 0 && defined > 0))
+  const codes = yield* numbered(file, symbols, { prefix: 'f', first: counts.imported });
+  if (types?.length !== counts.types || codes?.length !== counts.defined)
     return 'the code of a type or function is missing';
   return { version: version.address, intrinsics: intrinsics.address, types, codes, module };
 }

@@ -81,6 +81,11 @@ describe('A complete object', () => {
     },
   );
 
+  test('is refused where it has no code for a type of the module', () => {
+    const module = Uint8Array.from([...HEADER, 1, 7, 2, 0x60, 0, 0, 0x60, 0, 0, 3, 2, 1, 0]);
+    expect(fault(objectOf(), 'x64', module)).toContain('is missing');
+  });
+
   test.each([
     [['f6'], 7],
     [['f7', 'f8'], 7],
