@@ -3,17 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { ERRORS } from '../../src/base/errors.ts';
 import { KILLED_CALLS, OTHER_ATTACKS } from '../engine/hostile/attacks.ts';
 import { isRunning, until } from '../system/harness.ts';
-import {
-  attack,
-  type Cell,
-  CELLS,
-  type CellKind,
-  type Figures,
-  openCell,
-  ranOn,
-  remove,
-  running,
-} from './cell.ts';
+import { ranOn, running } from '../system/workers.ts';
+import { attack, type Cell, CELLS, type CellKind, type Figures, openCell, remove } from './cell.ts';
 import { buildLaunched, type Built } from './executable.ts';
 import { answerOf } from './probe.ts';
 import { scale } from './scale.ts';
