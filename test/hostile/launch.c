@@ -1,8 +1,8 @@
 /* Runs a program as another user, or on a machine without Landlock: the cells of the matrix. */
 /*
- * The environment says how: LAUNCH_PROGRAM is the program, which gets the arguments; LAUNCH_USER the number of
- * the user and group that it becomes; LAUNCH_WITHOUT_LANDLOCK, if it is there, makes the calls of Landlock fail
- * as a kernel without it does.
+ * The environment says how: LAUNCH_PROGRAM is the program, which gets the arguments; LAUNCH_USER is the
+ * number of the user and group that it becomes; with LAUNCH_WITHOUT_LANDLOCK the calls of Landlock fail as
+ * those of a kernel without it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
