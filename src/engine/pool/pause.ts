@@ -1,4 +1,4 @@
-// When a version may get its next worker after one failed: ever later, and later still after one that misbehaved.
+// When a version may get its next worker after one failed, and later still after one that misbehaved.
 import type { Clock } from '../../base/clock.ts';
 import { POOL_TUNING } from '../../base/limits/pool.ts';
 import { backoffMs } from '../../base/retry.ts';

@@ -43,7 +43,12 @@ type WarmOutcome = Awaited<ReturnType<Pool['warm']>>;
 type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutcome) => void };
 
 /** Nobody waits for such a worker, and a pool that replaced it at once would lose the next one too. */
-const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set(['evicted', 'recycling_late', 'burning', 'flooding']);
+const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set([
+  'evicted',
+  'recycling_late',
+  'burning',
+  'flooding',
+]);
 const MISBEHAVED: ReadonlySet<LeaveCause> = new Set(['burning', 'flooding']);
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };

@@ -80,7 +80,8 @@ describe('A long computation pauses often', () => {
       ...functions,
     ],
   });
-  const packed = runAtOnce(packCode(module, object, 'x64'));
+  const many = largeModule({ functions: functions.length, dataBytes: 8 * MIB, code: minimum });
+  const packed = runAtOnce(packCode(many, object, 'x64'));
   if (!packed.ok) throw new Error(packed.fault);
   const entry = { execution: 'aot', code: packed.code } as const;
 
@@ -88,7 +89,7 @@ describe('A long computation pauses often', () => {
     ['the digest of a module', () => sha256Of(module)],
     ['dropping custom sections', () => stripCustomSections(module)],
     ['replacing minimum and maximum', () => replaceMinMax(module)],
-    ['packing compiled code', () => packCode(module, object, 'x64')],
+    ['packing compiled code', () => packCode(many, object, 'x64')],
     ['sealing a compiled file', () => sealFile(key, 'a', entry)],
     ['opening a compiled file', () => openFile(key, 'a', runAtOnce(sealFile(key, 'a', entry)))],
   ])('%s', (_, work) => {

@@ -19,7 +19,8 @@ export async function buildHostileEngine(
   const sources = readdirSync(NATIVE)
     .filter((name) => name.endsWith('.c') && !/^ring(_\w+)?\.c$/.test(name) && name !== `${child}.c`)
     .map((name) => join(NATIVE, name));
-  const hostile = child === 'worker' ? ['hostile_worker.c', 'attacks.c', 'attacks_memory.c'] : [`hostile_${child}.c`];
+  const hostile =
+    child === 'worker' ? ['hostile_worker.c', 'attacks.c', 'attacks_memory.c'] : [`hostile_${child}.c`];
   const soname = readdirSync(real).find((name) => name.startsWith('libwasmedge.so'));
   if (soname === undefined) throw new Error('libwasmedge is not built: run `bun build.ts` first');
   await compileLibrary({
