@@ -150,7 +150,7 @@ describe.each(MUTATIONS)('The mutation of %s', (_, ask) => {
     const id = await fleet.publish('hello');
     fleet = await fleet.reopen({ failpoints: failpoints('mutation_done=fail:SQLITE_FULL') });
     const before = await auditCount();
-    expect((await send(id)).code).toBe('internal');
+    expect((await send(id)).code).toBe('storage_full');
     expect(await auditCount()).toBe(before);
     const done = await send(id);
     expect([done.status < 300, done.headers.has('idempotency-replayed')]).toEqual([true, false]);
