@@ -109,6 +109,11 @@ describe('An edge that is restarted under load', () => {
     (RESTARTS + 1) * WAIT_MS,
   );
 
+  test('by SIGHUP goes on: no terminal has ended', async () => {
+    process.kill(edge.pid, 'SIGHUP');
+    for (let asked = 0; asked < 20; asked += 1) expect(await statusOf(`http://127.0.0.1:${port}/`)).toBe(200);
+  });
+
   test('is not held up by a request whose body does not come', async () => {
     const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } });
     socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf');

@@ -14,12 +14,18 @@ import type { Context } from './context.ts';
 /** One Ctrl-C may arrive twice: from the terminal, and from a parent such as npm that passes it on. */
 const SAME_SIGNAL_MS = 500;
 
-/** Resolves with the first SIGTERM or SIGINT; a later one ends the process with code 1 at once. */
+/**
+ * Resolves with the first SIGTERM or SIGINT; a later one ends the process with code 1 at once. SIGHUP is the end
+ * of the terminal for a server that has one, and ends it in the same way; any other ignores it.
+ */
 export function stopSignal(): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   let isStopping = false;
   let mayExit = false;
-  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+  const names: NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];
+  if (process.stdin.isTTY) names.push('SIGHUP');
+  else process.on('SIGHUP', () => undefined);
+  for (const name of names) {
     process.on(name, () => {
       if (mayExit) process.exit(1);
       if (isStopping) return;
