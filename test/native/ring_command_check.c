@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -58,10 +59,11 @@ static void hand_over(struct edge_handle handle, int fd) {
   MUST(edge_packet_send(command_fd, &handle, sizeof handle, &fd, fd >= 0, MSG_DONTWAIT) == 0);
 }
 
-/* A child that never ends by itself; its pidfd. */
+/* A child that never ends by itself, but with this process; its pidfd. */
 static int spinner(pid_t *pid) {
   *pid = fork();
   MUST(*pid >= 0);
+  if (*pid == 0) (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   for (volatile int spin = 1; *pid == 0 && spin;)
     continue;
   const int fd = (int)syscall(SYS_pidfd_open, *pid, 0);
