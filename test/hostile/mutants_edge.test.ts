@@ -134,7 +134,8 @@ describe('Mutants through a running edge', () => {
       const after = await settled();
       expect(after.files - before.files).toBeLessThanOrEqual(FILES_MAX);
       expect(after.zygoteFiles).toBeLessThanOrEqual(before.zygoteFiles);
-      expect(after.mb - before.mb).toBeLessThan(GROWTH_MB_MAX);
+      // A collector that works in quiet moments gives the rest back.
+      await until('no memory is kept', () => rssMb(up.pid) - before.mb < GROWTH_MB_MAX);
       expect(states.get('200') ?? 0).toBeGreaterThan(0);
     },
     TEST_MS,
