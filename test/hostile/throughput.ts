@@ -55,7 +55,7 @@ async function attacked(cell: Cell, name: string): Promise<number> {
   }
 }
 
-const killed = (cell: Cell): number => cell.up.output().split('used the processor without a request').length;
+const killed = (cell: Cell): number => cell.up.output().split('and is killed').length;
 
 /** Turns without and with the attack; each of the latter is compared with the mean of those around it. */
 async function measure(cell: Cell, name: string): Promise<number> {
