@@ -5,7 +5,7 @@ import * as pg from 'drizzle-orm/pg-core';
 import { drizzle } from 'drizzle-orm/pg-proxy';
 import { createManualClock } from '../../src/base/clock.ts';
 import { createDatabase, type Driver, type Reading } from '../../src/store/database/database.ts';
-import { deploymentOperations } from '../../src/store/deployments.ts';
+import { deploymentOperations } from '../../src/store/deployments/deployments.ts';
 import { buildTables, type Kit } from '../../src/store/schema.ts';
 import * as sqliteTables from '../../src/store/sqlite/tables.ts';
 import { tokenOperations } from '../../src/store/tokens.ts';

@@ -5,7 +5,7 @@ import { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import { DryRunAnswer, pageOf } from '../../model/api.ts';
 import { Deployment, DeploymentProgress, DeployRequest, RollbackRequest } from '../../model/deployment.ts';
-import type { NewDeployment } from '../../store/deployments.ts';
+import type { NewDeployment } from '../../store/deployments/deployments.ts';
 import type { Store } from '../../store/store.ts';
 import { jsonBody } from '../http/bodies.ts';
 import type { RequestContexts } from '../http/request_context.ts';

@@ -1,11 +1,11 @@
 // The store's operations on deployments: a function has at most one active, and a new one supersedes it.
 import { and, desc, eq, lt } from 'drizzle-orm';
-import { CodedError } from '../base/errors.ts';
-import type { Deployment } from '../model/deployment.ts';
-import { type Change, type Database, type Reading, revisionOf } from './database/database.ts';
-import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
-import { isActive, type Tables } from './schema.ts';
-import { findVersion, latestPublished, requireFunction } from './versions.ts';
+import { CodedError } from '../../base/errors.ts';
+import type { Deployment } from '../../model/deployment.ts';
+import { type Change, type Database, type Reading, revisionOf } from '../database/database.ts';
+import { isoTime, type Page, type PageRequest, pageOfRows } from '../pages.ts';
+import { isActive, type Tables } from '../schema.ts';
+import { findVersion, latestPublished, requireFunction } from '../versions.ts';
 
 /** Without `version`: the highest published one. */
 export type NewDeployment = {
