@@ -1,6 +1,11 @@
-// Waits until every matching node of a deployment is ready, and shows the progress.
+// Waits until every node of one or more deployments is ready, and shows the progress.
 import type { Clock } from '../base/clock.ts';
-import { DeploymentProgress } from '../model/deployment.ts';
+import {
+  type DeployAnswer,
+  type Deployment,
+  DeploymentProgress,
+  type NodeProgress,
+} from '../model/deployment.ts';
 import type { Api } from './api.ts';
 import { CliFailure } from './failure.ts';
 import type { Meter, Terminal } from './terminal.ts';
@@ -8,33 +13,37 @@ import type { Meter, Terminal } from './terminal.ts';
 /** How long the control plane may hold one request. */
 const HOLD_MS = 1_000;
 
+/** How far the nodes of all deployments are. */
+export type Waited = Pick<DeployAnswer, 'state' | 'nodes'>;
+
 /**
- * Starts from the `progress` that the deployment began with. Returns the progress once it is complete or no
- * matching node is reachable, and at once when `waitMs` is 0. Throws a CliFailure when a node reports an
- * error, when another deployment replaces this one, or after `waitMs`.
+ * Starts from the `progress` that the deploy began with. Returns once every node is ready, at once where no
+ * node matches or `waitMs` is 0. Throws a CliFailure when a node reports an error, when another deployment
+ * replaces one of these, when every matching node is offline, or after `waitMs`.
  */
 export async function waitForNodes(options: {
   api: Api;
   terminal: Terminal;
   clock: Clock;
-  progress: DeploymentProgress;
+  progress: DeployAnswer;
   waitMs: number;
-}): Promise<DeploymentProgress> {
+}): Promise<Waited> {
   const { api, terminal, clock, waitMs } = options;
-  let { progress } = options;
+  const { deployments } = options.progress;
+  let progress: Waited = options.progress;
   const endMs = clock.monotonicMs() + waitMs;
   let meter: Meter | null = null;
   try {
     while (waitMs > 0) {
-      const { deployment, nodes } = progress;
-      requireNoFailure(progress);
-      if (isDone(progress)) break;
+      const { nodes } = progress;
+      requireNoFailure(nodes);
+      if (progress.state === 'done' || nodes.length === 0) break;
+      requireReachable(nodes);
       const leftMs = Math.floor(endMs - clock.monotonicMs());
-      if (leftMs <= 0) throw timeout(progress);
+      if (leftMs <= 0) throw timeout(nodes);
       meter ??= terminal.openMeter({ total: nodes.length });
-      meter.update(readyCount(nodes), `${readyOf(nodes)} nodes ready with ${deployment.version}`);
-      const holdMs = Math.min(HOLD_MS, leftMs);
-      progress = await api.get(`/deployments/${deployment.id}?wait_ms=${holdMs}`, DeploymentProgress);
+      meter.update(readyCount(nodes), `${readyOf(nodes)} nodes ready with ${versionsOf(deployments)}`);
+      progress = await poll(api, deployments, Math.min(HOLD_MS, leftMs));
     }
     return progress;
   } finally {
@@ -42,34 +51,61 @@ export async function waitForNodes(options: {
   }
 }
 
-type Nodes = DeploymentProgress['nodes'];
+/** The control plane holds the first request that is not settled; the others are asked for at once. */
+async function poll(api: Api, deployments: readonly Deployment[], holdMs: number): Promise<Waited> {
+  const nodes: NodeProgress[] = [];
+  const states: DeploymentProgress['state'][] = [];
+  let wait = `?wait_ms=${holdMs}`;
+  for (const { id } of deployments) {
+    const one = await api.get(`/deployments/${id}${wait}`, DeploymentProgress);
+    requireActive(one.deployment);
+    if (one.state !== 'done') wait = '';
+    nodes.push(...one.nodes);
+    if (one.nodes.length > 0) states.push(one.state);
+  }
+  const isDone = states.length > 0 && states.every((state) => state === 'done');
+  return { nodes, state: isDone ? 'done' : 'waiting' };
+}
 
 /** The nodes that are ready, as in `2 of 3`. */
-export function readyOf(nodes: Nodes): string {
+export function readyOf(nodes: readonly NodeProgress[]): string {
   return `${readyCount(nodes)} of ${nodes.length}`;
 }
 
-function readyCount(nodes: Nodes): number {
+function readyCount(nodes: readonly NodeProgress[]): number {
   return nodes.filter((node) => node.state === 'cached').length;
 }
 
-function requireNoFailure({ deployment, nodes }: DeploymentProgress): void {
-  const failed = nodes.find((node) => node.state === 'error');
-  if (failed !== undefined) {
-    const message = `Node ${failed.node_id}: ${failed.error ?? 'an error without a reason'}`;
-    throw new CliFailure('deploy_failed', message);
-  }
-  if (deployment.status !== 'active') {
-    const message = `This deployment is ${deployment.status}: a later command ended it.`;
-    throw new CliFailure('deploy_superseded', message);
-  }
+function versionsOf(deployments: readonly Deployment[]): string {
+  return [...new Set(deployments.map((one) => one.version))].join(', ');
 }
 
-function isDone({ nodes, complete }: DeploymentProgress): boolean {
-  return complete || nodes.every((node) => node.node_status === 'offline');
+const NEVER_AGAIN =
+  'The version fails in the same way each time, so the node does not try again and keeps what it had: deploy ' +
+  'a mended one, or go back with `edge rollback NAME`.';
+
+function requireNoFailure(nodes: readonly NodeProgress[]): void {
+  const final = nodes.find((node) => node.state === 'failed');
+  const failed = final ?? nodes.find((node) => node.state === 'error' && node.node_status !== 'offline');
+  if (failed === undefined) return;
+  const message = `Node ${failed.node_id}: ${failed.error ?? 'an error without a reason'}`;
+  throw new CliFailure('deploy_failed', message, { hint: final === undefined ? null : NEVER_AGAIN });
 }
 
-function timeout({ nodes }: DeploymentProgress): CliFailure {
+function requireActive({ status }: Deployment): void {
+  if (status === 'active') return;
+  const message = `This deployment is ${status}: a later command ended it.`;
+  throw new CliFailure('deploy_superseded', message);
+}
+
+function requireReachable(nodes: readonly NodeProgress[]): void {
+  if (nodes.some((node) => node.node_status !== 'offline')) return;
+  const names = nodes.slice(0, 5).map((node) => node.node_id);
+  const message = `Every matching node is offline (${names.join(', ')}): each gets the version when it is back.`;
+  throw new CliFailure('deploy_waiting', message);
+}
+
+function timeout(nodes: readonly NodeProgress[]): CliFailure {
   const waiting = nodes.filter((node) => node.state !== 'cached' && node.node_status !== 'offline');
   const names = waiting.slice(0, 5).map((node) => `${node.node_id} is ${node.state}`);
   const more = waiting.length > names.length ? ` and ${waiting.length - names.length} more` : '';

@@ -26,8 +26,14 @@ export const ObservedFunction = Type.Object(
   {
     id: Type.String({ maxLength: 64 }),
     version: Semver,
-    state: Type.Union([Type.Literal('loading'), Type.Literal('cached'), Type.Literal('error')]),
-    /** A code of the error table and a sentence; null unless `state` is `error`. */
+    /** `error` is tried again; `failed` is not: it fails in the same way each time. */
+    state: Type.Union([
+      Type.Literal('loading'),
+      Type.Literal('cached'),
+      Type.Literal('error'),
+      Type.Literal('failed'),
+    ]),
+    /** A code of the error table and a sentence; null unless `state` is `error` or `failed`. */
     error: Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()]),
     /** `aot`: compiled code. `interpreter`: the compiler gave up on this artifact. */
     execution: Type.Union([Type.Literal('aot'), Type.Literal('interpreter'), Type.Null()]),

@@ -9,13 +9,16 @@ import type { Change, Database, Reading } from './database/database.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import { isActive, type Tables } from './schema.ts';
 
+/** The number of a function's first version. */
+export const VERSION_FIRST = '1.0.0';
+
 export type VersionKey = { function_id: string; version: string };
 export type NewArtifact = { sha256: string; size_bytes: number; report: ModuleReport | null };
 
 export type VersionOperations = {
   /**
    * Without `version`: the next patch after the highest. Settings that are left out come from the highest
-   * version. Refuses `function_not_found`, `version_exists`, `limit_reached`.
+   * version. Pre-releases count only where there is nothing else. Refuses `function_not_found`, `version_exists`, `limit_reached`.
    */
   create(input: {
     function_id: string;
@@ -80,7 +83,7 @@ export async function findVersion(reading: Reading, key: VersionKey): Promise<Ve
   throw new CodedError('version_not_found');
 }
 
-/** The highest published version of each function that has one, by semver precedence. */
+/** The highest published version of each function that has one, by semver precedence; no pre-release. */
 export async function latestPublished(
   { db, tables: { versions } }: Reading,
   function_ids: readonly string[],
@@ -90,8 +93,10 @@ export async function latestPublished(
     .from(versions)
     .where(and(inArray(versions.function_id, [...function_ids]), eq(versions.status, 'published')));
   const latest = new Map<string, string>();
-  for (const { function_id, version } of rows)
-    latest.set(function_id, higher(latest.get(function_id), version));
+  for (const { function_id, version } of rows) {
+    if (semver.prerelease(version) === null)
+      latest.set(function_id, higher(latest.get(function_id), version));
+  }
   return latest;
 }
 
@@ -127,6 +132,23 @@ export async function removeUnreferenced(
   return unreferenced;
 }
 
+/** The number that the next version of a function gets. */
+export async function nextVersion(reading: Reading, function_id: string): Promise<string> {
+  const highest = highestOf(await versionsOf(reading, function_id));
+  return highest === null ? VERSION_FIRST : after(highest);
+}
+
+/** Pre-releases count only where there is nothing else. */
+function highestOf(versions: readonly string[]): string | null {
+  const releases = versions.filter((version) => semver.prerelease(version) === null);
+  const [first, ...others] = releases.length === 0 ? versions : releases;
+  return first === undefined ? null : others.reduce(higher, first);
+}
+
+function after(version: string): string {
+  return semver.inc(version, 'patch') ?? version;
+}
+
 async function create(
   change: Change,
   input: {
@@ -140,10 +162,9 @@ async function create(
   await requireFunction(change, function_id);
   const held = await versionsOf(change, function_id);
   if (held.length >= FUNCTION_BOUNDS.versionsPerFunctionMax) throw new CodedError('limit_reached');
-  const [first, ...others] = held;
-  if (first === undefined) throw new CodedError('version_not_found');
-  const highest = others.reduce(higher, first);
-  const version = input.version ?? semver.inc(highest, 'patch') ?? highest;
+  const highest = highestOf(held);
+  if (highest === null) throw new CodedError('version_not_found');
+  const version = input.version ?? after(highest);
   if (held.includes(version)) throw new CodedError('version_exists');
   const { settings: inherited } = await findVersion(change, { function_id, version: highest });
   const settings = { ...inherited, ...input.settings };

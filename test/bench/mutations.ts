@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { createSystemClock } from '../../src/base/clock.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import type { ObservedFunction } from '../../src/model/protocol.ts';
+import { EVERY_NODE } from '../../src/model/rules/target.ts';
 import type { openStore, Store } from '../../src/store/store.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 7);
@@ -49,8 +50,8 @@ async function createFunction(store: Store, id: string): Promise<void> {
 }
 
 async function deploy(store: Store, id: string, functionAt: number): Promise<void> {
-  const target = { version: undefined, pop_selector: null, target_pop: null };
-  await store.deployments.deploy({ id, function_id: functionId(functionAt), ...target, actor });
+  const wanted = { version: undefined, target: EVERY_NODE, from: null, allow_empty: true };
+  await store.deployments.deploy({ function_id: functionId(functionAt), ...wanted, newId: () => id, actor });
 }
 
 /** Each report says another revision, so that each is written. */
@@ -83,7 +84,7 @@ async function fill(store: Store): Promise<void> {
   for (let at = 0; at < NODES; at += 1) {
     const hash = `join-${at}`;
     const expires_at_ms = Date.now() + 3_600_000;
-    await store.nodes.addJoinToken({ hash, node_id: null, pop_id: null, expires_at_ms, actor });
+    await store.nodes.addJoinToken({ hash, node_id: null, pop_id: null, labels: {}, expires_at_ms, actor });
     const node = { node_id: nodeId(at), pop_id: 'pop', labels: {}, edge_version: '0.1.0' };
     await store.nodes.join({ ...node, join_token_hash: hash, token_hash: `token-${at}` });
     await report(store, at, 0);

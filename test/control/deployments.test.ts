@@ -99,27 +99,45 @@ describe('A route', () => {
 });
 
 describe('Deploying', () => {
-  test('takes the highest published version and every node, even before a node has joined', async () => {
+  test('takes the highest published version and every node', async () => {
     const id = await fleet.publish('hello');
+    await fleet.join('n1');
     const done = await deploy(id);
     expect(done.status).toBe(201);
     expect(done.body).toMatchObject({
       deployment: {
         version: '1.0.0',
         previous_version: null,
+        from: null,
         status: 'active',
         pop_selector: null,
         target_pop: null,
       },
-      nodes: [],
+      nodes: [{ node_id: 'n1', state: 'pending' }],
+      state: 'waiting',
+      changed: true,
       complete: false,
     });
   });
 
+  test('never takes a pre-release unless it is named', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.join('n1');
+    for (const version of ['2.0.0-rc.1', '1.5.0']) {
+      await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: { version } });
+      await fleet.call('POST', `/api/v1/functions/${id}/upload?version=${version}`, { body: helloAgain });
+    }
+    expect((await fleet.call('GET', `/api/v1/functions/${id}`)).at('latest_version')).toBe('1.5.0');
+    expect((await deploy(id)).at('deployment.version')).toBe('1.5.0');
+    expect((await deploy(id, { version: '2.0.0-rc.1' })).at('deployment.version')).toBe('2.0.0-rc.1');
+    const next = await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: {} });
+    expect(next.at('version.version')).toBe('1.5.1');
+  });
+
   test('uses the selector of the function unless the request has its own target', async () => {
-    const { id, uploadUrl } = await fleet.create('hello', { pop_selector: "region == 'tokyo'" });
+    const { id } = await fleet.create('hello', { pop_selector: "region == 'tokyo'" });
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
-    expect(uploadUrl).toContain(id);
+    await fleet.join('n1', { labels: { region: 'tokyo', gpu: true }, popId: 'p' });
     expect((await deploy(id)).at('deployment.pop_selector')).toBe("region == 'tokyo'");
     expect((await deploy(id, { target_pop: ['p'] })).body).toMatchObject({
       deployment: { pop_selector: null, target_pop: ['p'] },
@@ -127,19 +145,22 @@ describe('Deploying', () => {
     expect((await deploy(id, { pop_selector: 'gpu' })).at('deployment.pop_selector')).toBe('gpu');
   });
 
-  test('supersedes the active deployment', async () => {
+  test('replaces the deployment of the same target, and is listed before it', async () => {
     const id = await fleet.publish('hello');
+    await fleet.join('n1');
     const first = await deploy(id);
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
     const second = await deploy(id);
     expect(second.at('deployment.previous_version')).toBe('1.0.0');
     const old = await fleet.call('GET', `/api/v1/deployments/${first.string('deployment.id')}`);
-    expect(old.at('deployment.status')).toBe('superseded');
+    expect(old.body).toMatchObject({ deployment: { status: 'superseded' }, state: 'over', nodes: [] });
     const listed = await fleet.call('GET', `/api/v1/functions/${id}/deployments?limit=1`);
     expect(listed.at('items.0.id')).toBe(second.at('deployment.id'));
     const cursor = listed.string('next_cursor');
     const rest = await fleet.call('GET', `/api/v1/functions/${id}/deployments?cursor=${cursor}`);
     expect(rest.at('items.0.id')).toBe(first.at('deployment.id'));
+    const active = await fleet.call('GET', '/api/v1/deployments?status=active');
+    expect([active.at('items.0.id'), active.at('items.1')]).toEqual([second.at('deployment.id'), undefined]);
   });
 
   test.each([
@@ -152,6 +173,7 @@ describe('Deploying', () => {
     [{ weights: 1 }, 422, 'validation_failed'],
   ])('%j is refused', async (json, status, code) => {
     const id = await fleet.publish('hello');
+    await fleet.join('n1', { labels: { region: 'tokyo' } });
     await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: {} });
     const refused = await deploy(id, json);
     expect([refused.status, refused.code]).toEqual([status, code]);
@@ -164,66 +186,30 @@ describe('Deploying', () => {
     expect((await deploy('fn_x')).code).toBe('function_not_found');
     expect((await fleet.call('GET', '/api/v1/functions/fn_x/deployments')).code).toBe('function_not_found');
   });
-
-  test('with dry_run lists the nodes and changes nothing', async () => {
-    const id = await fleet.publish('hello');
-    const none = await deploy(id, { dry_run: true });
-    expect([none.status, none.code]).toEqual([409, 'no_matching_nodes']);
-    await fleet.join('n2', { labels: { region: 'tokyo' } });
-    await fleet.join('n1', { labels: { region: 'tokyo' } });
-    await fleet.join('n3', { labels: { region: 'paris' } });
-    const dry = await deploy(id, { dry_run: true, pop_selector: "region == 'tokyo'" });
-    expect(dry.status).toBe(200);
-    expect([dry.at('nodes.0.node_id'), dry.at('nodes.1.node_id'), dry.at('nodes.2')]).toEqual([
-      'n1',
-      'n2',
-      undefined,
-    ]);
-    expect((await fleet.call('GET', `/api/v1/functions/${id}/deployments`)).at('items')).toEqual([]);
-  });
-});
-
-describe('Undeploying and rolling back', () => {
-  test('undeploy ends the active deployment, once', async () => {
-    const id = await fleet.publish('hello');
-    await deploy(id);
-    const ended = await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
-    expect([ended.status, ended.at('status')]).toEqual([200, 'undeployed']);
-    const again = await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
-    expect([again.status, again.code]).toEqual([409, 'not_deployed']);
-    const back = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
-    expect([back.status, back.code]).toEqual([409, 'not_deployed']);
-  });
-
-  test('rollback deploys the version before to the same pops; a second one returns', async () => {
-    const id = await fleet.publish('hello');
-    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
-    await deploy(id, { version: '1.0.0' });
-    const nothing = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
-    expect([nothing.status, nothing.code]).toEqual([409, 'nothing_to_roll_back']);
-    await deploy(id, { version: '1.0.1', target_pop: ['p'] });
-    await deploy(id, { version: '1.0.1', target_pop: ['p'] });
-    const back = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
-    expect(back.status).toBe(201);
-    expect(back.at('deployment')).toMatchObject({
-      version: '1.0.0',
-      previous_version: '1.0.1',
-      target_pop: ['p'],
-    });
-    const forth = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, { json: {} });
-    expect(forth.at('deployment.version')).toBe('1.0.1');
-    const named = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, {
-      json: { version: '1.0.0' },
-    });
-    expect(named.at('deployment.version')).toBe('1.0.0');
-    const unknown = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, {
-      json: { version: '7.0.0' },
-    });
-    expect(unknown.code).toBe('version_not_found');
-  });
 });
 
 describe('The progress of a deployment', () => {
+  test('has failed with the reason of a node, and says whether it is tried again', async () => {
+    const id = await fleet.publish('hello');
+    const [a, b] = [await fleet.join('a'), await fleet.join('b')];
+    const path = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}`;
+    await settle(a, [observed(id, '1.0.0', 'error', 'artifact_unavailable: gone')]);
+    expect((await fleet.call('GET', path)).body).toMatchObject({
+      state: 'failed',
+      reason: 'a: artifact_unavailable: gone',
+      complete: false,
+    });
+    await settle(b, [observed(id, '1.0.0', 'failed', 'guest_start_failed: it traps')]);
+    expect((await fleet.call('GET', path)).body).toMatchObject({
+      state: 'failed',
+      reason: 'b: guest_start_failed: it traps',
+      nodes: [{ state: 'error' }, { state: 'failed' }],
+    });
+    await settle(a, [observed(id, '1.0.0', 'cached')]);
+    await settle(b, [observed(id, '1.0.0', 'cached')]);
+    expect((await fleet.call('GET', path)).body).toMatchObject({ state: 'done', reason: null });
+  });
+
   test('is complete once every node that is not offline has the version', async () => {
     const id = await fleet.publish('hello');
     const [a, b] = [await fleet.join('a'), await fleet.join('b')];

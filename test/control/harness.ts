@@ -125,8 +125,8 @@ function fleetOf(
     },
     async join(nodeId, options = {}) {
       const { labels = {}, popId = 'pop-1' } = options;
-      const token = options.joinToken ?? (await fleet.joinToken());
-      const json = { node_id: nodeId, pop_id: popId, labels, edge_version: '0.1.0' };
+      const token = options.joinToken ?? (await fleet.joinToken({ labels }));
+      const json = { node_id: nodeId, pop_id: popId, labels: {}, edge_version: '0.1.0' };
       const joined = await fleet.call('POST', '/api/v1/nodes/join', { token, json });
       if (joined.status !== 201) throw new Error(joined.text);
       return Value.Parse(JoinAnswer, joined.body);
@@ -168,7 +168,7 @@ export function heartbeatOf(given: Partial<HeartbeatRequest>): HeartbeatRequest 
 export function observed(
   id: string,
   version: string,
-  state: 'loading' | 'cached' | 'error',
+  state: ObservedFunction['state'],
   error: string | null = null,
 ): ObservedFunction {
   const figures = { invocation_count: 0, error_count: 0, avg_latency_ms: 0, p99_ms: 0 };

@@ -59,7 +59,7 @@ describe('The schema', () => {
     if (deployments === undefined || nodeFunctions === undefined) throw new Error('a table is missing');
     const indexes = pg.getTableConfig(deployments).indexes.map(({ config }) => [config.name, config.unique]);
     expect(indexes).toEqual([
-      ['deployments_active', true],
+      ['deployments_active', false],
       ['deployments_function', false],
     ]);
     expect(pg.getTableConfig(nodeFunctions).primaryKeys[0]?.columns).toHaveLength(3);

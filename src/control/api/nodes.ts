@@ -5,7 +5,7 @@ import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
-import { JoinTokenAnswer, JoinTokenRequest, pageOf } from '../../model/api.ts';
+import { JoinTokenAnswer, JoinTokenRequest, NodePatch, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
 import { HeartbeatAnswer, HeartbeatRequest, JoinAnswer, JoinRequest } from '../../model/protocol.ts';
 import type { Store } from '../../store/store.ts';
@@ -13,10 +13,19 @@ import { type Auth, bearerOf, tokenHash } from '../auth/auth.ts';
 import { jsonBody, jsonUpTo } from '../http/bodies.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Sync } from '../sync/sync.ts';
+import { requireLabelNames } from './request_rules.ts';
 import { createResource, noContent, pageAnswer, PageQuery, pageRequest } from './resource.ts';
 
 const NodeParams = Type.Object({ id: Type.String() });
 const heartbeatBody = jsonUpTo(SYNC_BOUNDS.heartbeatBytesMax);
+
+const PATCH_DETAIL = {
+  tags: ['nodes'],
+  summary: 'Set labels of a node',
+  description:
+    'Labels that are named change, those that are null are removed, others stay. Selectors read these labels ' +
+    'and those of the join token; what a node says of itself (`reported_labels`) selects nothing.',
+};
 
 type NodesOptions = {
   nodes: Store['nodes'];
@@ -67,6 +76,20 @@ export function nodesApi(options: NodesOptions): AnyElysia {
       params: NodeParams,
       response: { 200: EdgeNode },
     })
+    .patch(
+      '/:id',
+      ({ params, body, request }) => {
+        requireLabelNames(body.labels);
+        return nodes.label({ id: params.id, labels: body.labels, actor: contexts.actorOf(request) });
+      },
+      {
+        params: NodeParams,
+        parse: [jsonBody, 'json'],
+        body: NodePatch,
+        response: { 200: EdgeNode },
+        detail: PATCH_DETAIL,
+      },
+    )
     .delete(
       '/:id',
       async ({ params, request }) => {
@@ -85,8 +108,9 @@ async function addJoinToken(
 ): Promise<JoinTokenAnswer> {
   const { token: join_token, hash } = auth.newToken('edge_join');
   const expires_at_ms = clock.nowMs() + (body.ttl_ms ?? CONTROL_DEFAULTS.joinTokenTtlMs);
-  const { node_id = null, pop_id = null } = body;
-  await nodes.addJoinToken({ hash, node_id, pop_id, expires_at_ms, actor });
+  const { node_id = null, pop_id = null, labels = {} } = body;
+  requireLabelNames(labels);
+  await nodes.addJoinToken({ hash, node_id, pop_id, labels, expires_at_ms, actor });
   return { join_token, expires_at: new Date(expires_at_ms).toISOString() };
 }
 

@@ -4,17 +4,17 @@ import type { Gate } from '../../base/concurrency.ts';
 import type { Deployment, DeploymentProgress, NodeProgress } from '../../model/deployment.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
-import { type DeploymentTarget, isTargeted } from '../../model/rules/desired.ts';
+import { hasFailed, summaryOf } from '../../model/rules/progress.ts';
 import type { Store } from '../../store/store.ts';
-import { type DesiredSnapshot, type DesiredStates, targetOf } from './desired_states.ts';
+import type { DesiredStates } from './desired_states.ts';
 import type { Notifier } from './notifier.ts';
 
 export type Progress = {
   of(deployment: Deployment): Promise<DeploymentProgress>;
   /**
-   * Resolves once every node that is not offline has settled (`cached` or `error`), once the progress differs
-   * from when the wait began, once the deployment is over, or after `ms`. Refuses `deployment_not_found` and
-   * `overloaded`.
+   * Resolves once every node that is not offline has settled (`cached`, `error` or `failed`), once the
+   * progress differs from when the wait began, once the deployment is over, or after `ms`. Refuses
+   * `deployment_not_found` and `overloaded`.
    */
   wait(id: string, options: { ms: number; signal: AbortSignal }): Promise<DeploymentProgress>;
 };
@@ -29,10 +29,18 @@ export function createProgress(options: {
 }): Progress {
   const { store, states, revisions, reports, polls, clock } = options;
   const of = async (deployment: Deployment): Promise<DeploymentProgress> => {
-    const snapshot = await states.snapshot();
+    const fleet = await states.fleet();
+    const { nodes: decided, matched } = fleet.reachOf(deployment);
+    const digests = new Map(decided.map(({ id }) => [id, () => fleet.desiredOf(id)?.set.digest ?? null]));
     const observed = await store.nodes.observed(deployment.function_id, deployment.version);
-    const nodes = await store.nodes.all();
-    return progressOf({ deployment, target: targetOf(deployment), snapshot, observed, nodes });
+    const rows = await store.nodes.some([...digests.keys()]);
+    const nodes = rows.map((row) => {
+      const digest = digests.get(row.node.id) ?? (() => null);
+      return nodeProgress({ ...row, deployment, digest, report: observed.get(row.node.id) });
+    });
+    const summary = summaryOf(nodes);
+    const state = deployment.status === 'active' ? summary.state : 'over';
+    return { deployment, nodes, matched_nodes: matched, ...summary, state };
   };
   return {
     of,
@@ -64,39 +72,27 @@ export function createProgress(options: {
  * What a node reports of a version counts once it has accepted a desired state that holds the deployment:
  * earlier reports are about an earlier deployment.
  */
-function progressOf(facts: {
+function nodeProgress(facts: {
   deployment: Deployment;
-  target: DeploymentTarget;
-  snapshot: DesiredSnapshot;
-  /** By node id. */
-  observed: ReadonlyMap<string, ObservedFunction>;
-  nodes: readonly { node: EdgeNode; applied_digest: string | null }[];
-}): DeploymentProgress {
-  const { deployment, target, snapshot, observed } = facts;
-  const nodes: NodeProgress[] = [];
-  for (const { node, applied_digest } of facts.nodes) {
-    if (!isTargeted(node, target)) continue;
-    const hasAccepted =
-      node.applied_revision >= deployment.revision || applied_digest === snapshot.desiredFor(node).digest;
-    const report = hasAccepted ? observed.get(node.id) : undefined;
-    nodes.push({
-      node_id: node.id,
-      pop_id: node.pop_id,
-      node_status: node.status,
-      state: report?.state ?? 'pending',
-      error: report?.error ?? null,
-    });
-  }
-  const present = presentNodes(nodes);
-  const complete = present.length > 0 && present.every((node) => node.state === 'cached');
-  return { deployment, nodes, complete };
+  node: EdgeNode;
+  applied_digest: string | null;
+  digest: () => string | null;
+  report: ObservedFunction | undefined;
+}): NodeProgress {
+  const { deployment, node, applied_digest, digest } = facts;
+  const hasAccepted =
+    node.applied_revision >= deployment.revision || (applied_digest !== null && applied_digest === digest());
+  const report = hasAccepted ? facts.report : undefined;
+  return {
+    node_id: node.id,
+    pop_id: node.pop_id,
+    node_status: node.status,
+    state: report?.state ?? 'pending',
+    error: report?.error ?? null,
+  };
 }
 
-function isSettled(progress: DeploymentProgress): boolean {
-  const present = presentNodes(progress.nodes);
-  return present.length > 0 && present.every((node) => node.state === 'cached' || node.state === 'error');
-}
-
-function presentNodes(nodes: readonly NodeProgress[]): NodeProgress[] {
-  return nodes.filter((node) => node.node_status !== 'offline');
+function isSettled({ nodes }: DeploymentProgress): boolean {
+  const present = nodes.filter((node) => node.node_status !== 'offline');
+  return present.length > 0 && present.every((node) => node.state === 'cached' || hasFailed(node));
 }

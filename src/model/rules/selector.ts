@@ -2,6 +2,8 @@
 import { type ASTNode, Environment, ParseError, TypeError as CelTypeError } from '@marcbachmann/cel-js';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { Labels } from '../names.ts';
+import { type KnownLabels, labelType, type LabelType, unfitLabel, unknownLabel } from './selector_labels.ts';
+import { spellWords } from './selector_words.ts';
 
 /** What a selector reads of a node. Its `id` and `pop_id` win over labels named `node_id` and `pop_id`. */
 export type SelectorNode = { id: string; pop_id: string; labels: Labels };
@@ -30,40 +32,47 @@ const CALLS_ALLOWED = new Set([
 ]);
 
 /**
- * Parses and type-checks `source`. The type of a label is known only on a node, so a label passes as every
- * type; on a node where the label is absent or of an unfit type the expression is false.
+ * Parses and type-checks `source`. Without `known` the type of a label is known only on a node, so a label
+ * passes as every type; on a node where the label is absent or of an unfit type the expression is false. With
+ * `known` each name must be a label of some node, and fit with a type that it has there.
  */
-export function compileSelector(source: string): SelectorOutcome {
-  if (source.length > FUNCTION_BOUNDS.selectorLengthMax) {
-    return refuse(
-      `A selector has at most ${FUNCTION_BOUNDS.selectorLengthMax} characters.`,
-      FUNCTION_BOUNDS.selectorLengthMax,
-      source.length,
-    );
+export function compileSelector(source: string, known?: KnownLabels): SelectorOutcome {
+  const { selectorLengthMax } = FUNCTION_BOUNDS;
+  if (source.length > selectorLengthMax) {
+    const message = `A selector has at most ${selectorLengthMax} characters.`;
+    return refuse(message, selectorLengthMax, source.length);
   }
-  const environment = createEnvironment();
+  const { text, sourceAt } = spellWords(source);
+  const outcome = compile(source, text, known);
+  if (outcome.ok) return outcome;
+  const { start, end } = outcome.position;
+  return refuse(outcome.message, sourceAt(start), end >= text.length ? source.length : sourceAt(end));
+}
+
+/** Positions are those in `text`, the expression as it is parsed. */
+function compile(source: string, text: string, known: KnownLabels | undefined): SelectorOutcome {
   try {
-    const evaluate = environment.parse(source);
+    const evaluate = createEnvironment({}).parse(text);
     const call = forbiddenCall(evaluate.ast);
     if (call !== null)
       return refuse(`The function "${call.name}" is not offered in selectors.`, call.start, call.end);
     const checked = evaluate.check();
-    if (!checked.valid) return refusalOf(checked.error, source);
+    if (!checked.valid) return refusalOf(checked.error, text);
     if (checked.type !== 'bool' && checked.type !== 'dyn') {
-      return refuse(
-        `A selector must be true or false; this one is of type ${checked.type ?? 'unknown'}.`,
-        0,
-        source.length,
-      );
+      const type = checked.type ?? 'unknown';
+      return refuse(`A selector must be true or false; this one is of type ${type}.`, 0, text.length);
     }
+    const misfit = known === undefined ? null : checkLabels(text, evaluate.ast, known);
+    if (misfit !== null) return misfit;
     return { ok: true, selector: { source, matches: (node) => isTrue(() => evaluate(contextOf(node))) } };
   } catch (failure) {
-    return refusalOf(failure, source);
+    return refusalOf(failure, text);
   }
 }
 
-function createEnvironment(): Environment {
-  return new Environment({
+/** `types` are of labels; the others pass as every type. */
+function createEnvironment(types: Readonly<Record<string, LabelType>>): Environment {
+  const environment = new Environment({
     unlistedVariablesAreDyn: true,
     limits: {
       maxAstNodes: FUNCTION_BOUNDS.selectorNodesMax,
@@ -75,6 +84,49 @@ function createEnvironment(): Environment {
   })
     .registerVariable('node_id', 'string')
     .registerVariable('pop_id', 'string');
+  for (const [name, type] of Object.entries(types)) environment.registerVariable(name, type);
+  return environment;
+}
+
+/**
+ * Null where every name is known and fits. Each label is checked alone, with each of its types in turn: one
+ * that fits is enough, since nodes may differ, and a whole number may be compared with a fraction.
+ */
+function checkLabels(text: string, ast: unknown, known: KnownLabels): SelectorOutcome | null {
+  const names = new Map<string, { start: number; end: number }>();
+  collectNames(ast, names);
+  for (const [name, { start, end }] of names) {
+    if (name === 'node_id' || name === 'pop_id') continue;
+    const label = known.get(name);
+    if (label === undefined) return refuse(unknownLabel(name, known), start, end);
+    let misfit: SelectorOutcome | null = null;
+    for (const type of typesToTry(label.types)) {
+      const checked = createEnvironment({ [name]: type })
+        .parse(text)
+        .check();
+      const fits = checked.valid && (checked.type === 'bool' || checked.type === 'dyn');
+      if (fits) misfit = null;
+      if (fits) break;
+      const { range, summary = 'a selector must be true or false' } = checked.error ?? {};
+      misfit ??= refuse(unfitLabel(name, known, summary), range?.start ?? 0, range?.end ?? text.length);
+    }
+    if (misfit !== null) return misfit;
+  }
+  return null;
+}
+
+function typesToTry(types: ReadonlySet<LabelType>): Set<LabelType> {
+  const isNumber = types.has('int') || types.has('double');
+  return new Set([...types, ...(isNumber ? (['int', 'double'] as const) : [])]);
+}
+
+/** Each variable with the place where it first stands. */
+function collectNames(node: unknown, names: Map<string, { start: number; end: number }>): void {
+  if (Array.isArray(node)) for (const item of node) collectNames(item, names);
+  if (!isAstNode(node)) return;
+  if (node.op === 'id' && typeof node.args === 'string' && !names.has(node.args))
+    names.set(node.args, node.range);
+  if (node.op !== 'id') collectNames(node.args, names);
 }
 
 function isTrue(evaluate: () => unknown): boolean {
@@ -89,7 +141,7 @@ function isTrue(evaluate: () => unknown): boolean {
 function contextOf(node: SelectorNode): Record<string, unknown> {
   const context = Object.create(null) as Record<string, unknown>;
   for (const [name, value] of Object.entries(node.labels)) {
-    context[name] = typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+    context[name] = labelType(value) === 'int' ? BigInt(value) : value;
   }
   context['node_id'] = node.id;
   context['pop_id'] = node.pop_id;

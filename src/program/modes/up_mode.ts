@@ -5,9 +5,12 @@ import { createId, randomFraction } from '../../base/id.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { type Api, createApi } from '../../cli/api.ts';
 import { deploy, NO_DEPLOY_SETTINGS } from '../../cli/deploy.ts';
+import { CliFailure } from '../../cli/failure.ts';
 import { findFunction } from '../../cli/lookup.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { JoinTokenAnswer } from '../../model/api.ts';
+import type { Labels } from '../../model/names.ts';
+import { EdgeNode } from '../../model/node.ts';
 import { openAssets } from '../embedded/assets.ts';
 import type { Context } from './context.ts';
 import { type ControlPlane, wireControlPlane } from './control_plane.ts';
@@ -15,7 +18,8 @@ import { mergeMetrics } from './exposition.ts';
 import { claimDataDir, localUrl, openLog, stopSignal } from './lifetime.ts';
 import { hasJoined, wireEdge, wireEngine } from './node.ts';
 
-const DEMO = { name: 'hello', route: '/hello', waitSecs: 30 };
+/** Allowed before the node of this process has joined. */
+const DEMO = { name: 'hello', route: '/hello', waitSecs: 30, allowEmpty: true };
 
 export async function runUpMode(settings: SettingsOf<'up'>, context: Context): Promise<number> {
   const stopped = stopSignal();
@@ -39,9 +43,10 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
   });
   claimDataDir(nodeDir, 'node', closing);
   const engine = await wireEngine({ settings, dataDir: nodeDir, cacheDir, context, log, closing });
-  const joinToken = hasJoined(nodeDir)
-    ? null
-    : await makeJoinToken(createInProcessApi(plane, context), nodeId);
+  const api = createInProcessApi(plane, context);
+  const { labels } = settings;
+  if (hasJoined(nodeDir)) await labelNode(api, { nodeId, labels });
+  const joinToken = hasJoined(nodeDir) ? null : await makeJoinToken(api, { nodeId, labels });
   const node = { nodeId, dataDir: nodeDir, cacheDir, cpUrl: plane.url, joinToken };
   const controlFetch = (request: Request): Promise<Response> => plane.control.handle(request);
   const edge = await wireEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });
@@ -51,7 +56,7 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
   terminal.note(`control plane  ${plane.url}`);
   terminal.note(`metrics        ${localUrl(metricsListen, edge.metricsPort)}/metrics`);
   terminal.note(`data           ${dataDir}`);
-  if (settings.demo) await deployDemo(createInProcessApi(plane, context), edgeUrl, context);
+  if (settings.demo) await deployDemo(api, edgeUrl, context);
   else terminal.note(`next           edge deploy FILE.wasm --name hello --route /hello`);
   log.info('stopping', { signal: await stopped });
   return 0;
@@ -72,8 +77,20 @@ function createInProcessApi(plane: ControlPlane, { clock, random }: Context): Ap
 }
 
 /** A token for this id alone: with it a node whose files were lost may join again at once. */
-async function makeJoinToken(api: Api, nodeId: string): Promise<string> {
-  return (await api.post('/nodes/join-tokens', { node_id: nodeId }, JoinTokenAnswer)).join_token;
+async function makeJoinToken(api: Api, node: { nodeId: string; labels: Labels }): Promise<string> {
+  const request = { node_id: node.nodeId, labels: node.labels };
+  return (await api.post('/nodes/join-tokens', request, JoinTokenAnswer)).join_token;
+}
+
+/** Who starts `edge up` is its operator: the labels of the command line are those of the node. */
+async function labelNode(api: Api, { nodeId, labels }: { nodeId: string; labels: Labels }): Promise<void> {
+  if (Object.keys(labels).length === 0) return;
+  try {
+    await api.patch(`/nodes/${nodeId}`, { labels }, EdgeNode);
+  } catch (failure) {
+    // The control plane has forgotten the node, which joins again under the id that it has then.
+    if (!(failure instanceof CliFailure) || failure.code !== 'node_not_found') throw failure;
+  }
 }
 
 async function deployDemo(api: Api, edgeUrl: string, { terminal, clock }: Context): Promise<void> {

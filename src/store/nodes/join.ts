@@ -2,16 +2,19 @@
 import { count, eq, lt } from 'drizzle-orm';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
+import type { Labels } from '../../model/names.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import type { JoinRequest } from '../../model/protocol.ts';
 import type { Change } from '../database/database.ts';
+import { mark } from '../marks.ts';
 import { type NodeRow, toNode } from './rows.ts';
 
-/** `node_id` and `pop_id` say which node may use it; null stands for any. */
+/** `node_id` and `pop_id` say which node may use it; null stands for any. `labels` become those of the node. */
 export type JoinToken = {
   hash: string;
   node_id: string | null;
   pop_id: string | null;
+  labels: Labels;
   expires_at_ms: number;
 };
 
@@ -21,12 +24,12 @@ export async function addJoinToken(change: Change, input: JoinToken & { actor: s
   const { actor, ...token } = input;
   await db.delete(joinTokens).where(lt(joinTokens.expires_at_ms, nowMs));
   await db.insert(joinTokens).values({ ...token, created_at_ms: nowMs });
-  const { node_id, pop_id, expires_at_ms } = token;
+  const { node_id, pop_id, labels, expires_at_ms } = token;
   await change.record({
     actor,
     action: 'join_token.create',
     target: node_id ?? '*',
-    detail: { pop_id, expires_at_ms },
+    detail: { pop_id, labels, expires_at_ms },
   });
 }
 
@@ -36,7 +39,7 @@ export async function join(
 ): Promise<EdgeNode> {
   const { db, tables, nowMs } = change;
   const { joinTokens, nodes } = tables;
-  const { join_token_hash, token_hash, node_id: id, pop_id, labels, edge_version } = input;
+  const { join_token_hash, token_hash, node_id: id, pop_id, edge_version } = input;
   const isToken = eq(joinTokens.hash, join_token_hash);
   const [token] = await db.select().from(joinTokens).where(isToken);
   if (token === undefined || token.expires_at_ms <= nowMs) throw new CodedError('join_token_invalid');
@@ -51,10 +54,13 @@ export async function join(
     throw new CodedError('limit_reached');
   await db.delete(joinTokens).where(isToken);
   if (known !== undefined) await db.delete(nodes).where(eq(nodes.id, id));
+  // Only a token for this id is meant for this very node: with another, anyone could take its labels over.
+  const labels = token.node_id === id ? { ...known?.labels, ...token.labels } : token.labels;
   const row: NodeRow = {
     id,
     pop_id,
     labels,
+    reported_labels: input.labels,
     edge_version,
     token_hash,
     status: 'online',
@@ -66,11 +72,12 @@ export async function join(
     last_heartbeat_at_ms: null,
   };
   await db.insert(nodes).values(row);
-  await change.record({
+  const revision = await change.record({
     actor: `node:${id}`,
     action: 'node.join',
     target: id,
-    detail: { pop_id, again: known !== undefined },
+    detail: { pop_id, labels, again: known !== undefined },
   });
+  await mark(change, 'nodes', revision);
   return toNode(row);
 }

@@ -4,14 +4,11 @@ import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type HeartbeatRequest, type ObservedFunction } from '../../model/protocol.ts';
 import type { Change, Reading } from '../database/database.ts';
-import { findNode, type NodeRow, toNode } from './rows.ts';
-
-/** Bound values per statement, far below the limit of every dialect. */
-const IDS_PER_QUERY = 500;
+import { findNode, IDS_PER_QUERY, type NodeRow, toNode } from './rows.ts';
 
 export type NodeHeartbeat = Omit<HeartbeatRequest, 'hold_ms'>;
 
-/** `moved`: the node's status or functions changed. `failed`: functions that newly report `error`. */
+/** `moved`: the node's status or functions changed. `failed`: functions that newly report `error` or `failed`. */
 export type Reported = { node: EdgeNode; moved: boolean; failed: ObservedFunction[] };
 
 export async function report(change: Change, id: string, heartbeat: NodeHeartbeat): Promise<Reported> {
@@ -19,7 +16,7 @@ export async function report(change: Change, id: string, heartbeat: NodeHeartbea
   const { nodes } = tables;
   const known = await findNode(change, id);
   const { cpu_percent, mem_bytes } = heartbeat;
-  const state = stateOf(heartbeat);
+  const state = stateOf({ ...heartbeat, reported_labels: heartbeat.labels });
   const moved = canonicalJson(state) !== canonicalJson(stateOf(known));
   const isDue = nowMs - (known.last_heartbeat_at_ms ?? 0) >= SYNC_TUNING.heartbeatPersistMs;
   const next: NodeRow = { ...known, ...state, cpu_percent, mem_bytes, last_heartbeat_at_ms: nowMs };
@@ -29,11 +26,14 @@ export async function report(change: Change, id: string, heartbeat: NodeHeartbea
 }
 
 /** What is written at once when it changes; figures wait for the next write that is due. */
-type NodeState = Pick<NodeRow, 'status' | 'edge_version' | 'labels' | 'applied_revision' | 'applied_digest'>;
+type NodeState = Pick<
+  NodeRow,
+  'status' | 'edge_version' | 'reported_labels' | 'applied_revision' | 'applied_digest'
+>;
 
 function stateOf(source: NodeState): NodeState {
-  const { status, edge_version, labels, applied_revision, applied_digest } = source;
-  return { status, edge_version, labels, applied_revision, applied_digest };
+  const { status, edge_version, reported_labels, applied_revision, applied_digest } = source;
+  return { status, edge_version, reported_labels, applied_revision, applied_digest };
 }
 
 const keyOf = (function_id: string, version: string): string => `${function_id} ${version}`;
@@ -80,7 +80,7 @@ async function observe(
     if (old !== undefined && canonicalJson(old) === canonicalJson(observed)) continue;
     const moved = old?.state !== observed.state || old.error !== observed.error;
     if (moved) changed = true;
-    if (moved && observed.state === 'error') failed.push(observed);
+    if (moved && (observed.state === 'error' || observed.state === 'failed')) failed.push(observed);
     const { id: function_id, version } = observed;
     await db
       .insert(nodeFunctions)

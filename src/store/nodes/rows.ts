@@ -6,6 +6,9 @@ import type { Reading } from '../database/database.ts';
 import { isoTime } from '../pages.ts';
 import type { Tables } from '../schema.ts';
 
+/** Bound values per statement, far below the limit of every dialect. */
+export const IDS_PER_QUERY = 500;
+
 export type NodeRow = Tables['nodes']['$inferSelect'];
 
 /** Refuses `node_not_found`. */
@@ -16,11 +19,13 @@ export async function findNode({ db, tables: { nodes } }: Reading, id: string): 
 }
 
 export function toNode(row: NodeRow): EdgeNode {
-  const { id, pop_id, labels, status, edge_version, applied_revision, cpu_percent, mem_bytes } = row;
+  const { id, pop_id, labels, reported_labels, status, edge_version, applied_revision } = row;
+  const { cpu_percent, mem_bytes } = row;
   return {
     id,
     pop_id,
     labels,
+    reported_labels,
     status,
     edge_version,
     applied_revision,

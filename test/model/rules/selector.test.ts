@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'bun:test';
 import { FUNCTION_BOUNDS } from '../../../src/base/limits/function.ts';
 import { compileSelector, type SelectorNode } from '../../../src/model/rules/selector.ts';
+import { knownLabels } from '../../../src/model/rules/selector_labels.ts';
+import { canonicalSelector } from '../../../src/model/rules/selector_words.ts';
 
 const node: SelectorNode = {
   id: 'tokyo-1',
@@ -99,5 +101,84 @@ describe('A bad selector', () => {
     'a.'.repeat(490),
   ])('is refused if it nests too deeply', (source) => {
     expect(compileSelector(source).ok).toBe(false);
+  });
+});
+
+describe('The words and, or and not', () => {
+  test.each([
+    ["region == 'tokyo' and latency_ms < 30", true],
+    ["region == 'oslo' or gpu", true],
+    ["not region == 'oslo'", true],
+    ["not region == 'tokyo'", false],
+    ["not region == 'oslo' and not gpu", false],
+    ["not (region == 'oslo' or gpu) or latency_ms == 12", true],
+    ['not not gpu', true],
+    ['NOT gpu OR gpu AND gpu', true],
+    ["region == 'and'", false],
+    ["region != 'not or and'", true],
+    ["region in ['or', 'tokyo'] and (not gpu or true)", true],
+  ])('mean what a person reads: %s is %p', (source, expected) => {
+    expect(matches(source)).toBe(expected);
+  });
+
+  test('keep positions those of the text that was given', () => {
+    expect(refusal("not gpu and region == 'x' and node_id == 3").start).toBe(30);
+    expect(refusal('not gpu and not region ==').start).toBe(25);
+  });
+
+  test('are the same selector as their operators, and white space does not count', () => {
+    const same = canonicalSelector("region=='a b' && !gpu || load<1");
+    expect(canonicalSelector(" region  ==  'a b' and !gpu  OR load < 1 ")).toBe(same);
+    expect(canonicalSelector("region=='a  b' && !gpu || load<1")).not.toBe(same);
+  });
+});
+
+describe('A selector that is checked against the labels of the nodes', () => {
+  const osaka: SelectorNode = { id: 'osaka-1', pop_id: 'kix', labels: { region: 'osaka', latency_ms: 7 } };
+  const known = knownLabels([node, osaka]);
+  const checked = (source: string) => {
+    const outcome = compileSelector(source, known);
+    return outcome.ok ? null : { message: outcome.message, ...outcome.position };
+  };
+
+  test.each([
+    "region == 'tokyo' and latency_ms < 30",
+    'latency_ms < 12.5 and load < 1',
+    'latency_ms == 12.0',
+    'load * 2 > 1',
+    'gpu',
+    "region in ['osaka', 'tokyo']",
+    "pop_id == 'nrt' or node_id.startsWith('osaka')",
+  ])('is taken where every name is known and fits: %s', (source) => {
+    expect(checked(source)).toBeNull();
+  });
+
+  test.each([
+    ["regoin == 'tokyo'", 0, 'did you mean region?'],
+    ["gpu and regoin == 'tokyo'", 8, 'did you mean region?'],
+    ['region == tokyo', 10, "did you mean the text 'tokyo'?"],
+    ["pop == 'nrt'", 0, 'nodes have gpu (true)'],
+    ["latncy_ms < 30 or region == 'tokyo'", 0, 'did you mean latency_ms?'],
+    ["not gpu and latency_ms == 'low'", 12, 'The label "latency_ms" is a number (such as 12)'],
+    ['region == 5', 0, 'The label "region" is text (such as tokyo)'],
+    ["gpu == 'true'", 0, 'The label "gpu" is true or false'],
+    ['region', 0, 'must be true or false'],
+    ["region in ['tokyo'] and load.contains('x')", 24, 'The label "load" is a number'],
+  ])('is refused with position and suggestion: %s', (source, start, part) => {
+    const refused = checked(source);
+    expect(refused?.message).toContain(part);
+    expect(refused?.start).toBe(start);
+  });
+
+  test('says that there is no node where there is none', () => {
+    const outcome = compileSelector("region == 'tokyo'", knownLabels([]));
+    expect(outcome).toMatchObject({ ok: false, message: expect.stringContaining('no node has joined') });
+  });
+
+  test('stays quick whatever names it has', () => {
+    const many = Array.from({ length: 60 }, (_, at) => [`l${at}`, at] as const);
+    const all = knownLabels([{ ...node, labels: Object.fromEntries(many) }]);
+    const source = many.map(([name]) => `${name} < 60`).join(' or ');
+    expect(compileSelector(source, all).ok).toBe(true);
   });
 });

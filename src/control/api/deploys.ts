@@ -1,0 +1,158 @@
+// What changes deployments over HTTP: deploy, plan, roll back, undeploy.
+import { Type } from '@sinclair/typebox';
+import type { AnyElysia } from 'elysia';
+import {
+  DeployAnswer,
+  DeployPlan,
+  DeployRequest,
+  PlanRequest,
+  RollbackRequest,
+  UndeployAnswer,
+} from '../../model/deployment.ts';
+import { versionChanges } from '../../model/rules/deploy.ts';
+import { summaryOf } from '../../model/rules/progress.ts';
+import { requestedTarget } from '../../model/rules/target.ts';
+import type { Deployed, Planned, Wanted } from '../../store/deployments/deployments.ts';
+import type { Store } from '../../store/store.ts';
+import { jsonBody } from '../http/bodies.ts';
+import type { RequestContexts } from '../http/request_context.ts';
+import type { Sync } from '../sync/sync.ts';
+import { createResource, FunctionParams } from './resource.ts';
+
+const tags = ['deployments'];
+
+const DESCRIPTIONS = {
+  deploy: {
+    tags,
+    summary: 'Deploy a version to a target',
+    description:
+      'On each node the newest active deployment whose target matches decides which version runs. This one ' +
+      'replaces the deployment of the same target; one for every node ends all others; nothing else changes. ' +
+      'Without a target every target that the function has moves to the version, and a function that is not ' +
+      'deployed goes to its own selector or to every node. Without `version`: the highest published one that ' +
+      'is no pre-release. With `from` only targets that run this version move, and 200 says that none was ' +
+      'left. A target that no node matches is refused unless `allow_empty`. With `dry_run` the answer is the ' +
+      'plan (200).',
+  },
+  plan: {
+    tags,
+    summary: 'Show what a deploy would change',
+    description:
+      'Lists the nodes that each version would be added to, removed from and kept on. Changes nothing. ' +
+      'Without `function_id` it is the first deploy of a new function, without `version` that of the version ' +
+      'that is made next; refused as the deploy would be.',
+  },
+  rollback: {
+    tags,
+    summary: 'Go back to the version before',
+    description:
+      'Each target that runs `from` goes back to the version before it on that target, or to `version`. ' +
+      'Without `from` the version of the newest deployment is left. 200 without a change where it has been ' +
+      'left already, so that a repeated rollback does nothing.',
+  },
+};
+
+type DeploysOptions = {
+  deployments: Store['deployments'];
+  progress: Sync['progress'];
+  contexts: RequestContexts;
+  newId: (prefix: string) => string;
+};
+
+export function deploysApi(options: DeploysOptions): AnyElysia {
+  const { deployments, progress, contexts, newId } = options;
+  const newDeploymentId = (): string => newId('dep');
+  return createResource('/api/v1')
+    .post(
+      '/functions/:id/deploy',
+      async ({ params, body, request, status }) => {
+        const input = {
+          function_id: params.id,
+          version: body.version,
+          ...wanted(body),
+          newId: newDeploymentId,
+        };
+        if (body.dry_run === true) return status(200, planAnswer(await deployments.planDeploy(input)));
+        const deployed = await deployments.deploy({ ...input, actor: contexts.actorOf(request) });
+        return status(deployed.changed ? 201 : 200, await deployAnswer(progress, deployed));
+      },
+      {
+        params: FunctionParams,
+        parse: [jsonBody, 'json'],
+        body: DeployRequest,
+        response: { 200: Type.Union([DeployPlan, DeployAnswer]), 201: DeployAnswer },
+        detail: DESCRIPTIONS.deploy,
+      },
+    )
+    .post(
+      '/deployments/plan',
+      async ({ body }) => {
+        const { function_id = null, version = null } = body;
+        return planAnswer(await deployments.plan({ function_id, version, ...wanted(body) }));
+      },
+      {
+        parse: [jsonBody, 'json'],
+        body: PlanRequest,
+        response: { 200: DeployPlan },
+        detail: DESCRIPTIONS.plan,
+      },
+    )
+    .post(
+      '/functions/:id/undeploy',
+      async ({ params, request }) => {
+        const actor = contexts.actorOf(request);
+        return { deployments: await deployments.undeploy({ function_id: params.id, actor }) };
+      },
+      {
+        params: FunctionParams,
+        parse: 'none',
+        response: { 200: UndeployAnswer },
+        detail: { tags, summary: 'End every deployment of a function: no node runs it any more' },
+      },
+    )
+    .post(
+      '/functions/:id/rollback',
+      async ({ params, body, request, status }) => {
+        const { version, from } = body;
+        const ids = { function_id: params.id, newId: newDeploymentId, actor: contexts.actorOf(request) };
+        const deployed = await deployments.rollBack({ ...ids, version, from });
+        return status(deployed.changed ? 201 : 200, await deployAnswer(progress, deployed));
+      },
+      {
+        params: FunctionParams,
+        parse: [jsonBody, 'json'],
+        body: RollbackRequest,
+        response: { 200: DeployAnswer, 201: DeployAnswer },
+        detail: DESCRIPTIONS.rollback,
+      },
+    );
+}
+
+function wanted(body: {
+  pop_selector?: string;
+  target_pop?: string[];
+  allow_empty?: boolean;
+  from?: string;
+}): Wanted {
+  const { allow_empty = false, from = null } = body;
+  return { target: requestedTarget(body), from, allow_empty };
+}
+
+function planAnswer(planned: Planned): DeployPlan {
+  const targets = planned.targets.map(({ target_pop, ...target }) => {
+    return { ...target, target_pop: target_pop === null ? null : [...target_pop] };
+  });
+  return { ...planned, targets, versions: versionChanges(planned.nodes) };
+}
+
+/** The nodes of all deployments together, by id. */
+async function deployAnswer(
+  progress: Sync['progress'],
+  { deployments, changed }: Deployed,
+): Promise<DeployAnswer> {
+  const [deployment] = deployments;
+  if (deployment === undefined) throw new Error('a deploy without a deployment');
+  const each = await Promise.all(deployments.map((one) => progress.of(one)));
+  const nodes = each.flatMap((one) => one.nodes).sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
+  return { deployment, deployments, changed, nodes, ...summaryOf(nodes) };
+}
