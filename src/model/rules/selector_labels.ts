@@ -69,7 +69,8 @@ const TYPE_WORDS: Record<LabelType, string> = {
 export function unfitLabel(name: string, known: KnownLabels, reason: string): string {
   const label = known.get(name);
   const words = new Set([...(label?.types ?? [])].map((type) => TYPE_WORDS[type]));
-  return `The label "${name}" is ${[...words].join(' or ')} (such as ${label?.examples[0] ?? ''}): ${reason}.`;
+  const held = `${[...words].join(' or ')}, such as ${label?.examples[0] ?? 'none'}`;
+  return `The label "${name}" is ${held}, and does not fit here (${reason.replace('no such overload: ', '')}).`;
 }
 
 /** The candidate that is the fewest edits from `given`, where they are few for its length; else null. */
