@@ -1,5 +1,6 @@
 // Everything that desired states are made of, or what of it has changed since a revision.
-import { and, asc, type Column, eq, gt, type SQL } from 'drizzle-orm';
+import { and, asc, type Column, eq, gt, inArray, type SQL } from 'drizzle-orm';
+import { CONTROL_TUNING } from '../base/limits/control.ts';
 import type { FunctionFacts, VersionFact } from '../model/rules/desired.ts';
 import type { FleetChange } from '../model/rules/fleet.ts';
 import { type Database, type Reading, revisionOf } from './database/database.ts';
@@ -44,27 +45,25 @@ async function functionFacts(reading: Reading, condition: SQL | undefined): Prom
   const { deployments, functions, routes } = tables;
   const owners = await db.select().from(functions).where(condition);
   if (owners.length === 0) return [];
-  const ofOwner = (column: Column): SQL | undefined => and(eq(functions.id, column), condition);
+  const ids = owners.length > CONTROL_TUNING.idsPerQuery ? null : owners.map((row) => row.id);
+  /** By id where they are few: a database finds them by index, and reads a whole table where they are many. */
+  const isOwned = (column: Column): SQL | undefined => (ids === null ? undefined : inArray(column, ids));
   const active = await db
-    .select({ row: deployments })
+    .select()
     .from(deployments)
-    .innerJoin(functions, ofOwner(deployments.function_id))
-    .where(isActive(tables));
-  const routed = await db
-    .select({ row: routes })
-    .from(routes)
-    .innerJoin(functions, ofOwner(routes.function_id))
-    .orderBy(asc(routes.id));
-  const deploymentsOf = Map.groupBy(active, ({ row }) => row.function_id);
-  const versionsOf = Map.groupBy(await activeVersions(reading, condition), (row) => row.function_id);
-  const routesOf = Map.groupBy(routed, ({ row }) => row.function_id);
+    .where(and(isOwned(deployments.function_id), isActive(tables)));
+  const routed = await db.select().from(routes).where(isOwned(routes.function_id)).orderBy(asc(routes.id));
+  const versions = await activeVersions(reading, isOwned(deployments.function_id));
+  const deploymentsOf = Map.groupBy(active, (row) => row.function_id);
+  const versionsOf = Map.groupBy(versions, (row) => row.function_id);
+  const routesOf = Map.groupBy(routed, (row) => row.function_id);
   return owners.map(({ id, project_id, name }) => ({
     id,
     project_id,
     name,
-    deployments: (deploymentsOf.get(id) ?? []).map(({ row }) => row),
+    deployments: deploymentsOf.get(id) ?? [],
     versions: versionsOf.get(id) ?? [],
-    routes: (routesOf.get(id) ?? []).map(({ row }) => row),
+    routes: routesOf.get(id) ?? [],
   }));
 }
 
@@ -73,10 +72,10 @@ async function activeVersions(
   { db, tables }: Reading,
   condition: SQL | undefined,
 ): Promise<(VersionFact & { function_id: string })[]> {
-  const { artifacts, deployments, functions, versions } = tables;
-  const isOfVersion = and(
-    eq(deployments.function_id, versions.function_id),
-    eq(deployments.version, versions.version),
+  const { artifacts, deployments, versions } = tables;
+  const isOfDeployment = and(
+    eq(versions.function_id, deployments.function_id),
+    eq(versions.version, deployments.version),
   );
   return await db
     .select({
@@ -86,8 +85,8 @@ async function activeVersions(
       sha256: artifacts.sha256,
       size_bytes: artifacts.size_bytes,
     })
-    .from(versions)
-    .innerJoin(deployments, and(isOfVersion, isActive(tables)))
-    .innerJoin(functions, and(eq(functions.id, versions.function_id), condition))
-    .innerJoin(artifacts, eq(artifacts.sha256, versions.sha256));
+    .from(deployments)
+    .innerJoin(versions, isOfDeployment)
+    .innerJoin(artifacts, eq(artifacts.sha256, versions.sha256))
+    .where(and(condition, isActive(tables)));
 }

@@ -41,6 +41,8 @@ export const CONTROL_TUNING = {
   databaseBusyMs: 5_000,
   /** How long a starting process waits for its data directory: its predecessor may be about to exit. */
   claimMs: 500,
+  /** Bound values per statement, far below the limit of every dialect. */
+  idsPerQuery: 500,
   /** Targets of deployments kept compiled in memory. */
   targetsCompiledMax: 10_000,
 } as const;

@@ -1,6 +1,7 @@
 // The store's operations on nodes.
 import { and, asc, eq, gt, inArray } from 'drizzle-orm';
 import { CodedError } from '../../base/errors.ts';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { LabelChanges, Labels } from '../../model/names.ts';
 import type { EdgeNode } from '../../model/node.ts';
@@ -11,7 +12,7 @@ import { mark } from '../marks.ts';
 import { type Page, type PageRequest, pageOfRows } from '../pages.ts';
 import { addJoinToken, join, type JoinToken } from './join.ts';
 import { type NodeHeartbeat, report, type Reported } from './reports.ts';
-import { findNode, IDS_PER_QUERY, type NodeRow, toNode } from './rows.ts';
+import { findNode, type NodeRow, toNode } from './rows.ts';
 
 /** When a node was last heard: what the liveness rule reads. */
 export type Silence = { id: string; status: EdgeNode['status']; last_heartbeat_ms: number | null };
@@ -81,8 +82,8 @@ async function some(
   ids: readonly string[],
 ): Promise<{ node: EdgeNode; applied_digest: string | null }[]> {
   const found: NodeRow[] = [];
-  for (let at = 0; at < ids.length; at += IDS_PER_QUERY) {
-    const part = ids.slice(at, at + IDS_PER_QUERY);
+  for (let at = 0; at < ids.length; at += CONTROL_TUNING.idsPerQuery) {
+    const part = ids.slice(at, at + CONTROL_TUNING.idsPerQuery);
     found.push(...(await db.select().from(nodes).where(inArray(nodes.id, part))));
   }
   found.sort((a, b) => (a.id < b.id ? -1 : 1));

@@ -1,10 +1,11 @@
 // What a node reports with its heartbeats; only what is new is written.
 import { and, eq, inArray } from 'drizzle-orm';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type HeartbeatRequest, type ObservedFunction } from '../../model/protocol.ts';
 import type { Change, Reading } from '../database/database.ts';
-import { findNode, IDS_PER_QUERY, type NodeRow, toNode } from './rows.ts';
+import { findNode, type NodeRow, toNode } from './rows.ts';
 
 export type NodeHeartbeat = Omit<HeartbeatRequest, 'hold_ms'>;
 
@@ -45,11 +46,11 @@ async function knownVersions(
 ): Promise<Set<string>> {
   const ids = [...new Set(functionIds)];
   const found = new Set<string>();
-  for (let at = 0; at < ids.length; at += IDS_PER_QUERY) {
+  for (let at = 0; at < ids.length; at += CONTROL_TUNING.idsPerQuery) {
     const rows = await db
       .select({ id: versions.function_id, version: versions.version })
       .from(versions)
-      .where(inArray(versions.function_id, ids.slice(at, at + IDS_PER_QUERY)));
+      .where(inArray(versions.function_id, ids.slice(at, at + CONTROL_TUNING.idsPerQuery)));
     for (const row of rows) found.add(keyOf(row.id, row.version));
   }
   return found;

@@ -6,9 +6,6 @@ import type { Reading } from '../database/database.ts';
 import { isoTime } from '../pages.ts';
 import type { Tables } from '../schema.ts';
 
-/** Bound values per statement, far below the limit of every dialect. */
-export const IDS_PER_QUERY = 500;
-
 export type NodeRow = Tables['nodes']['$inferSelect'];
 
 /** Refuses `node_not_found`. */
