@@ -12,7 +12,7 @@ import {
   type VersionSettings,
 } from '../model/function.ts';
 import { Route } from '../model/route.ts';
-import { describeTarget } from '../model/rules/target.ts';
+import { describeTarget, targetKey } from '../model/rules/target.ts';
 import type { Api } from './api.ts';
 import { CliFailure } from './failure.ts';
 import { findFunction, listAll, listVersions } from './lookup.ts';
@@ -73,6 +73,8 @@ export type Deployed = {
   deployment_id: string;
   /** The targets that have the version now. */
   targets: { deployment_id: string; pop_selector: string | null; target_pop: string[] | null }[];
+  /** Deployments of other targets that this one has ended. */
+  ended: { deployment_id: string; version: string; target: string }[];
   state: DeployAnswer['state'];
   nodes: DeployAnswer['nodes'];
   /** The path of --route; null when it was not given. */
@@ -97,7 +99,7 @@ export async function deploy(
   const name = settings.name ?? nameOf(module.file);
   const target = targetOf(settings);
   const chosen = await choose({ name, sha256 }, settings, api);
-  await api.post('/deployments/plan', { ...planned(chosen), ...target }, DeployPlan);
+  const plan = await api.post('/deployments/plan', { ...planned(chosen), ...target }, DeployPlan);
   const { owner, version, isNew } = await publish({ name, bytes }, chosen, settings, tools);
   if (settings.route !== null) await ensureRoute(api, owner, settings.route, settings);
   const started = await api.post(`/functions/${owner.id}/deploy`, { version, ...target }, DeployAnswer);
@@ -113,11 +115,20 @@ export async function deploy(
     targets: started.deployments.map(({ id: deployment_id, pop_selector, target_pop }) => {
       return { deployment_id, pop_selector, target_pop };
     }),
+    ended: endedBy(plan),
     state: progress.state,
     nodes: progress.nodes,
     path: settings.route,
     url: settings.route === null ? null : urlOf(api.edgeUrl, settings.host, settings.route),
   };
+}
+
+function endedBy({ targets, ends }: DeployPlan): Deployed['ended'] {
+  const kept = new Set(targets.map(targetKey));
+  const others = ends.filter((one) => !kept.has(targetKey(one)));
+  return others.map((one) => {
+    return { deployment_id: one.id, version: one.version, target: describeTarget(one) };
+  });
 }
 
 export function printDeployed(terminal: Terminal, deployed: Deployed): void {
@@ -126,6 +137,7 @@ export function printDeployed(terminal: Terminal, deployed: Deployed): void {
   terminal.print(`  id      ${deployed.function_id}`);
   terminal.print(`  sha256  ${deployed.sha256}`);
   terminal.print(`  target  ${deployed.targets.map(describeTarget).join('; ')}`);
+  for (const { version, target } of deployed.ended) terminal.print(`  ended   ${version} on ${target}`);
   if (deployed.nodes.length > 0) terminal.print(`  nodes   ${readyOf(deployed.nodes)} ready`);
   if (deployed.path !== null) terminal.print(`  url     ${deployed.url ?? deployed.path}`);
   if (deployed.nodes.length === 0)

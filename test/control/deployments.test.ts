@@ -129,7 +129,8 @@ describe('Deploying', () => {
     }
     expect((await fleet.call('GET', `/api/v1/functions/${id}`)).at('latest_version')).toBe('1.5.0');
     expect((await deploy(id)).at('deployment.version')).toBe('1.5.0');
-    expect((await deploy(id, { version: '2.0.0-rc.1' })).at('deployment.version')).toBe('2.0.0-rc.1');
+    const asked = await deploy(id, { version: '2.0.0-rc.1', strategy: 'pull' });
+    expect(asked.at('deployment.version')).toBe('2.0.0-rc.1');
     const next = await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: {} });
     expect(next.at('version.version')).toBe('1.5.1');
   });

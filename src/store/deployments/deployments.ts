@@ -16,6 +16,7 @@ import {
   describeTarget,
   EVERY_NODE,
   type NodeFact,
+  requestedTarget,
   type Target,
   targetKey,
 } from '../../model/rules/target.ts';
@@ -179,7 +180,7 @@ async function settle(
 /** The function's own selector, else every node. */
 async function fallbackOf({ db, tables: { functions } }: Reading, id: string): Promise<Target> {
   const [row] = await db.select().from(functions).where(eq(functions.id, id));
-  return { ...EVERY_NODE, pop_selector: row?.pop_selector ?? null };
+  return requestedTarget({ pop_selector: row?.pop_selector ?? undefined }) ?? EVERY_NODE;
 }
 
 function refuse(refusal: TargetRefusal | null): void {
@@ -235,9 +236,20 @@ async function rollBack(
   const { version = null, from = null } = input;
   const outcome = decideRollback(rows.map(toActive), { version, from });
   const decision = decisionOf(outcome);
-  for (const made of decision?.made ?? []) await requirePublished(change, function_id, made.version);
+  for (const made of decision?.made ?? []) await requireKept(change, function_id, made.version);
   const left = { rows, decision, version, from: outcome.from };
   return await write(change, left, { ...input, action: 'deployment.roll_back' });
+}
+
+/** As `requirePublished`, with a sentence that names the version. */
+async function requireKept(change: Change, function_id: string, version: string): Promise<void> {
+  try {
+    await requirePublished(change, function_id, version);
+  } catch (failure) {
+    if (!(failure instanceof CodedError) || failure.code !== 'version_not_found') throw failure;
+    const message = `There is no version ${version} to go back to: name one that is there.`;
+    throw new CodedError('version_not_found', { message });
+  }
 }
 
 /** Refuses `from_not_active` and `nothing_to_roll_back`. */
