@@ -60,6 +60,8 @@ export const NO_DEPLOY_SETTINGS: DeploySettings = {
   waitSecs: 0,
 };
 
+const NAMES_SHOWN_MAX = 5;
+
 export type DeployTools = { api: Api; terminal: Terminal; clock: Clock };
 
 /** The answer of `edge deploy`; printed as it is with --json. */
@@ -123,6 +125,11 @@ export async function deploy(
   };
 }
 
+function listOf(names: readonly string[]): string {
+  const shown = names.slice(0, NAMES_SHOWN_MAX).join(', ');
+  return names.length > NAMES_SHOWN_MAX ? `${shown} and ${names.length - NAMES_SHOWN_MAX} more` : shown;
+}
+
 function endedBy({ targets, ends }: DeployPlan): Deployed['ended'] {
   const kept = new Set(targets.map(targetKey));
   const others = ends.filter((one) => !kept.has(targetKey(one)));
@@ -142,6 +149,9 @@ export function printDeployed(terminal: Terminal, deployed: Deployed): void {
   if (deployed.path !== null) terminal.print(`  url     ${deployed.url ?? deployed.path}`);
   if (deployed.nodes.length === 0)
     terminal.note('edge: no node matches yet; the next one that does gets this version');
+  const offline = deployed.nodes.filter((node) => node.node_status === 'offline').map((node) => node.node_id);
+  if (offline.length > 0)
+    terminal.note(`edge: offline, and gets the version when it is back: ${listOf(offline)}`);
 }
 
 /** What `edge deploy --plan` shows: the plan, and the version that would be deployed. */

@@ -61,8 +61,8 @@ export async function inspect(input: ManageInput): Promise<void> {
   const owner = await requireFunction(api, input.name, input);
   const number = input.version ?? owner.latest_version;
   if (number === null) {
-    throw new CliFailure('version_not_published', `${owner.name} has no published version yet.`, {
-      hint: 'Run `edge deploy` again to upload its module.',
+    throw new CliFailure('version_not_published', `${owner.name} has no published release yet.`, {
+      hint: 'Run `edge deploy` again to upload its module; a pre-release is shown by its number.',
     });
   }
   const path = `/functions/${owner.id}/versions/${encodeURIComponent(number)}`;

@@ -6,6 +6,7 @@ import {
   DeploymentProgress,
   type NodeProgress,
 } from '../model/deployment.ts';
+import { summaryOf } from '../model/rules/progress.ts';
 import type { Api } from './api.ts';
 import { CliFailure } from './failure.ts';
 import type { Meter, Terminal } from './terminal.ts';
@@ -54,17 +55,14 @@ export async function waitForNodes(options: {
 /** The control plane holds the first request that is not settled; the others are asked for at once. */
 async function poll(api: Api, deployments: readonly Deployment[], holdMs: number): Promise<Waited> {
   const nodes: NodeProgress[] = [];
-  const states: DeploymentProgress['state'][] = [];
   let wait = `?wait_ms=${holdMs}`;
   for (const { id } of deployments) {
     const one = await api.get(`/deployments/${id}${wait}`, DeploymentProgress);
     requireActive(one.deployment);
     if (one.state !== 'done') wait = '';
     nodes.push(...one.nodes);
-    if (one.nodes.length > 0) states.push(one.state);
   }
-  const isDone = states.length > 0 && states.every((state) => state === 'done');
-  return { nodes, state: isDone ? 'done' : 'waiting' };
+  return { nodes, state: summaryOf(nodes).state };
 }
 
 /** The nodes that are ready, as in `2 of 3`. */

@@ -92,9 +92,9 @@ export const DesiredState = Type.Object(
 export type DesiredState = Static<typeof DesiredState>;
 
 /**
- * The answer to a heartbeat. `revision` only rises: an edge refuses an answer below its own. `desired` is
- * null if the node has that state already. The header `x-edge-signature` holds the Ed25519 signature of the
- * exact bytes of the body, in base64url.
+ * The answer to a heartbeat. `revision` is that of the last change of this node's desired state and only rises:
+ * an edge refuses an answer below its own. `desired` is null if the node has that state already. The header
+ * `x-edge-signature` holds the Ed25519 signature of the exact bytes of the body, in base64url.
  */
 export const HeartbeatAnswer = Type.Object(
   {

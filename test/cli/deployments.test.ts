@@ -60,6 +60,16 @@ describe('edge deploy', () => {
     expect((await run(second)).ended).toEqual([]);
   });
 
+  test('names the nodes that are offline', async () => {
+    const deployed = await run(first);
+    const held = deployed.nodes.map((node) => ({
+      ...node,
+      node_status: node.pop_id === 'nrt' ? 'offline' : 'online',
+    }));
+    printDeployed(control.terminal, { ...deployed, nodes: held });
+    expect(noted()).toBe('edge: offline, and gets the version when it is back: nrt-1\n');
+  });
+
   test('is refused before anything is made where no node matches', async () => {
     await expect(run(first, { pop: ['nrtt'] })).rejects.toMatchObject({
       code: 'no_matching_nodes',

@@ -95,6 +95,17 @@ describe('Waiting', () => {
     await expect(wait([offline])).rejects.toMatchObject({ code: 'deploy_waiting' });
   });
 
+  test('does not wait for the nodes of one that are all offline where those of another are ready', async () => {
+    const made = [deployment, { ...deployment, id: 'dep_2' }];
+    const offline = progress([node('pending', { node_id: 'n2', node_status: 'offline' })]);
+    const { end } = await wait(
+      [progress([node('pending')]), progress([node('cached')]), offline],
+      1_000,
+      made,
+    );
+    expect(end.state).toBe('done');
+  });
+
   test('goes on until each of several deployments is ready; one without nodes counts for nothing', async () => {
     const made = [deployment, { ...deployment, id: 'dep_2' }, { ...deployment, id: 'dep_3' }];
     const [pending, cached] = [progress([node('pending')]), progress([node('cached')])];

@@ -197,7 +197,10 @@ async function requirePublished(
 ): Promise<string> {
   await requireFunction(reading, function_id);
   const version = asked ?? (await latestPublished(reading, [function_id])).get(function_id);
-  if (version === undefined) throw new CodedError('version_not_published');
+  if (version === undefined) {
+    const message = 'No version is published, or pre-releases only: upload one, or name the version.';
+    throw new CodedError('version_not_published', { message });
+  }
   const { status } = await findVersion(reading, { function_id, version });
   if (status !== 'published') throw new CodedError('version_not_published');
   return version;
