@@ -8,6 +8,7 @@ import type { ManageInput } from './manage.ts';
 
 /** Nodes that are named for labels that they report and that select nothing. */
 const REMARKS_MAX = 5;
+const NAMES_SHOWN_MAX = 5;
 
 export async function showNodes({ api, terminal, json }: ManageInput): Promise<void> {
   const nodes = await listAll(api, '/nodes', EdgeNode);
@@ -23,20 +24,16 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
     one.last_heartbeat_at ?? 'never',
   ]);
   terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
-  const surplus = nodes
-    .map((one) => ({ id: one.id, labels: surplusOf(one) }))
-    .filter((one) => one.labels !== '');
-  for (const { id, labels } of surplus.slice(0, REMARKS_MAX)) {
-    terminal.note(
-      `edge: ${id} says ${labels} of itself, which selects nothing: edge node label ${id} ${labels}`,
-    );
+  const remarks = nodes.map((one) => ({ id: one.id, names: surplusOf(one) }));
+  for (const { id, names } of remarks.filter((one) => one.names.length > 0).slice(0, REMARKS_MAX)) {
+    const shown = names.slice(0, NAMES_SHOWN_MAX).join(', ');
+    terminal.note(`edge: what ${id} says of its ${shown} selects nothing: edge node label ${id} NAME=VALUE`);
   }
 }
 
-/** What a node says of itself beyond its labels. */
-function surplusOf({ labels, reported_labels }: EdgeNode): string {
-  const beyond = Object.entries(reported_labels).filter(([name, value]) => labels[name] !== value);
-  return textOf(Object.fromEntries(beyond)).replaceAll(',', ' ');
+/** Names of what a node says of itself beyond its labels. Its values are not for a shell. */
+function surplusOf({ labels, reported_labels }: EdgeNode): string[] {
+  return Object.entries(reported_labels).flatMap(([name, value]) => (labels[name] === value ? [] : [name]));
 }
 
 function textOf(labels: Labels): string {
