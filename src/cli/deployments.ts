@@ -147,6 +147,8 @@ export async function rollBack(input: ManageInput): Promise<void> {
   const body = {
     ...(input.version === null ? {} : { version: input.version }),
     ...(input.from === null ? {} : { from: input.from }),
+    ...(input.selector === null ? {} : { pop_selector: input.selector }),
+    ...(input.pop.length === 0 ? {} : { target_pop: [...input.pop] }),
   };
   const started = await api.post(`/functions/${owner.id}/rollback`, body, DeployAnswer);
   const progress = await waitForNodes({ ...input, progress: started, waitMs: input.waitSecs * 1_000 });

@@ -25,9 +25,11 @@ export type ManageInput = {
   waitSecs: number;
   /** Of rollback: the version to leave. */
   from: string | null;
+  /** Of rollback: the nodes that go back; without it and `pop`, every target that runs what is left. */
+  selector: string | null;
+  pop: readonly string[];
   /** Of a join token: what the node that joins with it is. */
   label: Labels;
-  pop: readonly string[];
   tokenNode: string | null;
 };
 

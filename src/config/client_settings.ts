@@ -184,8 +184,9 @@ export const CLIENT_SETTINGS = {
     initial: null,
     meaning:
       "Nodes to deploy to, by their labels, such as region == 'tokyo' and not spare. Without --selector, --pop " +
-      'and --everywhere: the targets that the function has; a new function goes to every node.',
-    commands: ['deploy'],
+      'and --everywhere: the targets that the function has; a new function goes to every node. For rollback: ' +
+      'go back on these nodes alone.',
+    commands: ['deploy', 'rollback'],
   },
   pop: {
     flag: '--pop',
@@ -197,9 +198,9 @@ export const CLIENT_SETTINGS = {
     }),
     initial: '',
     meaning:
-      'Pop to deploy to; may be repeated, and other pops keep what they run. For join-token: admit only a node ' +
-      'of this pop; when not set, the node names its own.',
-    commands: ['deploy', 'join-token'],
+      'Pop to deploy to, or to go back on; may be repeated, and other pops keep what they run. For join-token: ' +
+      'admit only a node of this pop; when not set, the node names its own.',
+    commands: ['deploy', 'rollback', 'join-token'],
   },
   everywhere: {
     flag: '--everywhere',

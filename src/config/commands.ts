@@ -136,9 +136,13 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     summary: 'Leave the version that was deployed last, for the one before it or the one that is given.',
     details:
       'Each target that runs the version to leave goes back to what ran there before; other targets stay as ' +
-      'they are. Running it again changes nothing: name a version, or --from, to go further back. Waits until ' +
-      'every node is ready.',
-    examples: ['edge rollback hello', 'edge rollback hello --from 1.0.1', 'edge rollback hello 1.0.0'],
+      'they are. With --pop or --selector only those nodes go back, from what they run. Running it again changes ' +
+      'nothing: name a version, or --from, to go further back. Waits until every node is ready.',
+    examples: [
+      'edge rollback hello',
+      'edge rollback hello 1.0.0 --pop nrt',
+      'edge rollback hello --from 1.0.1',
+    ],
     group: 'Functions',
   },
   undeploy: {

@@ -55,7 +55,12 @@ export type PlanRequest = Static<typeof PlanRequest>;
 
 /** POST /api/v1/functions/:id/rollback */
 export const RollbackRequest = Type.Object(
-  { version: Type.Optional(Semver), from: Type.Optional(Semver) },
+  {
+    version: Type.Optional(Semver),
+    from: Type.Optional(Semver),
+    pop_selector: requestTarget.pop_selector,
+    target_pop: requestTarget.target_pop,
+  },
   { additionalProperties: false },
 );
 export type RollbackRequest = Static<typeof RollbackRequest>;

@@ -154,6 +154,7 @@ describe('The other commands', () => {
       words: [],
       from: null,
       label: {},
+      selector: null,
       pop: [],
       tokenNode: null,
       waitSecs: 1,

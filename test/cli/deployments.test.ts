@@ -44,7 +44,16 @@ const run = (bytes: Uint8Array, settings: Partial<DeploySettings> = {}): Promise
 
 const input = (name = '', version: string | null = null, more: Partial<ManageInput> = {}): ManageInput => {
   const { api, terminal, clock } = control;
-  const given = { words: [], from: null, label: {}, pop: [], tokenNode: null, waitSecs: 0, ...more };
+  const given = {
+    words: [],
+    from: null,
+    label: {},
+    selector: null,
+    pop: [],
+    tokenNode: null,
+    waitSecs: 0,
+    ...more,
+  };
   return { api, terminal, clock, json: false, project: null, name, version, ...given };
 };
 const printed = (): string => control.terminal.out.splice(0).join('');
@@ -169,6 +178,8 @@ describe('edge rollback', () => {
     await deployments.rollBack(input('hello'));
     expect(printed()).toContain('hello is already back at 1.0.0 on pop nrt, from 1.0.1');
     expect(noted()).toContain('nothing has changed');
+    await deployments.rollBack(input('hello', '1.0.1', { pop: ['fra'] }));
+    expect(printed()).toContain('hello is back at 1.0.1 on pop fra, from 1.0.0');
     await expect(deployments.rollBack(input('hello', null, { from: '3.0.0' }))).rejects.toMatchObject({
       code: 'from_not_active',
     });

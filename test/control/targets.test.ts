@@ -307,6 +307,30 @@ describe('A rollback', () => {
     expect(await versions()).toEqual(POPS.map(() => '1.1.0'));
   });
 
+  test('of one pop leaves the others where they are, and does nothing when it is repeated', async () => {
+    await deploy('1.0.0');
+    await deploy('1.1.0');
+    const back = await rollBack({ target_pop: ['lhr'] });
+    expect(back.at('deployment')).toMatchObject({ version: '1.0.0', from: '1.1.0', target_pop: ['lhr'] });
+    expect(await versions()).toEqual(['1.1.0', '1.1.0', '1.1.0', '1.1.0', '1.0.0']);
+    for (const json of [{}, { version: '1.0.0' }, { from: '1.1.0' }]) {
+      const again = await rollBack({ target_pop: ['lhr'], ...json });
+      expect([again.status, again.at('changed')]).toEqual([200, false]);
+    }
+    expect((await rollBack({ target_pop: ['cdg'], version: '1.2.0' })).status).toBe(201);
+    expect(await versions()).toEqual(['1.1.0', '1.1.0', '1.1.0', '1.2.0', '1.0.0']);
+    expect((await rollBack({ target_pop: ['lhx'] })).code).toBe('no_matching_nodes');
+  });
+
+  test('of a pop that does not have the function is refused', async () => {
+    await deploy('1.0.0', { target_pop: ['nrt'] });
+    const refused = await rollBack({ target_pop: ['lhr'], version: '1.1.0' });
+    expect([refused.code, refused.string('error.message')]).toEqual([
+      'not_deployed',
+      'The function runs on no node of pop lhr: deploy it there first.',
+    ]);
+  });
+
   test('as a deploy with `from` moves only what runs that version', async () => {
     await deploy('1.0.0', { target_pop: ['nrt'] });
     await deploy('1.1.0', { target_pop: ['fra'] });

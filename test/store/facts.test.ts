@@ -62,7 +62,14 @@ const ACTS: Act[] = [
     return store.deployments.deploy({ function_id, version, ...wanted });
   },
   (function_id) =>
-    store.deployments.rollBack({ function_id, version: undefined, from: undefined, newId, actor }),
+    store.deployments.rollBack({
+      function_id,
+      version: undefined,
+      from: undefined,
+      target: null,
+      newId,
+      actor,
+    }),
   (function_id) => store.deployments.undeploy({ function_id, actor }),
   async (function_id) => {
     const page = { limit: 1, cursor: null, function_id, activeOnly: true };

@@ -47,7 +47,8 @@ const DESCRIPTIONS = {
     summary: 'Go back to the version before',
     description:
       'Each target that runs `from` goes back to the version before it on that target, or to `version`. ' +
-      'Without `from` the version of the newest deployment is left. 200 without a change where it has been ' +
+      'Without `from` the version of the newest deployment is left. With a target only its nodes move, from what ' +
+      'they run, with a deployment of their own where the target has none. 200 without a change where it has been ' +
       'left already, so that a repeated rollback does nothing.',
   },
 };
@@ -115,7 +116,7 @@ export function deploysApi(options: DeploysOptions): AnyElysia {
       async ({ params, body, request, status }) => {
         const { version, from } = body;
         const ids = { function_id: params.id, newId: newDeploymentId, actor: contexts.actorOf(request) };
-        const deployed = await deployments.rollBack({ ...ids, version, from });
+        const deployed = await deployments.rollBack({ ...ids, version, from, target: requestedTarget(body) });
         return status(deployed.changed ? 201 : 200, await deployAnswer(progress, deployed));
       },
       {

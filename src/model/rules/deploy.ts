@@ -91,7 +91,9 @@ export type RollbackDecision =
   /** No deployment runs `from`, and none has left it. */
   | { kind: 'not_active'; from: string }
   /** Nothing ran on this target before. */
-  | { kind: 'nothing_before'; from: string; target: Target };
+  | { kind: 'nothing_before'; from: string; target: Target }
+  /** No deployment decides on a node of this target. */
+  | { kind: 'nowhere'; from: string; target: Target };
 
 /**
  * Each target that runs `from` goes back to its version before, or to `version`. Without `from` the version of
@@ -117,6 +119,26 @@ export function decideRollback(
     made.push(successor(one, { version: to, from }));
   }
   return { kind: 'moves', from, decision: { made, ended: moving.map((one) => one.id) } };
+}
+
+/**
+ * A rollback on one target alone: of its deployment, else with a deployment of its own for what decides on its
+ * nodes now; other nodes keep what they run.
+ */
+export function decideRollbackOn(
+  active: readonly ActiveDeployment[],
+  wanted: { target: Target; nodes: readonly NodeFact[]; version: string | null; from: string | null },
+): RollbackDecision {
+  const { target, nodes, version, from } = wanted;
+  const key = targetKey(target);
+  const same = active.filter((one) => targetKey(one) === key);
+  if (same.length > 0) return decideRollback(same, { version, from });
+  const deciding = mostRecentOn(nodes, active, target);
+  if (deciding === null) return { kind: 'nowhere', from: from ?? '', target };
+  const outcome = decideRollback([deciding], { version, from });
+  if (outcome.kind !== 'moves') return outcome;
+  const made = outcome.decision.made.map((one) => ({ ...one, target, rank: null, replaces: null }));
+  return { ...outcome, decision: { made, ended: [] } };
 }
 
 /** The deployment that was made last; its rank may be below others. */

@@ -47,6 +47,7 @@ export async function runClientMode(chosen: ChosenClientCommand, context: Contex
     words: words.slice(2),
     from: 'from' in settings ? settings.from : null,
     label: 'label' in settings ? settings.label : {},
+    selector: 'selector' in settings ? settings.selector : null,
     pop: 'pop' in settings ? settings.pop : [],
     tokenNode: 'tokenNode' in settings ? settings.tokenNode : null,
     waitSecs: 'waitSecs' in settings ? settings.waitSecs : 0,

@@ -7,6 +7,7 @@ import {
   changesOn,
   decideDeploy,
   decideRollback,
+  decideRollbackOn,
   type DeployDecision,
   newestOf,
   type NodeChange,
@@ -18,7 +19,6 @@ import {
   type NodeFact,
   requestedTarget,
   type Target,
-  targetKey,
 } from '../../model/rules/target.ts';
 import { refusalOfTarget, refusalOfTargets, type TargetRefusal } from '../../model/rules/target_check.ts';
 import type { Change, Database, Reading } from '../database/database.ts';
@@ -73,13 +73,16 @@ export type DeploymentOperations = {
   plan(input: Wanted & { function_id: string | null; version: string | null }): Promise<Planned>;
   /**
    * Each target that runs `from` goes to `version`, or to its version before; without `from` the version of
-   * the newest deployment is left. Refuses `function_not_found`, `not_deployed`, `from_not_active`,
-   * `nothing_to_roll_back`, `version_not_found`, `version_not_published`.
+   * the newest deployment is left. With a `target` only its nodes move, from what they run. Refuses
+   * `function_not_found`, `not_deployed`, `from_not_active`, `nothing_to_roll_back`, `version_not_found`,
+   * `version_not_published`, and a target as `deploy` does.
    */
   rollBack(input: {
     function_id: string;
     version: string | undefined;
     from: string | undefined;
+    /** Null for every target that runs what is left. */
+    target: Target | null;
     actor: string;
     newId: () => string;
   }): Promise<Deployed>;
@@ -161,9 +164,10 @@ async function settle(
   const nodes = await nodeFacts(reading);
   const active = rows.map(toActive);
   if (from !== null) {
-    const key = target === null ? null : targetKey(target);
-    const named = active.filter((one) => key === null || targetKey(one) === key);
-    const outcome = decideRollback(named, { version, from });
+    const outcome =
+      target === null
+        ? decideRollback(active, { version, from })
+        : decideRollbackOn(active, { target, nodes, version, from });
     return { version, rows, nodes, decision: decisionOf(outcome) };
   }
   const fallback = function_id === null ? EVERY_NODE : await fallbackOf(reading, function_id);
@@ -236,8 +240,14 @@ async function rollBack(
   await requireFunction(change, function_id);
   const rows = await activeRowsOf(change, function_id);
   if (rows.length === 0) throw new CodedError('not_deployed');
-  const { version = null, from = null } = input;
-  const outcome = decideRollback(rows.map(toActive), { version, from });
+  const { version = null, from = null, target } = input;
+  const active = rows.map(toActive);
+  const nodes = target === null ? [] : await nodeFacts(change);
+  if (target !== null) refuse(refusalOfTarget(target, nodes, { allowEmpty: false }));
+  const outcome =
+    target === null
+      ? decideRollback(active, { version, from })
+      : decideRollbackOn(active, { target, nodes, version, from });
   const decision = decisionOf(outcome);
   for (const made of decision?.made ?? []) await requireKept(change, function_id, made.version);
   const left = { rows, decision, version, from: outcome.from };
@@ -261,6 +271,10 @@ function decisionOf(outcome: RollbackDecision): DeployDecision | null {
   if (outcome.kind === 'not_active') {
     const message = `No deployment runs ${from}, and none has left it: \`edge deployments NAME\` lists them.`;
     throw new CodedError('from_not_active', { message });
+  }
+  if (outcome.kind === 'nowhere') {
+    const message = `The function runs on no node of ${describeTarget(outcome.target)}: deploy it there first.`;
+    throw new CodedError('not_deployed', { message });
   }
   if (outcome.kind === 'nothing_before') {
     const where = describeTarget(outcome.target);

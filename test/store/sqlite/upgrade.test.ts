@@ -146,7 +146,13 @@ describe('An upgraded database', () => {
     const target = { pop_selector: null, target_pop: ['nrt', 'fra'] };
     const wanted = { target, from: null, allow_empty: false, ...by };
     await store.deployments.deploy({ function_id: 'fn_pops', version: '1.1.0', ...wanted });
-    await store.deployments.rollBack({ function_id: 'fn_asia', version: undefined, from: undefined, ...by });
+    await store.deployments.rollBack({
+      function_id: 'fn_asia',
+      version: undefined,
+      from: undefined,
+      target: null,
+      ...by,
+    });
     await store.deployments.end({ id: 'dep_5', actor: 'admin:test' });
     const active = await store.deployments.list({
       limit: 9,
