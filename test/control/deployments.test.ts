@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
+import { SYNC_TUNING } from '../../src/base/limits/sync.ts';
 import type { JoinAnswer } from '../../src/model/protocol.ts';
 import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
 
@@ -259,6 +260,21 @@ describe('The progress of a deployment', () => {
     await settle(node, [observed(id, '1.0.0', 'cached')]);
     await until(() => answer !== null);
     expect(answer).toMatchObject({ status: 200 });
+  });
+
+  test('is looked at once for reports that come close together: each look costs as much as there are nodes', async () => {
+    const id = await fleet.publish('hello');
+    const count = 2 * SYNC_TUNING.progressNodesPerMs;
+    const nodes = await Promise.all(Array.from({ length: count }, (_, at) => fleet.join(`n${at}`)));
+    const target = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}?wait_ms=20000`;
+    let answer: Answer | null = null;
+    void fleet.call('GET', target).then((got) => (answer = got));
+    await until(async () => (await fleet.metrics.render()).includes('control_held_polls 1'));
+    for (const node of nodes) await settle(node, [observed(id, '1.0.0', 'cached')]);
+    expect(answer).toBeNull();
+    await fleet.clock.advance(count / SYNC_TUNING.progressNodesPerMs);
+    await until(() => answer !== null);
+    expect(answer).toMatchObject({ body: { state: 'done' } });
   });
 
   test('ends a wait after its time, and at once where there is nothing to wait for', async () => {

@@ -33,6 +33,8 @@ export const SYNC_TUNING = {
   livenessBrakePercent: 55,
   /** The brake needs at least this many silent nodes. */
   livenessBrakeNodesMin: 3,
+  /** A wait for a deployment looks at its nodes again after a millisecond for each so many of them. */
+  progressNodesPerMs: 10,
   /** Shortest time between two writes of a node's heartbeats that report nothing new. */
   heartbeatPersistMs: 10_000,
   /** Wait of a node that returns without having accepted the state that it was just sent. */

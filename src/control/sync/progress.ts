@@ -1,6 +1,7 @@
 // How far the nodes are with a deployment, and waiting for them.
 import type { Clock } from '../../base/clock.ts';
 import type { Gate } from '../../base/concurrency.ts';
+import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Deployment, DeploymentProgress, NodeProgress } from '../../model/deployment.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
@@ -63,6 +64,8 @@ export function createProgress(options: {
             revisions.wait({ seen: seen.revisions, ...either }),
           ]);
           changed.abort();
+          const gapMs = Math.min(gapFor(progress), untilMs - clock.monotonicMs());
+          if (gapMs > 0) await clock.sleep(gapMs, signal);
         }
       }),
   };
@@ -90,6 +93,11 @@ function nodeProgress(facts: {
     state: report?.state ?? 'pending',
     error: report?.error ?? null,
   };
+}
+
+/** Many nodes report one by one: looking at all of them for each report would cost the square of their number. */
+function gapFor({ nodes }: DeploymentProgress): number {
+  return Math.floor(nodes.length / SYNC_TUNING.progressNodesPerMs);
 }
 
 function isSettled({ nodes }: DeploymentProgress): boolean {
