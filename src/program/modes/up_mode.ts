@@ -6,7 +6,7 @@ import { createMetrics } from '../../base/metrics.ts';
 import { type Api, createApi } from '../../cli/api.ts';
 import { deploy, NO_DEPLOY_SETTINGS } from '../../cli/deploy.ts';
 import { CliFailure } from '../../cli/failure.ts';
-import { findFunction } from '../../cli/lookup.ts';
+import { findFunction, listAll } from '../../cli/lookup.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { JoinTokenAnswer } from '../../model/api.ts';
 import type { Labels } from '../../model/names.ts';
@@ -17,6 +17,10 @@ import { type ControlPlane, wireControlPlane } from './control_plane.ts';
 import { mergeMetrics } from './exposition.ts';
 import { claimDataDir, localUrl, openLog, stopSignal } from './lifetime.ts';
 import { hasJoined, wireEdge, wireEngine } from './node.ts';
+
+/** The node of this process joins within milliseconds; nothing depends on it. */
+const JOIN_MS_MAX = 2_000;
+const JOIN_STEP_MS = 5;
 
 /** Allowed before the node of this process has joined. */
 const DEMO = { name: 'hello', route: '/hello', waitSecs: 30, allowEmpty: true };
@@ -51,6 +55,7 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
   const controlFetch = (request: Request): Promise<Response> => plane.control.handle(request);
   const edge = await wireEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });
   const edgeUrl = settings.edgeUrl ?? localUrl(listen, edge.port);
+  await nodeJoined(api, context);
   await plane.writeProfile(edgeUrl);
   terminal.note(`functions      ${edgeUrl}`);
   terminal.note(`control plane  ${plane.url}`);
@@ -90,6 +95,15 @@ async function labelNode(api: Api, { nodeId, labels }: { nodeId: string; labels:
   } catch (failure) {
     // The control plane has forgotten the node, which joins again under the id that it has then.
     if (!(failure instanceof CliFailure) || failure.code !== 'node_not_found') throw failure;
+  }
+}
+
+/** A deploy is refused where no node has joined: the profile, which invites to one, waits for this node. */
+async function nodeJoined(api: Api, { clock }: Context): Promise<void> {
+  const endMs = clock.monotonicMs() + JOIN_MS_MAX;
+  while (clock.monotonicMs() < endMs) {
+    if ((await listAll(api, '/nodes', EdgeNode)).length > 0) return;
+    await clock.sleep(JOIN_STEP_MS);
   }
 }
 
