@@ -1,82 +1,54 @@
-/* Runs one ahead-of-time compile in a limited child, and keeps the private directory of that child. */
+/* Runs one ahead-of-time compile in a limited child. */
 #define _GNU_SOURCE
 #include "compile.h"
 
-#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "module.h"
 #include "ring.h"
 #include "sandbox.h"
 #include "seccomp.h"
 
-#define OUTPUT "out.so"
-#define OUTPUT_BYTES_MAX (512ull << 20)
 #define MODULE_BYTES_MAX (1u << 30)
 #define MEMORY_PAGES_MAX 65536u
-#define STACK_BYTES (8ull << 20) /* of every thread of the linker too, which counts against RLIMIT_DATA */
-#define FILES 64u
-#define ENTRIES_MAX 64u
-/* The one descriptor that the child keeps. */
-enum { MODULE_FD = 3 };
+#define STACK_BYTES (8ull << 20)
+#define FILES_MAX 16u
+/* The descriptors that the child keeps; the last only where it has a namespace. */
+enum { MODULE_FD = 3, RESULT_FD = 4, OBJECT_FD = 5, PARENT_FD = 6 };
 
-static bool directory_of(const char *path, char out[EDGE_PATH_MAX + 4]) {
-  const int length = snprintf(out, EDGE_PATH_MAX + 4, "%s.d", path);
-  return length > 0 && length < (int)EDGE_PATH_MAX + 4;
+static int file_create(const char *path) {
+  return open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
-/*
- * Removes a directory and the files in it. What it cannot remove makes the next compile for this path fail at
- * its mkdir; a directory that does not exist is removed already.
- */
-static void directory_remove(const char *directory) {
-  const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return;
-  DIR *list = fdopendir(fd);
-  if (list == NULL) {
+/* A file beside `path` that has no name any more. */
+static int file_create_nameless(const char *path) {
+  char name[EDGE_PATH_MAX + 4];
+  const int length = snprintf(name, sizeof name, "%s.o", path);
+  if (length < 0 || length >= (int)sizeof name) return errno = ENAMETOOLONG, -1;
+  const int fd = file_create(name);
+  if (fd >= 0 && unlink(name) != 0) {
+    const int error = errno;
     close(fd);
-    return;
+    return errno = error, -1;
   }
-  const struct dirent *entry;
-  for (unsigned i = 0; i < ENTRIES_MAX && (entry = readdir(list)) != NULL; i++) {
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-      (void)unlinkat(fd, entry->d_name, 0);
-  }
-  closedir(list);
-  (void)rmdir(directory);
-}
-
-int edge_compile_prepare(const char *path) {
-  char directory[EDGE_PATH_MAX + 4];
-  if (!directory_of(path, directory)) return ENAMETOOLONG;
-  directory_remove(directory);
-  if (mkdir(directory, 0700) != 0) return errno;
-  if (geteuid() != 0 || chown(directory, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0) return 0;
-  /* Root that may not change owners may not become another user either: its child writes there as root. */
-  return errno == EPERM ? 0 : errno;
+  return fd;
 }
 
 bool edge_compile_collect(const char *path, bool complete) {
-  char directory[EDGE_PATH_MAX + 4], output[EDGE_PATH_MAX + 16];
   struct stat facts;
-  bool taken = false;
-  if (!directory_of(path, directory)) return false;
-  (void)snprintf(output, sizeof output, "%s/%s", directory, OUTPUT);
-  /* The child is reaped, so nothing replaces the file between the check and the move. */
-  if (complete && lstat(output, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_nlink == 1 &&
-      facts.st_size > 0) {
-    taken =
-        lchown(output, geteuid(), getegid()) == 0 && chmod(output, 0600) == 0 && rename(output, path) == 0;
-  }
-  directory_remove(directory);
-  return taken;
+  if (complete && lstat(path, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size > 0) return true;
+  /* When it cannot be removed, the caller removes it with its directory. */
+  (void)unlink(path);
+  return false;
 }
 
 static bool module_map(struct edge_bytes *module) {
@@ -91,6 +63,42 @@ static bool module_map(struct edge_bytes *module) {
   return true;
 }
 
+/* False when this build of LLVM hides how many threads it starts. */
+static bool threads_forbid(void) {
+  unsigned *threads = dlsym(RTLD_DEFAULT, EDGE_COMPILE_LLVM_THREADS);
+  if (threads == NULL || *threads > 1) return false;
+  *threads = 1;
+  return true;
+}
+
+static void on_end(int number) { _exit(number == SIGABRT ? EDGE_COMPILE_ABORTED : EDGE_COMPILE_LIMIT); }
+
+/*
+ * The first process of a namespace ignores signals that have their default action. Behind the filter nobody
+ * replaces these handlers.
+ */
+static bool ends_handle(void) {
+  static const int ENDS[] = {SIGXCPU, SIGXFSZ, SIGABRT};
+  const struct sigaction action = {.sa_handler = on_end};
+  for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++)
+    if (sigaction(ENDS[i], &action, NULL) != 0) return false;
+  return true;
+}
+
+static bool child_enter(const struct edge_compile *compile, bool is_apart) {
+  const struct edge_sandbox sandbox = {.data_bytes = compile->memory_bytes,
+                                       .stack_bytes = STACK_BYTES,
+                                       .file_bytes = EDGE_COMPILE_FILE_BYTES_MAX,
+                                       .files = FILES_MAX,
+                                       .cpu_seconds = compile->cpu_seconds,
+                                       .parent = is_apart ? 0 : compile->parent,
+                                       .name = "edge-compile"};
+  if (!edge_sandbox_enter(&sandbox)) return false;
+  if (is_apart && edge_namespace_is_orphan(PARENT_FD)) return false;
+  if (is_apart) close(PARENT_FD);
+  return ends_handle() && edge_files_open(RESULT_FD, OBJECT_FD) && threads_forbid();
+}
+
 static WasmEdge_CompilerContext *compiler_open(void) {
   WasmEdge_ConfigureContext *configure = edge_module_configure(MEMORY_PAGES_MAX);
   if (configure == NULL) return NULL;
@@ -103,27 +111,36 @@ static WasmEdge_CompilerContext *compiler_open(void) {
   return WasmEdge_CompilerCreate(configure);
 }
 
-_Noreturn void edge_compile_run(const struct edge_compile *compile) {
-  char directory[EDGE_PATH_MAX + 4];
-  if (!directory_of(compile->path, directory)) _exit(EDGE_COMPILE_IO);
-  const struct edge_sandbox sandbox = {.data_bytes = compile->memory_bytes,
-                                       .stack_bytes = STACK_BYTES,
-                                       .file_bytes = OUTPUT_BYTES_MAX,
-                                       .files = FILES,
-                                       .cpu_seconds = compile->cpu_seconds,
-                                       .parent = compile->parent,
-                                       .name = "edge-compile",
-                                       .directory = directory};
+_Noreturn static void child_run(const struct edge_compile *compile, int result_fd, int object_fd) {
+  const int keep[] = {compile->module_fd, result_fd, object_fd, compile->apart->parent_fd};
+  const bool is_apart = compile->apart->flags != 0;
   struct edge_bytes module;
-  if (!edge_sandbox_descriptors(compile->null_fd, &compile->module_fd, 1)) _exit(EDGE_COMPILE_SANDBOX);
+  if (!edge_sandbox_descriptors(compile->null_fd, keep, is_apart ? 4 : 3)) _exit(EDGE_COMPILE_SANDBOX);
   if (!module_map(&module)) _exit(EDGE_COMPILE_IO);
-  if (!edge_sandbox_enter(&sandbox)) _exit(EDGE_COMPILE_SANDBOX);
+  close(MODULE_FD);
+  if (!child_enter(compile, is_apart)) _exit(EDGE_COMPILE_SANDBOX);
   WasmEdge_CompilerContext *compiler = compiler_open();
   if (compiler == NULL) _exit(EDGE_COMPILE_REFUSED);
   if (!edge_seccomp_install(EDGE_FILTER_COMPILE, -1)) _exit(EDGE_COMPILE_SANDBOX);
-  const WasmEdge_Result result = WasmEdge_CompilerCompileFromBuffer(compiler, module.at, module.len, OUTPUT);
-  if (WasmEdge_ResultOK(result)) _exit(EDGE_COMPILE_DONE);
+  const WasmEdge_Result result =
+      WasmEdge_CompilerCompileFromBuffer(compiler, module.at, module.len, EDGE_FILES_RESULT);
+  if (WasmEdge_ResultOK(result)) _exit(edge_files_is_complete() ? EDGE_COMPILE_DONE : EDGE_COMPILE_IO);
   /* A file that could not be written, as on a full disk, says nothing about the module. */
   const bool unwritten = WasmEdge_ResultGetCode(result) == WasmEdge_ErrCode_IllegalPath;
   _exit(unwritten ? EDGE_COMPILE_IO : EDGE_COMPILE_REFUSED);
+}
+
+pid_t edge_compile_fork(const struct edge_compile *compile) {
+  const int result_fd = file_create(compile->path);
+  if (result_fd < 0) return -errno;
+  const int object_fd = file_create_nameless(compile->path);
+  pid_t pid = object_fd < 0 ? -1 : edge_namespace_fork(compile->apart);
+  if (pid == 0) child_run(compile, result_fd, object_fd);
+  if (pid < 0) {
+    pid = -errno;
+    (void)edge_compile_collect(compile->path, false);
+  }
+  if (object_fd >= 0) close(object_fd);
+  close(result_fd);
+  return pid;
 }

@@ -24,15 +24,21 @@
 #include "geometry.h"
 #include "layout.h"
 #include "library.h"
+#include "namespace.h"
 #include "packet.h"
 #include "sandbox.h"
+#include "wall.h"
 #include "warm.h"
 #include "worker.h"
+
+/* How long the edge may take to read a report for which no guest may run. */
+#define REFUSED_MS 10000
 
 struct zygote {
   struct edge_geometry geometry;
   struct edge_children children;
-  int memfd, command_fd, null_fd, signal_fd, event_fd, wake_fd;
+  struct edge_namespace apart; /* of compile children */
+  int command_fd, null_fd, signal_fd, event_fd, wake_fd;
   pid_t pid;
 };
 
@@ -85,9 +91,9 @@ static bool report(const struct zygote *zygote, const struct edge_event *event) 
 static bool hand_over(const struct zygote *zygote, const struct edge_command *command, pid_t pid) {
   const struct edge_handle handle = {command->kind, command->slot, command->generation};
   const int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-  int error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, fd, 0);
+  int error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, &fd, fd >= 0, 0);
   /* Too many descriptors are under way: the edge kills this child by command. */
-  if (error == ETOOMANYREFS) error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, -1, 0);
+  if (error == ETOOMANYREFS) error = edge_packet_send(zygote->command_fd, &handle, sizeof handle, NULL, 0, 0);
   if (fd >= 0) close(fd);
   return error == 0;
 }
@@ -126,9 +132,9 @@ static bool report_fork_failed(const struct zygote *zygote, enum edge_event_kind
   return report(zygote, &event);
 }
 
-static bool fork_worker(struct zygote *zygote, const struct edge_command *command, int code_fd) {
+static bool fork_worker(struct zygote *zygote, const struct edge_command *command, const int *fds) {
   struct edge_child *child = edge_children_place(&zygote->children);
-  if (child == NULL || command->slot >= zygote->geometry.slots || code_fd < 0) {
+  if (child == NULL || command->slot >= zygote->geometry.slots || fds[EDGE_FORK_MEMORY] < 0) {
     return report_fork_failed(zygote, EDGE_EVENT_EXITED, command, child == NULL ? EAGAIN : EINVAL);
   }
   const pid_t pid = fork();
@@ -139,8 +145,8 @@ static bool fork_worker(struct zygote *zygote, const struct edge_command *comman
                                        .generation = command->generation,
                                        .null_fd = zygote->null_fd,
                                        .wake_fd = zygote->wake_fd,
-                                       .memfd = zygote->memfd,
-                                       .code_fd = code_fd,
+                                       .memory_fd = fds[EDGE_FORK_MEMORY],
+                                       .code_fd = fds[EDGE_FORK_CODE],
                                        .parent = zygote->pid};
     edge_worker_run(&worker);
   }
@@ -164,23 +170,15 @@ static bool fork_compile(struct zygote *zygote, const struct edge_command *comma
   }
   memcpy(child->path, command->path, length);
   child->path[length] = '\0';
-  const int error = edge_compile_prepare(child->path);
-  if (error != 0) return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, error);
-  const pid_t pid = fork();
-  if (pid < 0) {
-    const int fork_error = errno;
-    (void)edge_compile_collect(child->path, false);
-    return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, fork_error);
-  }
-  if (pid == 0) {
-    const struct edge_compile compile = {.null_fd = zygote->null_fd,
-                                         .module_fd = module_fd,
-                                         .path = child->path,
-                                         .memory_bytes = command->memory_bytes,
-                                         .cpu_seconds = command->cpu_seconds,
-                                         .parent = zygote->pid};
-    edge_compile_run(&compile);
-  }
+  const struct edge_compile compile = {.apart = &zygote->apart,
+                                       .null_fd = zygote->null_fd,
+                                       .module_fd = module_fd,
+                                       .path = child->path,
+                                       .memory_bytes = command->memory_bytes,
+                                       .cpu_seconds = command->cpu_seconds,
+                                       .parent = zygote->pid};
+  const pid_t pid = edge_compile_fork(&compile);
+  if (pid < 0) return report_fork_failed(zygote, EDGE_EVENT_COMPILED, command, -pid);
   child->pid = pid;
   child->kind = EDGE_CHILD_COMPILE;
   child->slot = command->slot;
@@ -189,21 +187,22 @@ static bool fork_compile(struct zygote *zygote, const struct edge_command *comma
 }
 
 /* Receives one command: 1, or 0 when none is there, or -1 when the edge has closed or broken the protocol. */
-static int receive(const struct zygote *zygote, struct edge_command *command, int *fd) {
-  const ssize_t got = edge_packet_receive(zygote->command_fd, command, sizeof *command, fd);
+static int receive(const struct zygote *zygote, struct edge_command *command, int *fds) {
+  const ssize_t got =
+      edge_packet_receive(zygote->command_fd, command, sizeof *command, fds, EDGE_PACKET_FDS_MAX);
   if (got < 0) return errno == EAGAIN ? 0 : -1;
   return got == (ssize_t)sizeof *command ? 1 : -1;
 }
 
 /* False when the zygote must stop: the edge is gone or broke the protocol, or a child cannot be killed. */
-static bool obey(struct zygote *zygote, const struct edge_command *command, int fd) {
+static bool obey(struct zygote *zygote, const struct edge_command *command, const int *fds) {
   switch (command->kind) {
   case EDGE_COMMAND_FORK:
-    return fork_worker(zygote, command, fd);
+    return fork_worker(zygote, command, fds);
   case EDGE_COMMAND_KILL:
     return edge_children_kill(&zygote->children, EDGE_CHILD_WORKER, command->slot, command->generation);
   case EDGE_COMMAND_COMPILE:
-    return fork_compile(zygote, command, fd);
+    return fork_compile(zygote, command, fds[0]);
   case EDGE_COMMAND_CANCEL:
     return edge_children_kill(&zygote->children, EDGE_CHILD_COMPILE, command->slot, 0);
   case EDGE_COMMAND_PING:
@@ -229,10 +228,10 @@ static void serve(struct zygote *zygote) {
       }
     }
     if (watched[0].revents == 0) continue;
-    int fd;
-    const int got = receive(zygote, &command, &fd);
-    const bool going = got >= 0 && (got == 0 || obey(zygote, &command, fd));
-    if (fd >= 0) close(fd);
+    int fds[EDGE_PACKET_FDS_MAX];
+    const int got = receive(zygote, &command, fds);
+    const bool going = got >= 0 && (got == 0 || obey(zygote, &command, fds));
+    edge_packet_close(fds, EDGE_PACKET_FDS_MAX);
     if (!going) return;
   }
 }
@@ -262,21 +261,44 @@ static int open_zygote(struct zygote *zygote, const char *socket_path) {
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : -errno;
 }
 
-/* Enters the zygote's part of the sandbox and writes to stderr, which the edge logs, what is missing. */
-static int open_sandbox(void) {
-  struct edge_weaknesses found;
-  const int error = edge_sandbox_open(&found);
-  for (uint32_t i = 0; i < found.count; i++) {
-    dprintf(STDERR_FILENO, "workers run without %s: %s\n", found.list[i].missing,
-            strerror(found.list[i].error));
-  }
-  return error;
-}
-
 /* Says in one line on stderr, which the edge logs, why this process does not serve; gives the status. */
 static int32_t refuse(const char *reason, int error) {
   dprintf(STDERR_FILENO, "the engine cannot serve: %s: %s\n", reason, strerror(error));
   return -error;
+}
+
+/* Reports each part of the wall; false when the edge is gone. */
+static bool report_wall(const struct zygote *zygote, const struct edge_wall *wall) {
+  for (uint32_t part = 0; part < EDGE_WALL_PARTS; part++) {
+    const struct edge_wall_finding *found = &wall->part[part];
+    const struct edge_event event = {
+        .kind = EDGE_EVENT_WALL, .slot = part, .how = found->state, .value = found->reason};
+    if (!report(zygote, &event)) return false;
+  }
+  return true;
+}
+
+/*
+ * Enters the zygote's part of the sandbox, tries the wall around its children, and reports it. Returns 0, or
+ * -errno when no guest may run.
+ */
+static int32_t open_wall(struct zygote *zygote, bool allows_weak) {
+  struct edge_sandbox_opened opened;
+  struct edge_wall wall;
+  struct edge_wall_trial trial = {.opened = &opened, .apart = &zygote->apart};
+  edge_wall_namespaces_read(&trial.edge);
+  const int unforked = edge_sandbox_open(&opened);
+  if (unforked != 0) return refuse("a child could not be forked", unforked);
+  trial.not_apart = edge_namespace_open(&zygote->apart);
+  const int failed = edge_wall_try(&trial, &wall);
+  if (failed != 0) return refuse("a child could not be forked, enter its sandbox, and be killed", failed);
+  if (!report_wall(zygote, &wall)) return refuse("the edge is gone", EPIPE);
+  if (edge_wall_holds(&wall) || allows_weak) return 0;
+  /* The edge reads the report and then ends this process, which by itself ends only later. */
+  struct pollfd edge = {.fd = zygote->command_fd, .events = POLLIN};
+  while (poll(&edge, 1, REFUSED_MS) < 0 && errno == EINTR)
+    continue;
+  return refuse("a necessary part of the wall around guests is missing; `edge doctor` says which", EACCES);
 }
 
 static int32_t refuse_layout(uint32_t edge_version) {
@@ -287,20 +309,20 @@ static int32_t refuse_layout(uint32_t edge_version) {
   return -EPROTO;
 }
 
-int32_t edge_engine_serve(uint32_t layout_version, int32_t memfd, int32_t command_fd, const void *socket_path,
+int32_t edge_engine_serve(uint32_t layout_version, int32_t command_fd, const void *socket_path,
                           uint32_t slots, uint32_t request_head_bytes, uint32_t request_body_bytes,
-                          uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes) {
+                          uint32_t response_head_bytes, uint32_t response_body_bytes, uint32_t log_bytes,
+                          uint32_t allow_weak_walls) {
   const uint32_t bytes[EDGE_PARTS] = {log_bytes, response_head_bytes, request_head_bytes, request_body_bytes,
                                       response_body_bytes};
   static struct zygote zygote; /* the table of children is too large for a stack */
   if (layout_version != EDGE_LAYOUT_VERSION) return refuse_layout(layout_version);
-  zygote.memfd = memfd;
   zygote.command_fd = command_fd;
   if (!edge_geometry_fill(&zygote.geometry, slots, bytes)) return refuse("the sizes of the ring", EINVAL);
   const int error = open_zygote(&zygote, socket_path);
   if (error < 0) return refuse("its descriptors and sockets", -error);
-  const int trial = open_sandbox();
-  if (trial != 0) return refuse("no unprivileged child could be forked and killed (CAP_KILL)", trial);
+  const int32_t refused = open_wall(&zygote, allow_weak_walls != 0);
+  if (refused != 0) return refused;
   edge_warm();
   if (!edge_sandbox_signals()) return refuse("the signal handlers of its children", errno);
   const struct edge_event event = {

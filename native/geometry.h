@@ -37,13 +37,24 @@ static inline bool edge_geometry_fill(struct edge_geometry *geometry, uint32_t s
   return true;
 }
 
-/* Where a slot starts in the memfd. */
+/* The memory of one worker: its board page, then its slots. */
+static inline uint64_t edge_geometry_worker_bytes(const struct edge_geometry *geometry) {
+  return EDGE_PAGE + (uint64_t)geometry->slot_bytes * EDGE_WORKER_SLOTS;
+}
+
+/* Where the worker that has `slot` starts, counted from the first worker. */
+static inline uint64_t edge_geometry_worker(const struct edge_geometry *geometry, uint32_t slot) {
+  return slot / EDGE_WORKER_SLOTS * edge_geometry_worker_bytes(geometry);
+}
+
+/* Where a slot starts, counted from the first worker. */
 static inline uint64_t edge_geometry_slot(const struct edge_geometry *geometry, uint32_t slot) {
-  return EDGE_PAGE + (uint64_t)slot * geometry->slot_bytes;
+  return edge_geometry_worker(geometry, slot) + EDGE_PAGE +
+         (uint64_t)(slot % EDGE_WORKER_SLOTS) * geometry->slot_bytes;
 }
 
 static inline uint64_t edge_geometry_total(const struct edge_geometry *geometry) {
-  return edge_geometry_slot(geometry, geometry->slots);
+  return edge_geometry_worker(geometry, geometry->slots);
 }
 
 #endif

@@ -197,6 +197,15 @@ static const WasmEdge_FunctionInstanceContext *find(const struct edge_instance *
   return WasmEdge_ModuleInstanceFindFunction(instance->context, text(name));
 }
 
+/* The guest's `_initialize` without operands and results, as the check of an upload knows it; else NULL. */
+static const WasmEdge_FunctionInstanceContext *initialize_find(const struct edge_instance *instance) {
+  const WasmEdge_FunctionInstanceContext *found = find(instance, "_initialize");
+  if (found == NULL) return NULL;
+  const WasmEdge_FunctionTypeContext *type = WasmEdge_FunctionInstanceGetFunctionType(found);
+  const uint32_t operands = WasmEdge_FunctionTypeGetParametersLength(type);
+  return operands == 0 && WasmEdge_FunctionTypeGetReturnsLength(type) == 0 ? found : NULL;
+}
+
 /* Finds the exports; false when one is missing that the upload was seen to have. */
 static bool exports_find(struct edge_instance *instance) {
   static const char *const ALLOCATE[] = {NULL, "alloc", "malloc", "cabi_realloc", "__new"};
@@ -240,7 +249,7 @@ enum edge_result edge_instance_open(struct edge_instance *instance, int32_t *det
     return refuse(instance, EDGE_RESULT_MEMORY_EXHAUSTED);
   }
   if (instance->settings->allocator == EDGE_ALLOCATOR_NONE) regions_reserve(instance);
-  const WasmEdge_FunctionInstanceContext *initialize = find(instance, "_initialize");
+  const WasmEdge_FunctionInstanceContext *initialize = initialize_find(instance);
   if (initialize == NULL) return EDGE_RESULT_ANSWER;
   const enum edge_result result = invoke(instance, initialize, NULL, 0, NULL, detail);
   return result == EDGE_RESULT_ANSWER ? result : refuse(instance, result);

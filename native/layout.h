@@ -8,39 +8,36 @@
 #define EDGE_LAYOUT_H
 
 #include <stddef.h>
-#include "ring.h"
+#include "ring_library.h"
 
 #define EDGE_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type " has another size")
 #define EDGE_AT(type, field, offset)                                                                         \
   _Static_assert(offsetof(struct type, field) == (offset), #type "." #field " lies elsewhere")
 
-EDGE_SIZE(edge_ring_header, 1028);
-EDGE_AT(edge_ring_header, edge_sleeping, 0);
-EDGE_AT(edge_ring_header, done, 4);
-_Static_assert(sizeof(struct edge_ring_header) <= EDGE_PAGE, "the header does not fit its page");
+EDGE_SIZE(edge_board, 56);
+EDGE_AT(edge_board, edge_sleeping, 0);
+EDGE_AT(edge_board, done, 4);
+EDGE_AT(edge_board, waiting, 8);
+EDGE_AT(edge_board, state, 12);
+EDGE_AT(edge_board, phase, 44);
+EDGE_AT(edge_board, served, 48);
+EDGE_AT(edge_board, recycled, 52);
+_Static_assert(sizeof(struct edge_board) <= 64, "a board spans more than one line of the processor's cache");
 
-EDGE_SIZE(edge_board, 48);
-EDGE_AT(edge_board, waiting, 0);
-EDGE_AT(edge_board, state, 4);
-EDGE_AT(edge_board, phase, 36);
-EDGE_AT(edge_board, served, 40);
-EDGE_AT(edge_board, recycled, 44);
-
-EDGE_SIZE(edge_slot, 100);
-EDGE_AT(edge_slot, board, 0);
-EDGE_AT(edge_slot, method_len, 48);
-EDGE_AT(edge_slot, path_len, 52);
-EDGE_AT(edge_slot, headers_len, 56);
-EDGE_AT(edge_slot, request_id_len, 60);
-EDGE_AT(edge_slot, body_len, 64);
-EDGE_AT(edge_slot, result, 68);
-EDGE_AT(edge_slot, detail, 72);
-EDGE_AT(edge_slot, status, 76);
-EDGE_AT(edge_slot, response_head_len, 80);
-EDGE_AT(edge_slot, response_body_len, 84);
-EDGE_AT(edge_slot, log_len, 88);
-EDGE_AT(edge_slot, log_dropped, 92);
-EDGE_AT(edge_slot, cpu_us, 96);
+EDGE_SIZE(edge_slot, 52);
+EDGE_AT(edge_slot, method_len, 0);
+EDGE_AT(edge_slot, path_len, 4);
+EDGE_AT(edge_slot, headers_len, 8);
+EDGE_AT(edge_slot, request_id_len, 12);
+EDGE_AT(edge_slot, body_len, 16);
+EDGE_AT(edge_slot, result, 20);
+EDGE_AT(edge_slot, detail, 24);
+EDGE_AT(edge_slot, status, 28);
+EDGE_AT(edge_slot, response_head_len, 32);
+EDGE_AT(edge_slot, response_body_len, 36);
+EDGE_AT(edge_slot, log_len, 40);
+EDGE_AT(edge_slot, log_dropped, 44);
+EDGE_AT(edge_slot, cpu_us, 48);
 _Static_assert(sizeof(struct edge_slot) <= EDGE_PAGE, "the control block of a slot does not fit its page");
 
 EDGE_SIZE(edge_start, 48);
@@ -71,6 +68,10 @@ EDGE_AT(edge_handle, kind, 0);
 EDGE_AT(edge_handle, slot, 4);
 EDGE_AT(edge_handle, generation, 8);
 
+EDGE_SIZE(edge_wake, 8);
+EDGE_AT(edge_wake, slot, 0);
+EDGE_AT(edge_wake, generation, 4);
+
 EDGE_SIZE(edge_event, 32);
 EDGE_AT(edge_event, kind, 0);
 EDGE_AT(edge_event, slot, 4);
@@ -84,6 +85,7 @@ EDGE_AT(edge_event, cpu_ms, 28);
 _Static_assert(EDGE_SUBJECT_BYTES <= EDGE_PAGE, "a subject may not fit the response head");
 _Static_assert(EDGE_TAKEN_IS_VALID + 1 == EDGE_TAKEN_WORDS, "a record has a word that nobody writes");
 _Static_assert(EDGE_PART_RESPONSE_BODY + 1 == EDGE_PARTS, "a part has no number");
-_Static_assert(EDGE_SLOTS_MAX % 32 == 0, "the done bits do not fill whole words");
+_Static_assert(EDGE_WORKER_SLOTS <= 32, "the done bits of a worker do not fit a word");
+_Static_assert(EDGE_WORKERS_MAX % 64 == 0, "the bits of all workers do not fill whole words");
 
 #endif

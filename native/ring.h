@@ -1,17 +1,17 @@
 /*
  * The contract between an edge, its zygote and its workers: shared memory, command packets and events.
  *
- * Memory. One memfd holds a header page and `slots` slots of equal size:
+ * Memory. Each worker has a memfd of its own, made for its fork and gone with it:
  *
- *   header page | slot 0 | slot 1 | ...
+ *   memory of a worker: board page | slot 0 | slot 1 | ... (EDGE_WORKER_SLOTS)
  *   slot: control page | log | response head | request head | request body | response body
  *
  * Every part starts at a page. Untouched pages cost nothing, so a slot is as large as the largest request and
- * response, and no body is cut into chunks.
+ * response, and no body is cut into chunks. The edge maps the memory of all workers in the order of their
+ * slots; a worker and the zygote get no descriptor of another's.
  *
- * Owners. A slot holds one request and its answer. A worker has EDGE_WORKER_SLOTS slots in a row; the first
- * of them names it and holds its board. It maps the header page and its own slots, nothing else, and serves
- * one request at a time.
+ * Owners. A slot holds one request and its answer. Slots are numbered through all workers; the first slot of
+ * a worker names it. A worker serves one request at a time.
  *
  * Trust. Everything that a worker writes is hostile: the edge reads a length or a state once, checks its
  * copy, and uses the copy.
@@ -26,7 +26,7 @@
 #define EDGE_API __attribute__((visibility("default")))
 
 /* The version of everything in this header above the functions; layout.h asserts the layout. */
-#define EDGE_LAYOUT_VERSION 2u
+#define EDGE_LAYOUT_VERSION 4u
 
 #define EDGE_WORKERS_MAX 1024u
 #define EDGE_WORKER_SLOTS 8u
@@ -93,20 +93,20 @@ enum edge_refusal {
 /* Where a worker says that it runs: a hint, which only chooses between two error codes when it dies. */
 enum edge_phase { EDGE_PHASE_HOST = 0, EDGE_PHASE_GUEST = 1 };
 
-/* The header page. Every worker writes to it, so the edge believes a bit only when the slot confirms it. */
-struct edge_ring_header {
-  uint32_t edge_sleeping; /* 1: the worker that finishes next clears it and sends a byte on the wake stream */
-  uint32_t done[EDGE_SLOTS_MAX / 32u]; /* one bit per slot: DONE, READY after a start, or FAILED */
-};
-
 /*
- * The shared words of one worker, in the control page of its first slot.
+ * The words that a worker shares with the edge, at the start of its memory.
+ *
+ * A worker that has finished a slot sets its bit in `done`; if `edge_sleeping` is set, it clears that and
+ * sends a wake-up. The edge sets `edge_sleeping`, then reads `done`. So neither can miss the
+ * other. The edge believes a bit only when the state of the slot confirms it.
  *
  * A worker that finds no request sets `waiting`, checks its slots once more, and waits on the word. The edge
  * first sets a slot to REQUEST; then, if `waiting` is set, it clears it and wakes the worker. So neither can
  * miss the other.
  */
 struct edge_board {
+  uint32_t edge_sleeping;
+  uint32_t done;    /* a bit for each slot: DONE, READY after a start, or FAILED */
   uint32_t waiting; /* futex word */
   uint32_t state[EDGE_WORKER_SLOTS];
   /* Hints that the worker writes for the edge. */
@@ -117,7 +117,6 @@ struct edge_board {
 
 /* The control page of a slot. */
 struct edge_slot {
-  struct edge_board board; /* in the first slot of a worker; unused in the others */
   /* The edge writes the lengths of the request; its head holds the first four texts, packed in this order. */
   uint32_t method_len, path_len, headers_len, request_id_len;
   uint32_t body_len;
@@ -175,10 +174,11 @@ struct edge_start {
 
 /*
  * Commands from the edge to the zygote: packets of a SOCK_SEQPACKET socket, each one struct edge_command.
- * FORK and COMPILE carry one descriptor (SCM_RIGHTS). In commands and events `slot` is the first of a worker.
+ * FORK carries two descriptors and COMPILE one (SCM_RIGHTS). In commands and events `slot` is the first of a
+ * worker.
  */
 enum edge_command_kind {
-  EDGE_COMMAND_FORK = 1,    /* forks a worker; descriptor: sealed memfd with the code */
+  EDGE_COMMAND_FORK = 1,    /* forks a worker; descriptors: its sealed code, then its memory */
   EDGE_COMMAND_KILL = 2,    /* SIGKILL to the worker of this slot and generation, where no pidfd came */
   EDGE_COMMAND_COMPILE = 3, /* compiles into the file `path`; descriptor: sealed memfd with the module */
   EDGE_COMMAND_CANCEL = 4,  /* SIGKILL to the compile child of this job, where no pidfd came */
@@ -208,10 +208,15 @@ struct edge_handle {
 };
 
 /*
- * The first byte of each stream that the zygote opens to the edge. After it come events, or wake-ups: bytes
- * of any value, each of which asks the edge to drain the ring.
+ * The first byte of each stream that the zygote opens to the edge. After it come events, or wake-ups, each of
+ * which asks the edge to drain the ring.
  */
 enum edge_preface { EDGE_PREFACE_EVENTS = 0x45, EDGE_PREFACE_WAKES = 0x57 };
+
+/* A wake-up. A worker cannot send another's (seccomp.h); a process that shares the stream sends no other. */
+struct edge_wake {
+  uint32_t slot, generation; /* of the worker */
+};
 
 /* Events from the zygote to the edge, each one struct edge_event. */
 enum edge_event_kind {
@@ -219,7 +224,8 @@ enum edge_event_kind {
   EDGE_EVENT_STARTED = 2, /* a worker was forked; slot, generation, pid */
   EDGE_EVENT_EXITED = 3,  /* a worker is reaped, and its slots may be used again; all fields */
   EDGE_EVENT_COMPILED = 4, /* a compile child is reaped; slot: the job; EDGE_COMPILE_DONE: the file exists */
-  EDGE_EVENT_PONG = 5      /* the answer to a PING */
+  EDGE_EVENT_PONG = 5,     /* the answer to a PING */
+  EDGE_EVENT_WALL = 6      /* a part of the wall, each once before OPEN; slot, how, value: as in wall.h */
 };
 
 /* How a child ended; `value` is its exit code, its signal, or the errno of the fork that failed. */
@@ -245,151 +251,10 @@ enum edge_exit {
 enum edge_compile_exit {
   EDGE_COMPILE_DONE = 0,
   EDGE_COMPILE_REFUSED = 50, /* the compiler refused the module */
-  EDGE_COMPILE_IO = 51,      /* the module could not be read, or the result not be moved to its path */
-  EDGE_COMPILE_SANDBOX = 52  /* the kernel refused a part of the sandbox */
+  EDGE_COMPILE_IO = 51,      /* the module could not be read, or the result not be written */
+  EDGE_COMPILE_SANDBOX = 52, /* the kernel refused a part of the sandbox, or LLVM hides its threads */
+  EDGE_COMPILE_LIMIT = 53,   /* a limit of processor time or file size was reached */
+  EDGE_COMPILE_ABORTED = 54  /* LLVM ended itself: for want of memory, or because it cannot do this module */
 };
-
-/* The functions of libedge_ring.so, which the edge calls through bun:ffi, from one thread. */
-
-/* The EDGE_LAYOUT_VERSION that the library was built with; the edge compares it before it opens a ring. */
-EDGE_API uint32_t edge_ring_layout_version(void);
-
-struct edge_ring;
-
-/*
- * Makes the memory of a ring, which the caller owns until edge_ring_close. Sizes are rounded up to pages.
- * NULL, with edge_ring_errno, for sizes that do not fit (geometry.h) or when the system refuses.
- */
-EDGE_API struct edge_ring *edge_ring_open(uint32_t slots, uint32_t request_head_bytes,
-                                          uint32_t request_body_bytes, uint32_t response_head_bytes,
-                                          uint32_t response_body_bytes, uint32_t log_bytes);
-EDGE_API void edge_ring_close(struct edge_ring *ring);
-
-/* The errno of the last open or command that failed. */
-EDGE_API int32_t edge_ring_errno(void);
-
-/* The descriptor of the memfd, for the engine process to inherit; the ring owns it. */
-EDGE_API int32_t edge_ring_memfd(struct edge_ring *ring);
-
-/*
- * Opens a fresh command socket and returns the end of the engine process, which the caller closes with
- * edge_fd_close once that process has inherited it; -1 on failure.
- */
-EDGE_API int32_t edge_ring_command_open(struct edge_ring *ring);
-EDGE_API void edge_ring_command_close(struct edge_ring *ring);
-
-/* The memory of a slot in this process, until edge_ring_close; NULL when the ring has no such slot. */
-EDGE_API void *edge_ring_slot(struct edge_ring *ring, uint32_t slot);
-EDGE_API uint32_t edge_ring_slot_bytes(struct edge_ring *ring);
-
-/* Where a part (enum edge_part) starts, counted from the start of its slot. */
-EDGE_API uint32_t edge_ring_offset(struct edge_ring *ring, uint32_t part);
-
-/*
- * Copies `bytes` bytes of `data` into a new memfd that is sealed against writes and changes of size. Returns
- * its descriptor, which the caller closes with edge_fd_close; -1 on failure.
- */
-EDGE_API int32_t edge_code_open(const void *data, uint32_t bytes);
-EDGE_API void edge_fd_close(int32_t fd);
-
-/*
- * Each of the next four takes the handles that have come, returns at once, and never waits for the zygote.
- *
- * edge_ring_fork and edge_ring_compile return 0, or -1 when the zygote takes no packet now or an argument is
- * out of its bounds. edge_ring_kill and edge_ring_cancel return 0 once SIGKILL was sent to the child itself,
- * or, where it has no pidfd, once the zygote has the command; -1 when the child is not known yet or the
- * command did not fit: the caller repeats the call until it returns 0 or the child is reaped.
- *
- * edge_ring_fork first sets the slots of the worker to `generation`: the first to STARTING, the others to
- * READY. It refuses a `slot` that is not the first of a worker.
- */
-EDGE_API int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd);
-EDGE_API int32_t edge_ring_kill(struct edge_ring *ring, uint32_t slot, uint32_t generation);
-EDGE_API int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t module_fd,
-                                   uint32_t memory_bytes, uint32_t cpu_seconds, const void *path,
-                                   uint32_t path_len);
-EDGE_API int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job);
-
-/* Asks the zygote for a PONG: 0, or -1 when it takes no packet now. */
-EDGE_API int32_t edge_ring_ping(struct edge_ring *ring);
-
-/* Processor time of a process in milliseconds, modulo 2^32 - 1; UINT32_MAX when there is no such process. */
-EDGE_API uint32_t edge_process_cpu_ms(uint32_t pid);
-
-/* Called after EDGE_EVENT_STARTED, so that handles do not pile up and stop the zygote. */
-EDGE_API void edge_ring_adopt(struct edge_ring *ring);
-
-/*
- * Sets a slot to REQUEST after the caller has written the request, and wakes the worker if it waits. 0, or -1
- * when the lengths do not fit the slot or the slot is not READY at `generation`.
- */
-EDGE_API int32_t edge_ring_post(struct edge_ring *ring, uint32_t slot, uint32_t generation,
-                                uint32_t method_len, uint32_t path_len, uint32_t headers_len,
-                                uint32_t request_id_len, uint32_t body_len);
-
-/*
- * Takes back a request that the worker has not begun and sets the slot READY: 0, or -1 when the request is
- * running or done, or when there is none.
- */
-EDGE_API int32_t edge_ring_withdraw(struct edge_ring *ring, uint32_t slot, uint32_t generation);
-
-/* The memory of edge_ring_taken holds this many records of this many words. */
-#define EDGE_TAKEN_MAX 1024u
-#define EDGE_TAKEN_WORDS 12u
-
-/* The words of a record. */
-enum edge_taken {
-  EDGE_TAKEN_SLOT = 0,
-  EDGE_TAKEN_GENERATION = 1,
-  EDGE_TAKEN_STATE = 2, /* READY, DONE or FAILED */
-  EDGE_TAKEN_RESULT = 3,
-  EDGE_TAKEN_DETAIL = 4,
-  EDGE_TAKEN_STATUS = 5,
-  EDGE_TAKEN_RESPONSE_HEAD_BYTES = 6,
-  EDGE_TAKEN_RESPONSE_BODY_BYTES = 7,
-  EDGE_TAKEN_LOG_BYTES = 8,
-  EDGE_TAKEN_LOG_DROPPED = 9,
-  EDGE_TAKEN_CPU_US = 10,
-  EDGE_TAKEN_IS_VALID = 11 /* 0: the worker wrote an unknown result or a length that does not fit */
-};
-
-/*
- * Takes finished slots, up to `max` and at most EDGE_TAKEN_MAX, and returns how many. For each it clears the
- * done bit, copies the result block once, checks it against the geometry, and writes one record to the memory
- * of edge_ring_taken. Each start and each answer is taken once, whatever the done bits say. A DONE slot stays
- * DONE until edge_ring_release.
- *
- * When no finished slot is left, it marks the edge as sleeping and sweeps once more; when it returns `max` it
- * has not done so, and the edge must call again.
- */
-EDGE_API uint32_t edge_ring_drain(struct edge_ring *ring, uint32_t max);
-
-/* The records; the ring owns them. */
-EDGE_API void *edge_ring_taken(struct edge_ring *ring);
-
-/* Takes one slot, whether or not its done bit is set: 1 and record 0 when it is finished, else 0. */
-EDGE_API uint32_t edge_ring_look(struct edge_ring *ring, uint32_t slot, uint32_t generation);
-
-/*
- * Reads how much the guest has logged of a request whose answer was not taken, or was not valid: 1 and, in
- * record 0, LOG_BYTES (at most the log area) and LOG_DROPPED; 0 when the slot has no such request. A worker
- * that runs may go on writing.
- */
-EDGE_API uint32_t edge_ring_logged(struct edge_ring *ring, uint32_t slot, uint32_t generation);
-
-/*
- * Called after the answer was copied out: sets the slot READY and gives back the pages of large bodies. 0, or
- * -1 when the slot holds no taken answer of `generation`.
- */
-EDGE_API int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32_t generation);
-
-/* Called after EDGE_EVENT_EXITED: gives back all pages of the worker's slots, which are FREE then. */
-EDGE_API void edge_ring_free(struct edge_ring *ring, uint32_t slot);
-
-/* Bits of edge_ring_hints: the phase of the worker, and whether it is making its instance pristine. */
-enum edge_hint { EDGE_HINT_PHASE_MASK = 0xff, EDGE_HINT_RECYCLING = 0x100 };
-
-/* What the worker of `slot` says of itself, of which nothing is to be trusted. */
-EDGE_API uint32_t edge_ring_hints(struct edge_ring *ring, uint32_t slot);
 
 #endif

@@ -23,17 +23,19 @@ void edge_ring_command_close(struct edge_ring *ring) {
 }
 
 /* Does not wait for room in the socket: a zygote that has stopped reading it must not stop the edge. */
-static int32_t command_send(struct edge_ring *ring, const struct edge_command *command, int fd) {
-  const int error = ring->command_fd < 0
-                        ? ENOTCONN
-                        : edge_packet_send(ring->command_fd, command, sizeof *command, fd, MSG_DONTWAIT);
+static int32_t command_send(struct edge_ring *ring, const struct edge_command *command, const int *fds,
+                            unsigned count) {
+  const int error =
+      ring->command_fd < 0
+          ? ENOTCONN
+          : edge_packet_send(ring->command_fd, command, sizeof *command, fds, count, MSG_DONTWAIT);
   if (error == 0) return 0;
   return edge_ring_fail(error), -1;
 }
 
 int32_t edge_ring_ping(struct edge_ring *ring) {
   const struct edge_command command = {.kind = EDGE_COMMAND_PING};
-  return command_send(ring, &command, -1);
+  return command_send(ring, &command, NULL, 0);
 }
 
 void edge_ring_adopt(struct edge_ring *ring) { edge_handles_take(ring); }
@@ -45,21 +47,28 @@ void edge_ring_adopt(struct edge_ring *ring) { edge_handles_take(ring); }
 static int32_t child_kill(struct edge_ring *ring, int handle, const struct edge_command *command) {
   if (edge_handle_kill(handle)) return 0;
   if (handle == EDGE_HANDLE_UNKNOWN) return edge_ring_fail(EAGAIN), -1;
-  return command_send(ring, command, -1);
+  return command_send(ring, command, NULL, 0);
 }
 
-int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd) {
+int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd,
+                       const void *start, uint32_t start_bytes) {
   const struct edge_command command = {.kind = EDGE_COMMAND_FORK, .slot = slot, .generation = generation};
   if (slot >= ring->geometry.slots || slot % EDGE_WORKER_SLOTS != 0 || generation == 0 ||
-      generation > EDGE_GENERATION_MAX || code_fd < 0) {
+      generation > EDGE_GENERATION_MAX || code_fd < 0 ||
+      start_bytes > ring->geometry.bytes[EDGE_PART_REQUEST_HEAD]) {
     return edge_ring_fail(EINVAL), -1;
   }
   edge_handles_take(ring);
   edge_handle_drop(&ring->worker[slot / EDGE_WORKER_SLOTS]);
-  edge_ring_open_worker(ring, slot, generation, EDGE_SLOT_STARTING, EDGE_AWAIT_START);
-  if (command_send(ring, &command, code_fd) == 0) return 0;
-  edge_ring_open_worker(ring, slot, 0, EDGE_SLOT_FREE, EDGE_AWAIT_NOTHING);
-  return -1;
+  const int memory_fd = edge_memory_open(ring, slot);
+  if (memory_fd < 0) return -1;
+  uint8_t *first = edge_ring_slot(ring, slot);
+  memcpy(first + ring->geometry.offset[EDGE_PART_REQUEST_HEAD], start, start_bytes);
+  edge_ring_open_worker(ring, slot, generation);
+  const int32_t sent = command_send(ring, &command, (const int[]){code_fd, memory_fd}, EDGE_FORK_FDS);
+  close(memory_fd);
+  if (sent != 0) edge_ring_free(ring, slot);
+  return sent;
 }
 
 int32_t edge_ring_kill(struct edge_ring *ring, uint32_t slot, uint32_t generation) {
@@ -84,7 +93,7 @@ int32_t edge_ring_compile(struct edge_ring *ring, uint32_t job, int32_t module_f
   edge_handles_take(ring);
   edge_handle_drop(&ring->compile);
   ring->compile_job = job;
-  return command_send(ring, &command, module_fd);
+  return command_send(ring, &command, &module_fd, 1);
 }
 
 int32_t edge_ring_cancel(struct edge_ring *ring, uint32_t job) {

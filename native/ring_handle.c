@@ -44,7 +44,7 @@ void edge_handles_take(struct edge_ring *ring) {
   struct edge_handle handle;
   int fd;
   for (uint32_t taken = 0; taken < TAKE_MAX && ring->command_fd >= 0; taken++) {
-    const ssize_t got = edge_packet_receive(ring->command_fd, &handle, sizeof handle, &fd);
+    const ssize_t got = edge_packet_receive(ring->command_fd, &handle, sizeof handle, &fd, 1);
     if (got <= 0) return;
     int *place = got == (ssize_t)sizeof handle ? place_of(ring, &handle) : NULL;
     if (place != NULL && *place == EDGE_HANDLE_UNKNOWN) {

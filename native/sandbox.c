@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,7 +16,6 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,13 +97,13 @@ static uint64_t data_now(void) {
 }
 
 /*
- * When memory is short, the kernel then ends a worker before it ends the edge. No wall depends on it: where
- * /proc is read-only the kernel chooses by size, and RLIMIT_DATA bounds the size of a worker.
+ * When memory is short, the kernel then ends a worker before it ends the edge. Where /proc is read-only the
+ * kernel chooses by size: wall.h reads the score back and reports it.
  */
 static void score_raise(void) {
   const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
-  (void)!write(fd, "800", 3);
+  dprintf(fd, "%d", EDGE_SANDBOX_OOM_SCORE);
   close(fd);
 }
 
@@ -133,13 +133,6 @@ static bool priority_lower(void) {
   return nice(EDGE_SANDBOX_NICE) != -1 || errno == 0;
 }
 
-/* Root in a container may lack the right to change its root directory; Landlock shuts the other paths. */
-static bool directory_enter(const char *directory) {
-  if (directory == NULL) return true;
-  if (chdir(directory) != 0) return false;
-  return geteuid() != 0 || chroot(".") != 0 || chdir("/") == 0;
-}
-
 /* Version of Landlock that the kernel has; -1 with errno when it has none. */
 static long landlock_version(void) {
   return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -152,53 +145,72 @@ static uint64_t file_rights(long version) {
   return (1ull << counts[version > (long)last ? last : (size_t)version]) - 1;
 }
 
-/* From here on a path opens only below the working directory, or nowhere at all. */
-static bool paths_shut(bool keeps_directory) {
+/*
+ * The rules as version 6 has them, which headers may not know yet. Fields that a version does not know must
+ * be zero. Source: the kernel's landlock.h.
+ */
+struct landlock_rules {
+  uint64_t files, network, scopes;
+};
+enum { NETWORK_SINCE = 4, NETWORK_BIND = 1, NETWORK_CONNECT = 2 };
+enum { SCOPES_SINCE = 6, SCOPE_ABSTRACT_SOCKETS = 1, SCOPE_SIGNALS = 2 };
+
+/* From here on no path opens, and no signal and no abstract socket reaches a process that is not a child. */
+static bool paths_shut(void) {
   const long version = landlock_version();
-  if (version < 1) return true; /* edge_sandbox_open reports it: filters and identity are the wall. */
-  const struct landlock_ruleset_attr handled = {.handled_access_fs = file_rights(version)};
+  if (version < 1) return true; /* wall.h reports it: filters and identity are the wall. */
+  struct landlock_rules handled = {.files = file_rights(version)};
+  if (version >= NETWORK_SINCE) handled.network = NETWORK_BIND | NETWORK_CONNECT;
+  if (version >= SCOPES_SINCE) handled.scopes = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS;
   const int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
   if (rules < 0) return false;
-  bool done = true;
-  if (keeps_directory) {
-    struct landlock_path_beneath_attr below = {.allowed_access = handled.handled_access_fs &
-                                                                 ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE};
-    below.parent_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    done = below.parent_fd >= 0 &&
-           syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) == 0;
-    if (below.parent_fd >= 0) close(below.parent_fd);
-  }
-  done = done && syscall(SYS_landlock_restrict_self, rules, 0) == 0;
+  const bool done = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
   close(rules);
   return done;
 }
 
-/* Root becomes EDGE_SANDBOX_ID without groups; 0, or the errno for which it stays root. */
+/*
+ * Root becomes EDGE_SANDBOX_ID without groups; 0, or the errno for which it stays root. Some containers only
+ * pretend that it worked.
+ */
 static int identity_drop(void) {
   if (geteuid() != 0) return 0;
   const bool done = setgroups(0, NULL) == 0 &&
                     setresgid(EDGE_SANDBOX_ID, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0 &&
                     setresuid(EDGE_SANDBOX_ID, EDGE_SANDBOX_ID, EDGE_SANDBOX_ID) == 0;
-  return done ? 0 : errno;
+  if (!done) return errno;
+  return geteuid() == EDGE_SANDBOX_ID ? 0 : EPERM;
 }
 
 /*
  * A container may hold root without the right to become another user (EPERM), or without another user
- * (EINVAL). Its workers start all the same, behind the filters and Landlock; edge_sandbox_open reports it.
+ * (EINVAL). Its workers start all the same, behind the filters and Landlock; wall.h reports it.
  */
 static bool may_stay_root(int error) { return error == EPERM || error == EINVAL; }
+
+/*
+ * Gives up every capability, also as a root that could not become another user, and as a user whose service
+ * manager gave it some. A kernel before 4.3 has no ambient capabilities (EINVAL).
+ */
+static bool capabilities_drop(void) {
+  struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+  const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 && errno != EINVAL) return false;
+  return syscall(SYS_capset, &head, none) == 0;
+}
 
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox) {
   /* The environment first: its strings may lie in a reservation. */
   if (!mask_clear() || !environment_drop() || !reservations_unmap()) return false;
-  (void)prctl(PR_SET_NAME, sandbox->name, 0, 0, 0); /* only the process list shows it */
+  if (prctl(PR_SET_NAME, sandbox->name, 0, 0, 0) != 0) return false;
   score_raise();
   if (!priority_lower()) return false;
-  if (!limits_set(sandbox) || !directory_enter(sandbox->directory)) return false;
+  if (!limits_set(sandbox)) return false;
   const int kept = identity_drop();
   if (kept != 0 && !may_stay_root(kept)) return false;
+  if (!capabilities_drop()) return false;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return false;
-  if (!paths_shut(sandbox->directory != NULL)) return false;
+  if (!paths_shut()) return false;
   /* Set after the change of identity, which resets it. If the parent exited before, getppid names another. */
   return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == sandbox->parent;
 }
@@ -219,54 +231,38 @@ bool edge_sandbox_descriptors(int null_fd, const int *keep, unsigned count) {
   return close_range(FIRST_KEPT + count, ~0u, 0) == 0;
 }
 
-static void trial_run(int fd) {
-  const int kept = identity_drop();
-  if (send(fd, &kept, sizeof kept, MSG_NOSIGNAL) != (ssize_t)sizeof kept) return;
-  char byte;
-  (void)!read(fd, &byte, 1); /* until it is killed, or the zygote closes the other end */
-}
-
-/*
- * Forks a child that gives up its identity as a worker does, and kills it as a deadline does. `kept` is the
- * errno for which the child stayed root, or 0. Returns 0, or the errno for which fork or kill failed.
- */
-static int identity_try(int *kept) {
-  int pair[2], error = 0;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return errno;
-  const pid_t pid = fork();
-  if (pid == 0) {
-    close(pair[0]);
-    trial_run(pair[1]);
-    _exit(0);
-  }
-  if (pid < 0) error = errno;
-  close(pair[1]);
-  if (pid > 0 && recv(pair[0], kept, sizeof *kept, MSG_WAITALL) != (ssize_t)sizeof *kept) error = EIO;
-  if (pid > 0 && kill(pid, SIGKILL) != 0) error = errno;
-  close(pair[0]);
-  while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-    continue;
-  return error;
-}
-
 static int error_of(int result) { return result == 0 ? 0 : errno; }
 
-static void note_missing(struct edge_weaknesses *found, const char *missing, int error) {
-  if (error != 0) found->list[found->count++] = (struct edge_weakness){missing, error};
+/* An ordinary user may not (EPERM), and needs not: no_new_privs keeps its children from all of them. */
+static int bounding_drop(void) {
+  for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return errno;
+  return 0;
 }
 
-int edge_sandbox_open(struct edge_weaknesses *found) {
-  found->count = 0;
-  note_missing(found, "a bound on inherited memory", reservations_find());
-  note_missing(found, "Landlock", landlock_version() > 0 ? 0 : errno);
-  if (geteuid() != 0) return 0; /* only root has these to give up */
-  note_missing(found, "a network namespace", error_of(unshare(CLONE_NEWNET)));
-  note_missing(found, "an IPC namespace", error_of(unshare(CLONE_NEWIPC)));
-  int mounts = error_of(unshare(CLONE_NEWNS));
-  if (mounts == 0) mounts = error_of(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
-  note_missing(found, "a mount namespace", mounts);
-  int kept = 0;
-  const int error = identity_try(&kept);
-  note_missing(found, "an unprivileged user", kept);
-  return error;
+static int mounts_enter(void) {
+  const int error = error_of(unshare(CLONE_NEWNS));
+  return error != 0 ? error : error_of(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+}
+
+/* In a child, whose exit code is the errno for which it stays root. */
+static int user_try(int *kept) {
+  int status = 0;
+  const pid_t pid = fork();
+  if (pid == 0) _exit(identity_drop());
+  if (pid < 0) return errno;
+  while (waitpid(pid, &status, 0) < 0)
+    if (errno != EINTR) return errno;
+  *kept = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+  return 0;
+}
+
+int edge_sandbox_open(struct edge_sandbox_opened *opened) {
+  const bool is_root = geteuid() == 0;
+  opened->reservations = reservations_find();
+  opened->network = is_root ? error_of(unshare(CLONE_NEWNET)) : EPERM;
+  opened->ipc = is_root ? error_of(unshare(CLONE_NEWIPC)) : EPERM;
+  opened->mounts = is_root ? mounts_enter() : EPERM;
+  opened->bounding = bounding_drop();
+  return user_try(&opened->user);
 }

@@ -16,49 +16,42 @@
 /* Added to the nice value that the engine has. */
 #define EDGE_SANDBOX_NICE 10
 
+/* What a child writes to its oom_score_adj. */
+#define EDGE_SANDBOX_OOM_SCORE 800
+
 struct edge_sandbox {
   uint64_t data_bytes;  /* RLIMIT_DATA beyond the VmData of the child as it enters */
   uint64_t stack_bytes; /* RLIMIT_STACK */
   uint64_t file_bytes;  /* RLIMIT_FSIZE */
   uint32_t files;       /* RLIMIT_NOFILE */
   uint32_t cpu_seconds; /* RLIMIT_CPU; 0: none */
-  pid_t parent;         /* the child is killed when it exits */
+  pid_t parent;         /* as getppid names it; the child is killed when it exits */
   const char *name;     /* in the process list, 15 bytes at most */
-  /*
-   * The working directory and the only place where a path opens; as root, also the root directory where the
-   * kernel allows. NULL: no path opens.
-   */
-  const char *directory;
 };
 
-/* A part of the sandbox that this machine does not allow, and the errno that says why. */
-struct edge_weakness {
-  const char *missing;
-  int error;
-};
-
-#define EDGE_WEAKNESSES_MAX 6u
-struct edge_weaknesses {
-  uint32_t count;
-  struct edge_weakness list[EDGE_WEAKNESSES_MAX];
+/* What edge_sandbox_open could not do, each as the errno that says why; 0: done. */
+struct edge_sandbox_opened {
+  int reservations;          /* find the address space that a child must unmap */
+  int bounding;              /* empty the set of capabilities that a child could ever get */
+  int network, ipc, mounts;  /* enter a namespace; EPERM for another user than root, who may make none */
+  int user;                  /* become another user, as a child tried; 0 for another user than root */
 };
 
 /*
- * In the zygote, for itself and all its children: notes the address space that a child must unmap; as root,
- * enters network, IPC and mount namespaces of its own. Lists in `found` what the kernel does not allow.
- * Returns 0, or the errno for which no worker may start, because a child that gave up root could not be
- * forked or killed.
+ * In the zygote, for itself and all its children: notes the address space that a child must unmap, and
+ * empties the bounding set of capabilities; as root, enters network, IPC and mount namespaces of its own.
+ * Returns 0, or the errno for which no child could be forked.
  */
-int edge_sandbox_open(struct edge_weaknesses *found);
+int edge_sandbox_open(struct edge_sandbox_opened *opened);
 
 /* In the zygote, for all its children: gives every signal its default action. False when one is refused. */
 bool edge_sandbox_signals(void);
 
 /*
- * In the child: gives up its priority, the address space that edge_sandbox_open noted, and everything that
- * `sandbox` names, and empties the signal mask. False when the kernel refuses a part; the child must then
- * exit. The parts that a machine may lack (struct edge_weakness) and the out-of-memory score are given up
- * where the kernel allows.
+ * In the child: gives up its priority, the address space that edge_sandbox_open noted, everything that
+ * `sandbox` names, every capability, and empties the signal mask. False, with errno, when the kernel refuses
+ * a part; the child must then exit. The parts that a machine may lack and the out-of-memory score are given
+ * up where the kernel allows: wall.h tries and reports them.
  */
 bool edge_sandbox_enter(const struct edge_sandbox *sandbox);
 

@@ -9,7 +9,6 @@
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "ring.h"
 
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
@@ -27,16 +28,17 @@
 #endif
 
 #define PROGRAM_MAX 512u
-#define CHECKS_MAX 4u
+#define CHECKS_MAX 5u
 #define JUMPS_MAX (CHECKS_MAX * 3u)
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
 /*
  * What one argument may be: no bit outside `allowed`, and every bit of `required`. The kernel reads an INT
- * from the low half of the argument, and a LONG from both: the high half of a LONG must be zero.
+ * from the low half of the argument, and a LONG from both: the high half of a LONG must be zero. An ADDRESS
+ * is at or above 4 GiB.
  */
 struct check {
-  enum { NONE, INT, LONG } width;
+  enum { NONE, INT, LONG, ADDRESS } width;
   unsigned argument;
   uint32_t allowed, required;
 };
@@ -46,15 +48,18 @@ struct check {
 #define LONG_WITHIN(argument, bits) {LONG, argument, bits, 0}
 #define LONG_EQUAL(argument, value) {LONG, argument, value, value}
 #define LONG_FLAGS(argument, required, optional) {LONG, argument, (required) | (optional), required}
+#define ADDRESS_HIGH(argument) {ADDRESS, argument, 0, 0}
 
 /*
- * Allows a call that passes all checks, or answers it with an error. The first rule that a call passes
+ * Allows a call that passes all checks, or answers it with an error. Instead it may pretend that the call was
+ * done, or turn it into SIGSYS, whose handler answers it (files.h). The first rule that a call passes
  * decides; a call that passes none ends the process.
  */
 struct rule {
   uint32_t call;
   struct check checks[CHECKS_MAX];
   uint16_t error; /* 0: allowed */
+  enum instead { NOTHING, PRETEND, TRAP } instead;
 };
 
 /* Positions of the arguments that the filters read. */
@@ -62,17 +67,18 @@ enum {
   ARGUMENT_FD = 0,
   ARGUMENT_PROCESS = 0,
   CLOCK_ID = 0,
-  CLONE_FLAGS = 0,
   FCNTL_COMMAND = 1,
   FUTEX_OPERATION = 1,
   IOCTL_REQUEST = 1,
   MADVISE_ADVICE = 2,
+  MEMORY_ADDRESS = 0, /* of mmap, munmap, mprotect and madvise */
   MMAP_PROTECTION = 2,
   MMAP_FLAGS = 3,
   MPROTECT_PROTECTION = 2,
   PRLIMIT_NEW = 2,
   SECCOMP_OPERATION = 0,
   SECCOMP_FLAGS = 1,
+  SEND_BYTES = 1,
   SEND_LENGTH = 2,
   SEND_FLAGS = 3,
   SEND_ADDRESS = 4,
@@ -87,10 +93,6 @@ enum {
 #define MAP_KIND_DROPPABLE 8u
 /* The commands 0 to 3. Later ones send signals to other processes (F_SETOWN, F_SETSIG, O_ASYNC), or lock. */
 #define FCNTL_PLAIN (F_DUPFD | F_GETFD | F_SETFD | F_GETFL)
-/* What libc gives a thread. */
-#define THREAD                                                                                           \
-  (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS |     \
-   CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 _Static_assert(FUTEX_WAIT == 0 && FUTEX_WAKE == 1 && FUTEX_PRIVATE_FLAG == 128, "operations that are bits");
 _Static_assert(F_DUPFD == 0 && F_GETFD == 1 && F_SETFD == 2 && F_GETFL == 3, "commands that are bits");
@@ -108,12 +110,17 @@ static const struct rule CHILD_RULES[] = {
     {.call = SYS_futex, .checks = {INT_WITHIN(FUTEX_OPERATION, FUTEX_PLAIN)}},
     {.call = SYS_clock_gettime, .checks = {INT_WITHIN(CLOCK_ID, CLOCKS)}},
     {.call = SYS_rt_sigaction},
-    {.call = SYS_munmap},
+    {.call = SYS_munmap, .checks = {ADDRESS_HIGH(MEMORY_ADDRESS)}},
     {.call = SYS_mmap,
-     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE | MAP_ANONYMOUS, MAP_FIXED | MAP_NORESERVE),
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE | MAP_ANONYMOUS, MAP_NORESERVE),
                 LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
-    {.call = SYS_mprotect, .checks = {LONG_WITHIN(MPROTECT_PROTECTION, PROT_READ | PROT_WRITE)}},
-    {.call = SYS_madvise, .checks = {INT_EQUAL(MADVISE_ADVICE, MADV_DONTNEED)}},
+    {.call = SYS_mmap,
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, MAP_NORESERVE),
+                LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE), ADDRESS_HIGH(MEMORY_ADDRESS)}},
+    {.call = SYS_mprotect,
+     .checks = {LONG_WITHIN(MPROTECT_PROTECTION, PROT_READ | PROT_WRITE), ADDRESS_HIGH(MEMORY_ADDRESS)}},
+    {.call = SYS_madvise,
+     .checks = {INT_EQUAL(MADVISE_ADVICE, MADV_DONTNEED), ADDRESS_HIGH(MEMORY_ADDRESS)}},
     {.call = SYS_madvise, .error = EINVAL},
     {.call = SYS_mremap, .error = ENOMEM},
     {.call = SYS_mmap,
@@ -137,29 +144,26 @@ static const struct rule WORKER_RULES[] = {
 
 /* For the time before a guest runs: makes code executable that is no longer writable, and adds a filter. */
 static const struct rule LOAD_RULES[] = {
-    {.call = SYS_mprotect, .checks = {LONG_EQUAL(MPROTECT_PROTECTION, PROT_READ | PROT_EXEC)}},
+    {.call = SYS_mprotect,
+     .checks = {LONG_EQUAL(MPROTECT_PROTECTION, PROT_READ | PROT_EXEC), ADDRESS_HIGH(MEMORY_ADDRESS)}},
     {.call = SYS_seccomp,
      .checks = {INT_EQUAL(SECCOMP_OPERATION, SECCOMP_SET_MODE_FILTER), INT_EQUAL(SECCOMP_FLAGS, 0)}},
 };
 
+/* LLVM sets handlers that tidy up after a crash; the compile child has its own, which must stay. */
+static const struct rule COMPILE_FIRST_RULES[] = {{.call = SYS_rt_sigaction, .instead = PRETEND}};
+
 /*
- * What LLVM and its linker need: files that they map (the output is shared with its file, but no memory is
- * shared without a file), threads of this process that wait for each other, and facts about the machine.
- * clone3 passes its flags in memory, where a filter cannot read them; libc falls back to clone when clone3
- * does not exist.
+ * What LLVM and its linker need: descriptors that they have, maps of them (the output is shared with its
+ * file, but no memory is shared without a file), and facts about the machine. One thread.
  */
 static const struct rule COMPILE_RULES[] = {
-    {.call = SYS_futex,
-     .checks = {{INT, FUTEX_OPERATION, FUTEX_PLAIN | FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME,
-                 FUTEX_WAIT_BITSET}}},
     {.call = SYS_mmap,
-     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE, MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE),
+     .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_PRIVATE, MAP_ANONYMOUS | MAP_NORESERVE),
                 LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
     {.call = SYS_mmap,
      .checks = {LONG_FLAGS(MMAP_FLAGS, MAP_SHARED, MAP_NORESERVE),
                 LONG_WITHIN(MMAP_PROTECTION, PROT_READ | PROT_WRITE)}},
-    {.call = SYS_clone3, .error = ENOSYS},
-    {.call = SYS_clone, .checks = {LONG_EQUAL(CLONE_FLAGS, THREAD)}},
     {.call = SYS_fcntl, .checks = {INT_WITHIN(FCNTL_COMMAND, FCNTL_PLAIN)}},
     {.call = SYS_ioctl, .checks = {INT_EQUAL(IOCTL_REQUEST, TCGETS)}}, /* isatty */
     {.call = SYS_prlimit64, .checks = {INT_EQUAL(ARGUMENT_PROCESS, 0), LONG_EQUAL(PRLIMIT_NEW, 0)}},
@@ -167,13 +171,16 @@ static const struct rule COMPILE_RULES[] = {
 };
 
 static const uint32_t COMPILE_CALLS[] = {
-    SYS_read,      SYS_write,       SYS_pread64,        SYS_pwrite64,        SYS_readv,
-    SYS_writev,    SYS_lseek,       SYS_openat,         SYS_close,           SYS_fstat,
-    SYS_statx,     SYS_newfstatat,  SYS_getcwd,         SYS_ftruncate,       SYS_unlinkat,
-    SYS_renameat,  SYS_renameat2,   SYS_faccessat,      SYS_faccessat2,      SYS_readlinkat,
-    SYS_statfs,    SYS_fstatfs,     SYS_getdents64,     SYS_umask,           SYS_uname,
-    SYS_sysinfo,   SYS_getrusage,   SYS_gettimeofday,   SYS_getuid,          SYS_geteuid,
-    SYS_getgid,    SYS_getegid,     SYS_rseq,           SYS_set_tid_address, SYS_set_robust_list,
+    SYS_read,     SYS_write,  SYS_pread64, SYS_pwrite64, SYS_readv,   SYS_writev,
+    SYS_lseek,    SYS_close,  SYS_fstat,   SYS_fstatfs,  SYS_getcwd,  SYS_ftruncate,
+    SYS_umask,    SYS_uname,  SYS_sysinfo, SYS_getrusage, SYS_gettimeofday,
+    SYS_getuid,   SYS_geteuid, SYS_getgid, SYS_getegid,
+};
+
+/* The calls with a path. None reaches the kernel. */
+static const uint32_t COMPILE_PATH_CALLS[] = {
+    SYS_openat,    SYS_newfstatat, SYS_statx,      SYS_faccessat, SYS_faccessat2,
+    SYS_unlinkat,  SYS_renameat,   SYS_renameat2,  SYS_readlinkat, SYS_statfs,
 #if defined(__x86_64__)
     SYS_open, SYS_stat, SYS_lstat, SYS_unlink, SYS_rename, SYS_access, SYS_readlink,
 #endif
@@ -251,6 +258,11 @@ static void jump_here(struct program *program, struct jump jump) {
 
 static void add_check(struct program *program, const struct check *check, struct failures *failures) {
   const size_t low = offsetof(struct seccomp_data, args) + check->argument * sizeof(uint64_t);
+  if (check->width == ADDRESS) {
+    load_word(program, low + sizeof(uint32_t));
+    failures->list[failures->count++] = jump_when(program, BPF_JEQ, 0);
+    return;
+  }
   if (check->width == LONG) { /* both architectures are little-endian */
     load_word(program, low + sizeof(uint32_t));
     failures->list[failures->count++] = jump_unless(program, BPF_JEQ, 0);
@@ -266,13 +278,19 @@ static void add_check(struct program *program, const struct check *check, struct
   failures->list[failures->count++] = jump_unless(program, BPF_JEQ, check->required);
 }
 
+static uint32_t action_of(const struct rule *rule) {
+  if (rule->instead == TRAP) return SECCOMP_RET_TRAP;
+  if (rule->instead == PRETEND) return SECCOMP_RET_ERRNO; /* of error 0: success */
+  return rule->error == 0 ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | rule->error;
+}
+
 /* The call number is loaded before and after. */
 static void add_rule(struct program *program, const struct rule *rule) {
   struct failures failures = {.count = 0};
   const struct jump other_calls = jump_unless(program, BPF_JEQ, rule->call);
   for (unsigned i = 0; i < CHECKS_MAX && rule->checks[i].width != NONE; i++)
     add_check(program, &rule->checks[i], &failures);
-  verdict(program, rule->error == 0 ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | rule->error);
+  verdict(program, action_of(rule));
   for (unsigned i = 0; i < failures.count; i++)
     jump_here(program, failures.list[i]);
   if (failures.count > 0) load_number(program);
@@ -284,17 +302,19 @@ static void add_rules(struct program *program, const struct rule *rules, size_t 
     add_rule(program, &rules[i]);
 }
 
-static void add_calls(struct program *program, const uint32_t *calls, size_t count) {
+static void add_calls(struct program *program, const uint32_t *calls, size_t count, enum instead instead) {
   for (size_t i = 0; i < count; i++)
-    add_rule(program, &(struct rule){.call = calls[i]});
+    add_rule(program, &(struct rule){.call = calls[i], .instead = instead});
 }
 
-/* A worker wakes the edge with one byte. MSG_OOB can send a signal; an address can name another socket. */
+/* A worker wakes the edge with its name. MSG_OOB can send a signal; an address can name another socket. */
 static void add_wake(struct program *program, int wake_fd) {
   const struct rule wake = {.call = SYS_sendto,
                             .checks = {INT_EQUAL(ARGUMENT_FD, (uint32_t)wake_fd),
                                        INT_EQUAL(SEND_FLAGS, MSG_DONTWAIT | MSG_NOSIGNAL),
-                                       LONG_EQUAL(SEND_LENGTH, 1), LONG_EQUAL(SEND_ADDRESS, 0)}};
+                                       LONG_EQUAL(SEND_BYTES, EDGE_WAKE_ADDRESS),
+                                       LONG_EQUAL(SEND_LENGTH, sizeof(struct edge_wake)),
+                                       LONG_EQUAL(SEND_ADDRESS, 0)}};
   add_rule(program, &wake);
 }
 
@@ -313,12 +333,14 @@ static void build(struct program *program, enum edge_filter filter, int wake_fd)
   jump_here(program, native);
   load_number(program);
   if (filter != EDGE_FILTER_COMPILE) add_wake(program, wake_fd);
+  else add_rules(program, COMPILE_FIRST_RULES, COUNT(COMPILE_FIRST_RULES));
   add_rules(program, CHILD_RULES, COUNT(CHILD_RULES));
-  add_calls(program, CHILD_CALLS, COUNT(CHILD_CALLS));
+  add_calls(program, CHILD_CALLS, COUNT(CHILD_CALLS), NOTHING);
   add_abort(program);
   if (filter == EDGE_FILTER_COMPILE) {
     add_rules(program, COMPILE_RULES, COUNT(COMPILE_RULES));
-    add_calls(program, COMPILE_CALLS, COUNT(COMPILE_CALLS));
+    add_calls(program, COMPILE_CALLS, COUNT(COMPILE_CALLS), NOTHING);
+    add_calls(program, COMPILE_PATH_CALLS, COUNT(COMPILE_PATH_CALLS), TRAP);
   } else {
     add_rules(program, WORKER_RULES, COUNT(WORKER_RULES));
     if (filter == EDGE_FILTER_LOAD) add_rules(program, LOAD_RULES, COUNT(LOAD_RULES));

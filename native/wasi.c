@@ -37,16 +37,43 @@ static int32_t denied(struct edge_call *call) {
 }
 
 /*
- * Two counts, both zero: arguments and environment are empty. Here and below a store that fails has set the
- * fault BAD_POINTER, which ends the request whatever is returned.
+ * Stores two counts. Here and below a store that fails has set the fault BAD_POINTER, which ends the request
+ * whatever is returned.
  */
-static int32_t sizes_get(struct edge_call *call) {
-  (void)(edge_call_store32(call, call->argument[0], 0) && edge_call_store32(call, call->argument[1], 0));
+static int32_t sizes_store(struct edge_call *call, uint32_t count, uint32_t bytes) {
+  (void)(edge_call_store32(call, call->argument[0], count) &&
+         edge_call_store32(call, call->argument[1], bytes));
   return EDGE_WASI_SUCCESS;
 }
 
-static int32_t nothing_get(struct edge_call *call) {
+static int32_t args_sizes_get(struct edge_call *call) { return sizes_store(call, 0, 0); }
+
+static int32_t args_get(struct edge_call *call) {
   (void)call;
+  return EDGE_WASI_SUCCESS;
+}
+
+/* The settings of the function as the edge wrote them: each entry ends with a NUL. */
+static int32_t environ_sizes_get(struct edge_call *call) {
+  const struct edge_bytes env = call->request->env;
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < env.len; i++)
+    count += env.at[i] == '\0';
+  return sizes_store(call, count, env.len);
+}
+
+static int32_t environ_get(struct edge_call *call) {
+  const struct edge_bytes env = call->request->env;
+  uint64_t pointer = call->argument[0];
+  uint8_t *to = edge_call_bytes(call, call->argument[1], env.len);
+  if (to == NULL || env.len == 0) return EDGE_WASI_SUCCESS;
+  memcpy(to, env.at, env.len);
+  for (uint32_t start = 0, i = 0; i < env.len; i++) {
+    if (env.at[i] != '\0') continue;
+    if (!edge_call_store32(call, pointer, (uint32_t)call->argument[1] + start)) break;
+    pointer += 4;
+    start = i + 1;
+  }
   return EDGE_WASI_SUCCESS;
 }
 
@@ -213,10 +240,10 @@ static int32_t proc_exit(struct edge_call *call) {
 }
 
 static const struct edge_import LIST[] = {
-    {"args_get", "ii:i", nothing_get},
-    {"args_sizes_get", "ii:i", sizes_get},
-    {"environ_get", "ii:i", nothing_get},
-    {"environ_sizes_get", "ii:i", sizes_get},
+    {"args_get", "ii:i", args_get},
+    {"args_sizes_get", "ii:i", args_sizes_get},
+    {"environ_get", "ii:i", environ_get},
+    {"environ_sizes_get", "ii:i", environ_sizes_get},
     {"clock_res_get", "ii:i", clock_res_get},
     {"clock_time_get", "iIi:i", clock_time_get},
     {"fd_close", "i:i", fd_close},

@@ -24,15 +24,16 @@
 #define CODE_COPIES 4u
 #define WORKER_FILES 8u
 /* The descriptors that a worker keeps. */
-enum { WAKE_FD = 3, RING_FD = 4, CODE_FD = 5 };
+enum { WAKE_FD = 3, MEMORY_FD = 4, CODE_FD = 5 };
+/* The name of the worker, and the only bytes that it may send. */
+#define WAKE ((struct edge_wake *)EDGE_WAKE_ADDRESS)
 
 struct life {
-  struct edge_ring_header *header;
-  struct edge_slot *first; /* the first slot of the worker */
-  struct edge_board *board;
+  struct edge_board *board; /* the start of the worker's memory */
+  uint8_t *first;           /* its first slot */
   const struct edge_geometry *geometry;
-  uint32_t slot, generation; /* number and generation of the first slot */
-  uint32_t index;            /* of the current slot, counted from the first */
+  uint32_t generation;
+  uint32_t index; /* of the current slot, counted from the first */
   struct edge_start settings;
   uint8_t *strings; /* the entrypoint's name, then the environment */
   struct edge_request request;
@@ -48,41 +49,47 @@ static uint32_t word_of(const struct life *life, enum edge_slot_state state) {
   return (life->generation << 8) | (uint32_t)state;
 }
 
-static void *map(int fd, size_t bytes, uint64_t offset, int protection, int flags) {
-  void *at = mmap(NULL, bytes, protection, flags, fd, (off_t)offset);
+static void *map(int fd, size_t bytes, int protection, int flags) {
+  void *at = mmap(NULL, bytes, protection, flags, fd, 0);
   return at == MAP_FAILED ? NULL : at;
 }
 
 /* Makes one of the worker's slots the current one. */
 static void slot_select(struct life *life, uint32_t index) {
   const struct edge_geometry *geometry = life->geometry;
-  uint8_t *start = (uint8_t *)life->first + (uint64_t)index * geometry->slot_bytes;
+  uint8_t *start = life->first + (uint64_t)index * geometry->slot_bytes;
   life->index = index;
   life->request.control = (struct edge_slot *)(void *)start;
   for (unsigned part = 0; part < EDGE_PARTS; part++)
     life->request.part[part] = start + geometry->offset[part];
 }
 
-/* Maps the header page and the worker's own slots, and closes the ring, so that it can map nothing else. */
-static void slot_map(struct life *life, const struct edge_worker *worker) {
+/* Maps the memory of the worker, the only memory that it shares with anybody. */
+static void memory_map(struct life *life, const struct edge_worker *worker) {
   const struct edge_geometry *geometry = worker->geometry;
-  const uint64_t offset = edge_geometry_slot(geometry, worker->slot);
-  life->header = map(RING_FD, EDGE_PAGE, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
-  life->first = map(RING_FD, (size_t)geometry->slot_bytes * EDGE_WORKER_SLOTS, offset, PROT_READ | PROT_WRITE,
+  uint8_t *at = map(MEMORY_FD, edge_geometry_worker_bytes(geometry), PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_NORESERVE);
-  close(RING_FD);
-  if (life->header == NULL || life->first == NULL) leave(EDGE_EXIT_PROTOCOL);
+  close(MEMORY_FD);
+  if (at == NULL) leave(EDGE_EXIT_PROTOCOL);
+  life->board = (struct edge_board *)(void *)at;
+  life->first = at + edge_geometry_slot(geometry, 0);
   life->geometry = geometry;
-  life->slot = worker->slot;
   life->generation = worker->generation;
   for (unsigned part = 0; part < EDGE_PARTS; part++)
     life->request.part_bytes[part] = geometry->bytes[part];
-  life->board = &life->first->board;
   life->request.phase = &life->board->phase;
   slot_select(life, 0);
   if (__atomic_load_n(&life->board->state[0], __ATOMIC_ACQUIRE) != word_of(life, EDGE_SLOT_STARTING)) {
     leave(EDGE_EXIT_PROTOCOL);
   }
+}
+
+/* Makes the page that the worker sends from, which nobody can change after the first filter. */
+static void wake_open(const struct edge_worker *worker) {
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+  if (mmap(WAKE, EDGE_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0) != WAKE) leave(EDGE_EXIT_SANDBOX_FAILED);
+  *WAKE = (struct edge_wake){worker->slot, worker->generation};
+  if (mprotect(WAKE, EDGE_PAGE, PROT_READ) != 0) leave(EDGE_EXIT_SANDBOX_FAILED);
 }
 
 /* Copies the start block, because the first request overwrites it. */
@@ -113,7 +120,7 @@ static struct edge_bytes code_map(void) {
   const int seals = fcntl(CODE_FD, F_GET_SEALS);
   if (seals < 0 || (seals & wanted) != wanted || fstat(CODE_FD, &facts) != 0) leave(EDGE_EXIT_PROTOCOL);
   if (facts.st_size > 0 && facts.st_size <= (off_t)CODE_BYTES_MAX) {
-    code.at = map(CODE_FD, (size_t)facts.st_size, 0, PROT_READ, MAP_PRIVATE);
+    code.at = map(CODE_FD, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE);
     code.len = code.at != NULL ? (uint32_t)facts.st_size : 0;
   }
   close(CODE_FD);
@@ -148,13 +155,12 @@ static bool has_request(const struct life *life) {
  * the answer to that one will, and the edge sweeps every few milliseconds.
  */
 static void announce(struct life *life) {
-  struct edge_ring_header *header = life->header;
-  const uint32_t slot = life->slot + life->index;
-  __atomic_fetch_or(&header->done[slot / 32], 1u << (slot % 32), __ATOMIC_SEQ_CST);
-  if (__atomic_load_n(&header->edge_sleeping, __ATOMIC_SEQ_CST) == 0 || has_request(life)) return;
-  if (__atomic_exchange_n(&header->edge_sleeping, 0, __ATOMIC_SEQ_CST) == 0) return;
+  struct edge_board *board = life->board;
+  __atomic_fetch_or(&board->done, 1u << life->index, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&board->edge_sleeping, __ATOMIC_SEQ_CST) == 0 || has_request(life)) return;
+  if (__atomic_exchange_n(&board->edge_sleeping, 0, __ATOMIC_SEQ_CST) == 0) return;
   /* Refused when the socket is full, and then it holds wake-ups enough. */
-  (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)send(WAKE_FD, WAKE, sizeof *WAKE, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* Moves the current slot from one state to another; false when it is not in the state `from`. */
@@ -252,10 +258,11 @@ _Noreturn static void loop(struct life *life) {
 
 _Noreturn void edge_worker_run(const struct edge_worker *worker) {
   static struct life life;
-  const int keep[] = {worker->wake_fd, worker->memfd, worker->code_fd};
+  const int keep[] = {worker->wake_fd, worker->memory_fd, worker->code_fd};
   if (!edge_sandbox_descriptors(worker->null_fd, keep, sizeof keep / sizeof keep[0]))
     leave(EDGE_EXIT_SANDBOX_FAILED);
-  slot_map(&life, worker);
+  memory_map(&life, worker);
+  wake_open(worker);
   settings_copy(&life);
   start(&life, worker);
   loop(&life);

@@ -13,7 +13,7 @@
 struct edge_worker {
   const struct edge_geometry *geometry;
   uint32_t slot, generation;
-  int null_fd, wake_fd, memfd, code_fd;
+  int null_fd, wake_fd, memory_fd, code_fd;
   pid_t parent;
 };
 

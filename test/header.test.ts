@@ -3,6 +3,7 @@ import { dlopen, type FFIFunction } from 'bun:ffi';
 import { describe, expect, spyOn, test } from 'bun:test';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { COMPILE_BOUNDS } from '../src/base/limits/compile.ts';
 import { FUNCTION_DEFAULTS } from '../src/base/limits/function.ts';
 import { POOL_BOUNDS } from '../src/base/limits/pool.ts';
 import { REQUEST_BOUNDS } from '../src/base/limits/request.ts';
@@ -10,6 +11,7 @@ import { COMPILE_EXIT } from '../src/engine/code/verdict.ts';
 import { EXIT } from '../src/engine/pool/exit.ts';
 import { encodeStartBlock } from '../src/engine/pool/start_block.ts';
 import { PREFACE } from '../src/engine/process/engine_socket.ts';
+import { PARTS, STATES } from '../src/engine/wall/parts.ts';
 import { EVENT, EVENT_WORD, EXIT_WAYS } from '../src/engine/process/frames.ts';
 import {
   GENERATION_MAX,
@@ -35,7 +37,7 @@ type SymbolTable = Readonly<Record<string, { readonly args: readonly string[]; r
 
 const LIBRARY_DIR = join(ROOT, 'dist', 'stage', 'lib');
 const LIBRARIES: { header: string; library: string; symbols: SymbolTable }[] = [
-  { header: 'ring.h', library: 'libedge_ring.so', symbols: RING_SYMBOLS },
+  { header: 'ring_library.h', library: 'libedge_ring.so', symbols: RING_SYMBOLS },
   { header: 'engine.h', library: 'libedge_engine.so', symbols: ENGINE_SYMBOLS },
 ];
 
@@ -67,7 +69,7 @@ test('The symbol table of libedge_ring.so opens it', () => {
 });
 
 describe('The other headers', () => {
-  test('export nothing: what crosses the line stands in ring.h or engine.h', () => {
+  test('export nothing: what crosses the line stands in ring_library.h or engine.h', () => {
     const known = LIBRARIES.map(({ header }) => header);
     const others = readdirSync(join(ROOT, 'native')).filter(
       (name) => name.endsWith('.h') && !known.includes(name),
@@ -76,10 +78,25 @@ describe('The other headers', () => {
   });
 });
 
-const ring = readHeader('ring.h');
+const ring = readHeader('ring.h', 'ring_library.h');
+const wall = readHeader('wall.h');
 
 const camel = (key: string): string =>
   key.toLowerCase().replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+describe('The numbers of wall.h', () => {
+  test.each([
+    ['edge_wall_part', 'EDGE_WALL_', PARTS],
+    ['edge_wall_state', 'EDGE_WALL_', STATES],
+  ] as const)('are the places of the TypeScript list of %s', (name, prefix, list) => {
+    const names = [...(wall.enums.get(name) ?? [])].map(([key, place]) => [
+      key.replace(prefix, '').toLowerCase(),
+      place,
+    ]);
+    expect(names).toEqual(list.map((part, place) => [part, place]));
+    expect(wall.number('EDGE_WALL_PARTS')).toBe(PARTS.length);
+  });
+});
 
 describe('The numbers of ring.h', () => {
   const { words: takenWords, ...takenPlaces } = TAKEN;
@@ -125,6 +142,11 @@ describe('The numbers of ring.h', () => {
     expect(decodeLogRecords(record(last), 0)).toEqual({ lines: [{ level: last, text: '' }], dropped: 0 });
     expect(decodeLogRecords(record(last + 1), 0)).toEqual({ lines: [], dropped: 1 });
   });
+});
+
+test('A compile child has room for the compiled file that the edge takes', () => {
+  const { number } = readHeader('compile.h');
+  expect(number('EDGE_COMPILE_FILE_BYTES_MAX')).toBe(COMPILE_BOUNDS.fileBytesMax);
 });
 
 test('A worker refuses the header names that the edge refuses', () => {

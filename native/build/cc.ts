@@ -78,7 +78,7 @@ export async function probeLibrary(options: {
     [compiler.command, '-std=c11', '-isystem', engine.includeDir, '-o', output, source, ...link],
     { cwd: engine.libraryDir },
   );
-  return (await mustRun('libwasmedge does not load on this machine.', [output])).trim().split('\n');
+  return (await mustRun('libwasmedge cannot be used on this machine.', [output])).trim().split('\n');
 }
 
 /** Where the compiler finds the shared library `name`, for a build of libwasmedge that came without it. */

@@ -26,15 +26,52 @@ export function createSystemClock(): Clock {
   };
 }
 
-export type ManualClock = Clock & { advance(ms: number): Promise<void> };
+/** Times for what expires, both unlike wall time: a clock that is put back makes nothing live longer. */
+export type SteadyTime = {
+  /** Wall time at the start plus monotonic time since: no jump moves it. For what is kept for a while. */
+  steadyMs(): number;
+  /** Follows the wall clock forward and never goes back. For secrets, which may expire early, never late. */
+  latestMs(): number;
+};
 
-/** A clock that moves only when `advance` is called, which wakes the sleepers in the order of their times. */
+export function createSteadyTime(clock: Clock): SteadyTime {
+  const offsetMs = clock.nowMs() - clock.monotonicMs();
+  let aheadMs = 0;
+  const steadyMs = (): number => clock.monotonicMs() + offsetMs;
+  return {
+    steadyMs,
+    latestMs() {
+      aheadMs = Math.max(aheadMs, clock.nowMs() - steadyMs());
+      return steadyMs() + aheadMs;
+    },
+  };
+}
+
+export type ManualClock = Clock & {
+  /** Moves both times, and wakes the sleepers in the order of their times. */
+  advance(ms: number): Promise<void>;
+  /** Puts wall time forward or back, and nothing else. */
+  jump(ms: number): void;
+  /** Moves both times at once, as for a process that did not run: sleepers find that they woke late. */
+  freeze(ms: number): Promise<void>;
+};
+
+/** A clock that moves only when it is told to. */
 export function createManualClock(startMs = 0): ManualClock {
   let now = startMs;
+  let jumpedMs = 0;
   const sleepers = new Set<{ atMs: number; wake: () => void }>();
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   return {
-    nowMs: () => now,
+    nowMs: () => now + jumpedMs,
     monotonicMs: () => now,
+    jump: (ms) => void (jumpedMs += ms),
+    async freeze(ms) {
+      now += ms;
+      const late = [...sleepers].filter(({ atMs }) => atMs <= now).sort((a, b) => a.atMs - b.atMs);
+      for (const sleeper of late) sleeper.wake();
+      await turn();
+    },
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted === true) return resolve();
@@ -56,10 +93,10 @@ export function createManualClock(startMs = 0): ManualClock {
         if (next === undefined || next.atMs > end) break;
         now = next.atMs;
         next.wake();
-        await new Promise((resolve) => setImmediate(resolve));
+        await turn();
       }
       now = end;
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     },
   };
 }

@@ -15,6 +15,14 @@ export type Log = {
 
 const LEVELS: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
+/**
+ * For servers: a line that a full disk or a closed pipe refuses is lost, and the process goes on. Without this
+ * the first such line ends it.
+ */
+export function outliveOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+}
+
 export function createLog(options: {
   clock: Clock;
   level?: LogLevel;

@@ -15,8 +15,8 @@ export type ApiOptions = {
   clock: Clock;
   /** In [0, 1), for jitter. */
   random: () => number;
-  /** Makes an idempotency key; each POST gets one, which its retries repeat. */
-  createKey: () => string;
+  /** Names this run of a command: its mutations get it as their idempotency key, with a number each. */
+  commandKey: string;
 };
 
 /** Every call throws a CliFailure with the code of the API, or one of the CLI's own. */
@@ -34,7 +34,10 @@ export type Api = {
 /** A body from its first byte, and its length. */
 export type OpenBody = () => { stream: ReadableStream<Uint8Array>; bytes: number };
 
+/** Attempts of a request that nobody has received, or that was answered. */
 const ATTEMPTS_MAX = 4;
+/** How long a request whose answer was lost is repeated: a control plane that restarts takes less. */
+const LOST_MS_MAX = 30_000;
 const DELAY_MS_MIN = 200;
 const DELAY_MS_MAX = 2_000;
 const REQUEST_MS_MAX = 60_000;
@@ -42,27 +45,34 @@ const UPLOAD_MS_MAX = 600_000;
 const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 const API_PATH = '/api/v1';
 
-/** A failure after which the same request may succeed: no answer, or an answer that says so. */
+/**
+ * A failure after which the same request may succeed: no answer, or an answer that says so. `isLost`: the
+ * request may have been received, so only its repetition tells what came of it.
+ */
 class Retryable extends Error {
   readonly failure: CliFailure;
+  readonly isLost: boolean;
 
-  constructor(failure: CliFailure) {
+  constructor(failure: CliFailure, { isLost }: { isLost: boolean }) {
     super(failure.message);
     this.name = 'Retryable';
     this.failure = failure;
+    this.isLost = isLost;
   }
 }
 
 export function createApi(options: ApiOptions): Api {
-  const { connection } = options;
+  const { connection, commandKey } = options;
+  let mutations = 0;
   const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
     const headers: Record<string, string> = {
       authorization: `Bearer ${connection.token}`,
       accept: 'application/json',
     };
     if (body !== undefined) headers['content-type'] = 'application/json';
-    if (method === 'POST') headers['idempotency-key'] = options.createKey();
-    const text = await attempt(options, () => {
+    const isMutation = method !== 'GET';
+    if (isMutation) headers['idempotency-key'] = `${commandKey}-${(mutations += 1)}`;
+    const text = await attempt(options, { isMutation }, () => {
       const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
       const signal = AbortSignal.timeout(REQUEST_MS_MAX);
       return send(options, `${connection.url}${API_PATH}${path}`, { ...init, signal });
@@ -80,7 +90,7 @@ export function createApi(options: ApiOptions): Api {
     patch: async (path, body, schema) => checked(schema, await call('PATCH', path, body)),
     delete: async (path) => void (await call('DELETE', path)),
     async put(url, open) {
-      await attempt(options, () => {
+      await attempt(options, { isMutation: true }, () => {
         const { stream, bytes } = open();
         const headers = { 'content-type': 'application/wasm', 'content-length': String(bytes) };
         const signal = AbortSignal.timeout(UPLOAD_MS_MAX);
@@ -95,35 +105,60 @@ export function createApi(options: ApiOptions): Api {
   };
 }
 
-async function attempt<T>(options: ApiOptions, step: () => Promise<T>): Promise<T> {
+async function attempt<T>(
+  { clock, random, connection }: ApiOptions,
+  { isMutation }: { isMutation: boolean },
+  step: () => Promise<T>,
+): Promise<T> {
+  let attempts = 0;
+  let lostMs: number | null = null;
+  const isRetryable = (failure: unknown): boolean => {
+    if (!(failure instanceof Retryable)) return false;
+    attempts += 1;
+    if (failure.isLost) lostMs ??= clock.monotonicMs();
+    return lostMs === null ? attempts < ATTEMPTS_MAX : clock.monotonicMs() - lostMs < LOST_MS_MAX;
+  };
+  const delays = { delayMsMin: DELAY_MS_MIN, delayMsMax: DELAY_MS_MAX };
+  const attemptsMax = Number.POSITIVE_INFINITY;
   try {
-    return await retry(step, {
-      attemptsMax: ATTEMPTS_MAX,
-      delayMsMin: DELAY_MS_MIN,
-      delayMsMax: DELAY_MS_MAX,
-      clock: options.clock,
-      random: options.random,
-      isRetryable: (failure) => failure instanceof Retryable,
-    });
+    return await retry(step, { ...delays, attemptsMax, clock, random, isRetryable });
   } catch (failure) {
-    throw failure instanceof Retryable ? failure.failure : failure;
+    if (!(failure instanceof Retryable)) throw failure;
+    if (lostMs === null || !isMutation) throw failure.failure;
+    const seconds = LOST_MS_MAX / 1_000;
+    const message = `${connection.url} took a request, and its answer was lost: it may have been done.`;
+    throw new CliFailure('outcome_unknown', `${message} It was repeated for ${seconds} s in vain.`);
   }
 }
 
 async function send(options: ApiOptions, url: string, init: RequestInit): Promise<string> {
+  const { origin } = new URL(url);
+  const unreachable = (failure: unknown): CliFailure =>
+    new CliFailure('cp_unreachable', `${origin} does not answer: ${reasonOf(failure)}.`);
   let response: Response;
-  let text: string;
   try {
     response = await options.fetch(url, { ...init, redirect: 'error' });
+  } catch (failure) {
+    throw new Retryable(unreachable(failure), { isLost: isLoss(failure) });
+  }
+  let text: string;
+  try {
     text = await readText(response);
   } catch (failure) {
     if (failure instanceof CliFailure) throw failure;
-    const message = `${new URL(url).origin} does not answer: ${reasonOf(failure)}.`;
-    throw new Retryable(new CliFailure('cp_unreachable', message));
+    throw new Retryable(unreachable(failure), { isLost: true });
   }
   if (response.ok) return text;
   const { failure, isRetryable } = refusal(response.status, text);
-  throw isRetryable ? new Retryable(failure) : failure;
+  throw isRetryable ? new Retryable(failure, { isLost: false }) : failure;
+}
+
+/** What `fetch` reports when a connection ends, or says nothing, after the request was sent. */
+const LOSSES = new Set(['ECONNRESET', 'EPIPE', 'ConnectionClosed', 'ConnectionReset', 'SocketClosed']);
+
+function isLoss(failure: unknown): boolean {
+  if (!(failure instanceof Error)) return false;
+  return failure.name === 'TimeoutError' || ('code' in failure && LOSSES.has(String(failure.code)));
 }
 
 async function readText(response: Response): Promise<string> {

@@ -19,6 +19,7 @@ export const ADMIN_TOKEN = 'the control plane wrote one to <data-dir>/admin-toke
 
 const HINTS: Readonly<Record<string, string>> = {
   cp_unreachable: 'Start a control plane there (`edge up`), or name the right one with --url or EDGE_URL.',
+  outcome_unknown: '`edge status NAME` and `edge functions` show what is there; then repeat what is missing.',
   bad_answer: 'Check --url or EDGE_URL, and that the control plane has the version of this program.',
   profile_missing: 'Run the command in the directory of `edge up`, or set EDGE_URL and EDGE_TOKEN.',
   profile_invalid: 'Repair or remove this file, or set EDGE_URL and EDGE_TOKEN.',

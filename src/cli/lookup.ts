@@ -1,15 +1,20 @@
 // Finds functions by name or id, and reads whole lists page by page.
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
+import { CONTROL_BOUNDS } from '../base/limits/control.ts';
 import { pageOf } from '../model/api.ts';
 import { EdgeFunction, Version } from '../model/function.ts';
 import { Id } from '../model/names.ts';
 import type { Api } from './api.ts';
 import { CliFailure } from './failure.ts';
 
-const PAGES_MAX = 100;
+/** Pages of one list, each of the largest size. */
+const PAGES_MAX = 1_000;
 
-/** The items of at most `PAGES_MAX` pages. `query` holds the parameters besides the cursor. */
+/**
+ * All items of a list; throws a CliFailure where they fill more than `PAGES_MAX` pages. `query` holds the
+ * parameters besides the cursor and the page size.
+ */
 export async function listAll<S extends TSchema>(
   api: Api,
   path: string,
@@ -20,14 +25,17 @@ export async function listAll<S extends TSchema>(
   const items: Static<S>[] = [];
   let cursor: string | null = null;
   for (let page = 0; page < PAGES_MAX; page += 1) {
-    const parameters = new URLSearchParams({ ...query, ...(cursor === null ? {} : { cursor }) }).toString();
-    const target: string = parameters === '' ? path : `${path}?${parameters}`;
-    const answer: Static<typeof schema> = await api.get(target, schema);
+    const limit = String(CONTROL_BOUNDS.pageSizeMax);
+    const parameters = new URLSearchParams({ ...query, limit, ...(cursor === null ? {} : { cursor }) });
+    const answer: Static<typeof schema> = await api.get(`${path}?${parameters.toString()}`, schema);
     items.push(...answer.items);
     cursor = answer.next_cursor;
     if (cursor === null) return items;
   }
-  return items;
+  const message = `The list of ${path.slice(1)} goes on after ${items.length} items, more than are read.`;
+  throw new CliFailure('list_too_long', message, {
+    hint: 'Read it from the API page by page: see /openapi.json of the control plane.',
+  });
 }
 
 /** The function of this name or id; null when none has the name. Throws when several projects have it. */

@@ -5,6 +5,7 @@ import { EdgeFunction, Version } from '../model/function.ts';
 import type { Labels } from '../model/names.ts';
 import { Route } from '../model/route.ts';
 import type { Api } from './api.ts';
+import { nodesThatRun, printInterpreted } from './deployments/active.ts';
 import { CliFailure } from './failure.ts';
 import { listAll, listVersions, requireFunction } from './lookup.ts';
 import type { Terminal } from './terminal.ts';
@@ -77,6 +78,7 @@ export async function inspect(input: ManageInput): Promise<void> {
     if (value === null) continue;
     terminal.print(`  ${name.padEnd(17)} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
   }
+  printInterpreted(terminal, await nodesThatRun(api, owner.id, version.version));
 }
 
 export async function showRoutes(input: ManageInput): Promise<void> {

@@ -5,6 +5,7 @@ import { EdgeNode } from '../model/node.ts';
 import { CliFailure } from './failure.ts';
 import { listAll } from './lookup.ts';
 import type { ManageInput } from './manage.ts';
+import { wallWord } from './wall.ts';
 
 /** Nodes that are named for labels that they report and that select nothing. */
 const REMARKS_MAX = 5;
@@ -18,12 +19,19 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
   const rows = nodes.map((one) => [
     one.id,
     one.pop_id,
-    one.status,
+    one.instances.length > 1 ? `${one.status}, ${one.instances.length} processes` : one.status,
     textOf(one.labels),
+    wallWord(one.wall),
     one.edge_version,
     one.last_heartbeat_at ?? 'never',
   ]);
-  terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
+  terminal.printTable([['ID', 'POP', 'STATUS', 'LABELS', 'WALL', 'VERSION', 'LAST HEARTBEAT'], ...rows]);
+  for (const { id, instances } of nodes) {
+    if (instances.length < 2) continue;
+    const where = instances.map(({ host, id: process }) => `${host} (${process})`).join(' and ');
+    terminal.note(`edge: ${instances.length} processes report as node ${id}, on ${where}: stop all but one,`);
+    terminal.note('  and let the others join with a --node-id and a --data-dir of their own');
+  }
   const remarks = nodes.map((one) => ({ id: one.id, names: surplusOf(one) }));
   for (const { id, names } of remarks.filter((one) => one.names.length > 0).slice(0, REMARKS_MAX)) {
     const shown = names.slice(0, NAMES_SHOWN_MAX).join(', ');

@@ -64,7 +64,7 @@ export const CLIENT_SETTINGS = {
     kind: onOff(),
     initial: 'false',
     meaning: 'Print one JSON value on stdout; everything else goes to stderr.',
-    commands: [...CLIENT, 'version', 'config'],
+    commands: [...CLIENT, 'doctor', 'version', 'config'],
   },
   waitSecs: {
     flag: '--wait-secs',
@@ -247,7 +247,8 @@ export const CLIENT_SETTINGS = {
     variable: null,
     kind: text('ID', { pattern: NodeId.pattern ?? '', bounds: ID_BOUNDS }),
     initial: null,
-    meaning: 'Admit only the node of this id, also while it is not offline. When not set: any new node.',
+    meaning:
+      'Admit only the node of this id, also while it is not offline; it keeps its labels. When not set: any new node.',
     commands: ['join-token'],
   },
 } as const satisfies Record<string, SettingRow>;

@@ -53,7 +53,8 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     summary: 'Serve one module on every path, without a control plane.',
     details:
       'The module is checked, compiled and run as on an edge. Only its compiled code is kept, so that the ' +
-      'next start is faster.',
+      'next start is faster. Where this machine cannot compile it for now, the module answers from the ' +
+      'interpreter and is compiled again.',
     examples: [
       'edge run hello.wasm --listen 3000',
       'edge run hello.wasm --env GREETING=hi --isolation reuse',
@@ -186,6 +187,15 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
       'edge join-token --pop nrt --label region=tokyo --label disk_gb=80',
       'EDGE_JOIN_TOKEN=$(edge join-token) edge --mode=edge --cp-url http://cp.internal:8080',
     ],
+    group: 'Nodes',
+  },
+  doctor: {
+    words: [],
+    summary: 'Check what this machine offers to keep guests in, and say what to do about the rest.',
+    details:
+      'Tries each part of the wall around guests once, as the user that runs the command. Exits with 1 when ' +
+      'a part is missing without which no guest runs.',
+    examples: ['edge doctor', 'edge doctor --json'],
     group: 'Nodes',
   },
   version: {

@@ -41,7 +41,8 @@ function wordsWithMode(
   argv: readonly string[],
   env: Environment,
 ): { words: string[]; problem: string | null } {
-  const [first] = argv;
+  const [first, ...others] = argv;
+  if (first === 'help' && others.length > 0) return wordsWithMode(helpWords(others), env);
   if (first === '--version' || first === '-V') return { words: ['version', ...argv.slice(1)], problem: null };
   if (first !== undefined && !first.startsWith('-')) return { words: [...argv], problem: null };
   const at = argv.findIndex((word) => word === '--mode' || word.startsWith('--mode='));
@@ -56,6 +57,13 @@ function wordsWithMode(
   }
   const rest = at < 0 ? argv : argv.toSpliced(at, isPair ? 2 : 1);
   return { words: [mode, ...rest], problem: null };
+}
+
+/** `edge help WORDS` is `edge WORDS --help`; a first word that is no command is left to be refused. */
+function helpWords([first = '', ...others]: readonly string[]): string[] {
+  const isKnown = first.startsWith('-') || COMMAND_NAMES.some((name) => name === first);
+  if (first === 'help') return ['--help'];
+  return isKnown ? [first, ...others, '--help'] : [first];
 }
 
 /** What commander found: `flags` holds the texts of each setting that was given. */

@@ -5,7 +5,7 @@ import type { Kind } from './kinds.ts';
 export type ServerCommand = 'up' | 'cp' | 'edge' | 'run';
 /** Commands that talk to a control plane. */
 export type ClientCommand = (typeof CLIENT)[number];
-export type CommandName = ServerCommand | ClientCommand | 'version' | 'config';
+export type CommandName = ServerCommand | ClientCommand | 'doctor' | 'version' | 'config';
 
 export const CLIENT = [
   'deploy',

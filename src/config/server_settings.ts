@@ -14,7 +14,7 @@ export const SERVER_SETTINGS = {
     kind: text('DIR'),
     initial: './.edge',
     meaning: 'Directory for the database, artifacts, keys, and the profile that the client commands read.',
-    commands: ['up', 'cp', 'edge', 'run', ...CLIENT],
+    commands: ['up', 'cp', 'edge', 'run', 'doctor', ...CLIENT],
   },
   listen: {
     flag: '--listen',
@@ -137,6 +137,16 @@ export const SERVER_SETTINGS = {
     meaning: 'Maximum workers per version; each is a process that holds one instance.',
     commands: ['up', 'edge', 'run'],
   },
+  nodeOfflineSecs: {
+    flag: '--node-offline-secs',
+    variable: 'EDGE_NODE_OFFLINE_SECS',
+    kind: integer('SECONDS', { min: 2, max: 86_400, unit: 'seconds' }),
+    initial: String(SYNC_DEFAULTS.nodeOfflineMs / 1_000),
+    meaning:
+      'A node that sends no heartbeat for this long is offline. Choose at least four times the interval of ' +
+      'the heartbeats.',
+    commands: ['up', 'cp'],
+  },
   heartbeatIntervalSecs: {
     flag: '--heartbeat-interval-secs',
     variable: 'HEARTBEAT_INTERVAL_SECS',
@@ -209,6 +219,16 @@ export const SERVER_SETTINGS = {
     kind: integer('BYTES', { min: 1, max: REQUEST_BOUNDS.drainBytesMax, unit: 'bytes' }),
     initial: String(REQUEST_DEFAULTS.responseBytesMax),
     meaning: 'Maximum size of a response body; the client gets 500 instead of a larger one.',
+    commands: ['up', 'edge', 'run'],
+  },
+  allowWeakWalls: {
+    flag: '--allow-weak-walls',
+    variable: 'EDGE_ALLOW_WEAK_WALLS',
+    kind: onOff(),
+    initial: 'false',
+    meaning:
+      'Run guests also where this machine lacks a necessary part of the wall around them, and compile modules ' +
+      'also where their filter alone keeps them from files. `edge doctor` shows what is missing.',
     commands: ['up', 'edge', 'run'],
   },
   drainSecs: {

@@ -2,8 +2,10 @@
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
+import { type Failpoints, NO_FAILPOINTS } from '../base/failpoints/failpoints.ts';
 import { createId, type RandomBytes } from '../base/id.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
+import { SYNC_DEFAULTS } from '../base/limits/sync.ts';
 import type { Log } from '../base/log.ts';
 import { type Loop, startLoop } from '../base/loop.ts';
 import type { Metrics } from '../base/metrics.ts';
@@ -15,6 +17,7 @@ import { openStore, type Store } from '../store/store.ts';
 import { createApi } from './api/api.ts';
 import { openAuth } from './auth/auth.ts';
 import { createHttp } from './http/http.ts';
+import { createMutations } from './http/mutations.ts';
 import { createRequestContexts } from './http/request_context.ts';
 import { createPublish } from './publish/publish.ts';
 import { createNotifier } from './sync/notifier.ts';
@@ -32,6 +35,10 @@ export type ControlOptions = {
   metrics: Metrics;
   /** The origin in upload URLs; without it, the one by which the caller reached the control plane. */
   publicUrl?: string;
+  /** A node that has been silent for this long is offline; `SYNC_DEFAULTS.nodeOfflineMs` when left out. */
+  nodeOfflineMs?: number;
+  /** Only a test hands some in. */
+  failpoints?: Failpoints;
 };
 
 export type Control = {
@@ -39,6 +46,8 @@ export type Control = {
   handle(request: Request): Promise<Response>;
   /** The admin token if this start made it, else null: only its hash is kept. */
   readonly newAdminToken: string | null;
+  /** How many nodes have joined. */
+  nodeCount(): Promise<number>;
   /** Ends the loops, answers every held request, waits for the others, then closes the database. */
   close(): Promise<void>;
 };
@@ -46,6 +55,7 @@ export type Control = {
 /** Throws a sentence for the operator where the data directory cannot be used. */
 export async function createControl(options: ControlOptions): Promise<Control> {
   const { dataDir, migrations, checkModule, productVersion, clock, random, log, metrics } = options;
+  const { failpoints = NO_FAILPOINTS, nodeOfflineMs = SYNC_DEFAULTS.nodeOfflineMs } = options;
   const newId = (prefix: string): string => createId(prefix, clock.nowMs(), random);
   await using opened = new AsyncDisposableStack();
 
@@ -57,7 +67,7 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   const files = createPrivateFiles({ dir: dataDir });
   const auth = await openAuth({ tokens: store.tokens, files, random });
 
-  const sync = createSync({ store, revisions, clock, random, log, metrics });
+  const sync = createSync({ store, revisions, nodeOfflineMs, clock, random, log, metrics });
 
   const artifacts = await openDiskArtifacts({ dir: join(dataDir, 'artifacts'), nextName: () => newId('in') });
   const publish = createPublish({
@@ -67,14 +77,16 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     uploadKey: auth.uploadKey,
     publicUrl: options.publicUrl ?? null,
     clock,
+    failpoints,
   });
 
   const contexts = createRequestContexts();
+  const mutations = createMutations({ store, contexts, failpoints });
   const http = createHttp({
-    resources: createApi({ store, auth, sync, publish, contexts, productVersion, clock, newId }),
+    resources: createApi({ store, auth, sync, publish, contexts, mutations, productVersion, newId }),
     contexts,
     auth,
-    responses: store.idempotency,
+    answers: store.idempotency,
     productVersion,
     clock,
     random,
@@ -95,6 +107,7 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   return {
     handle: http.handle,
     newAdminToken: auth.newAdminToken,
+    nodeCount: async () => (await store.nodes.statuses()).length,
     close() {
       closed ??= closing.disposeAsync();
       return closed;
@@ -111,12 +124,13 @@ async function createDatabaseFile(dataDir: string): Promise<string> {
   return path;
 }
 
-/** The loop that deletes the responses whose idempotency keys have expired. */
-function startSweep(options: { store: Pick<Store, 'idempotency'>; clock: Clock; log: Log }): Loop {
+/** The loop that deletes join tokens and kept answers that have expired, a bounded number at once. */
+function startSweep(options: { store: Pick<Store, 'idempotency' | 'nodes'>; clock: Clock; log: Log }): Loop {
   const { store, clock, log } = options;
   const step = async (): Promise<number> => {
-    await store.idempotency.sweep();
-    return CONTROL_TUNING.sweepMs;
+    await store.nodes.sweepJoinTokens();
+    const hasMore = await store.idempotency.sweep();
+    return hasMore ? CONTROL_TUNING.sweepPauseMs : CONTROL_TUNING.sweepMs;
   };
   return startLoop({ name: 'sweep', clock, log, failedMs: CONTROL_TUNING.sweepMs, step });
 }

@@ -1,6 +1,7 @@
 // The socket of the control plane.
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { SYNC_BOUNDS } from '../base/limits/sync.ts';
+import { endWhereNeeded } from '../model/http/connection.ts';
 import type { Control } from './control.ts';
 
 export type ControlListener = {
@@ -31,7 +32,7 @@ export function listenControl(options: {
     development: false,
     idleTimeout: IDLE_SECONDS,
     maxRequestBodySize: BODY_BYTES_MAX,
-    fetch: (request) => control.handle(request),
+    fetch: async (request) => endWhereNeeded(request.method, await control.handle(request)),
   });
   return {
     url: server.url.origin,

@@ -1,6 +1,7 @@
 // One edge node: opens its parts in order, and drains and closes them in reverse.
 import type { Clock } from '../base/clock.ts';
 import { within } from '../base/deadline.ts';
+import { type Failpoints, NO_FAILPOINTS } from '../base/failpoints/failpoints.ts';
 import type { RandomBytes } from '../base/id.ts';
 import { EDGE_DEFAULTS } from '../base/limits/edge.ts';
 import { POOL_DEFAULTS } from '../base/limits/pool.ts';
@@ -11,11 +12,12 @@ import type { Metrics } from '../base/metrics.ts';
 import type { SendRequest } from './send.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { ListenAddress } from '../model/listen_address.ts';
+import type { WallReport } from '../model/wall.ts';
 import { createEdgeFigures, type EdgeFigures } from './figures/figures.ts';
 import { openMetricsListener, type Waiting } from './figures/metrics_listener.ts';
 import { openReconciler, type ReconcileConfig } from './reconcile/reconcile.ts';
-import { openFunctionServer, type ServeConfig } from './serve/serve.ts';
-import { type NodeReport, openAgent, type SyncConfig } from './sync/sync.ts';
+import { type FunctionServer, openFunctionServer, type ServeConfig } from './serve/serve.ts';
+import { type Heartbeats, type NodeReport, openAgent, type SyncConfig } from './sync/sync.ts';
 
 export type EdgeConfig = SyncConfig &
   ReconcileConfig &
@@ -37,6 +39,8 @@ export type EdgeOptions = {
   /** Carries requests for artifacts at absolute addresses. */
   publicFetch: SendRequest;
   metrics: Metrics;
+  /** Only a test hands some in. */
+  failpoints?: Failpoints;
 };
 
 export type Edge = {
@@ -45,6 +49,8 @@ export type Edge = {
   readonly metricsPort: number;
   /** The engine takes work, and every function of the first desired state has come up or failed once. */
   isReady(): boolean;
+  /** Resolves to the reason if the control plane refuses for good to let this node join. */
+  readonly joinRefused: Promise<string>;
   /**
    * Refuses new requests, gives the running ones `drainMs`, reports `offline`, gives the pools what is left
    * of `drainMs`, then closes everything. A second call resolves at once.
@@ -80,7 +86,10 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   opened.defer(() => log.info('closed'));
   const figures = createEdgeFigures({ metrics, clock });
   const onHeartbeat = figures.heartbeat;
-  const agent = await openAgent({ config, controlFetch, clock, random, log, onHeartbeat });
+  const { promise: joinRefused, resolve: onJoinRefused } = Promise.withResolvers<string>();
+  const { failpoints = NO_FAILPOINTS } = options;
+  const heard = { onHeartbeat, onJoinRefused };
+  const agent = await openAgent({ config, controlFetch, clock, random, log, failpoints, ...heard });
   const reconciler = openReconciler({
     config,
     engine,
@@ -96,60 +105,81 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   opened.defer(() => reconciler.close());
   figures.collectFrom({
     engine: () => engine.stats(),
+    wall: () => engine.wall() ?? [],
     pools: () => reconciler.pools(),
     cache: () => reconciler.cacheTotals(),
     revision: () => agent.accepted()?.revision ?? 0,
   });
   let isClosing = false;
-  const waitingFor = (): Waiting[] =>
-    isClosing
-      ? ['shutdown']
-      : waitingOf({ isServing: engine.isServing(), isSettled: reconciler.isSettled() });
-  const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, waitingFor });
+  const waitingFor = (): Waiting[] => (isClosing ? ['shutdown'] : waitingOf(engine, reconciler));
+  const wall = (): WallReport | null => engine.wall();
+  const metricsListener = openMetricsListener({ listen: config.metricsListen, metrics, waitingFor, wall });
   opened.defer(() => metricsListener.close());
-  const server = openFunctionServer({ config, routing: reconciler.routing, figures, clock, random, log });
+  const { routing } = reconciler;
+  const { stopListening } = engine;
+  const server = openFunctionServer({ config, routing, figures, clock, random, log, stopListening });
   opened.defer(() => server.close());
   // Nothing is awaited from here on, so the first request finds the routes of the last desired state.
   const accepted = agent.accepted();
   if (accepted !== null) reconciler.apply(accepted.desired);
   const heartbeats = agent.start({
-    report: () => ({ ...machineReport(figures, engine.isServing()), functions: reconciler.observed() }),
+    report: () => ({ ...machineReport(figures, engine), functions: reconciler.observed() }),
     onAccepted: ({ desired }) => reconciler.apply(desired),
   });
-  // Requests and pools share `drainMs`; the last heartbeat, in between, may take `reconnectMsMin` of its own.
-  opened.defer(async () => {
+  opened.defer(() => {
     isClosing = true;
-    server.refuseNew();
-    const { drainMs } = config;
-    const endMs = clock.monotonicMs() + drainMs;
-    await within(clock, drainMs, server.drain());
-    await heartbeats.close({ graceMs: Math.min(drainMs, SYNC_TUNING.reconnectMsMin) });
-    await reconciler.drain({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
+    return drainParts({ server, heartbeats, reconciler, clock, drainMs: config.drainMs });
   });
-  engine.ready().then(
-    () => {
-      reconciler.start();
-      agent.notify();
-    },
-    // The engine was closed before it was ready: its log says why.
-    () => undefined,
-  );
+  follow(engine, { start: () => reconciler.start(), notify: () => agent.notify() });
   const closing = opened.move();
   const { port } = server;
   return {
     port,
     metricsPort: metricsListener.port,
     isReady: () => waitingFor().length === 0,
+    joinRefused,
     close: () => closing.disposeAsync(),
   };
 }
 
-function machineReport(figures: EdgeFigures, isServing: boolean): Omit<NodeReport, 'functions'> {
-  const { cpuPercent, memBytes } = figures.machine();
-  return { status: isServing ? 'online' : 'degraded', cpu_percent: cpuPercent, mem_bytes: memBytes };
+/** Requests and pools share `drainMs`; the last heartbeat, in between, may take `reconnectMsMin` of its own. */
+async function drainParts(parts: {
+  server: FunctionServer;
+  heartbeats: Heartbeats;
+  reconciler: { drain(options: { graceMs: number }): Promise<void> };
+  clock: Clock;
+  drainMs: number;
+}): Promise<void> {
+  const { server, heartbeats, reconciler, clock, drainMs } = parts;
+  const endMs = clock.monotonicMs() + drainMs;
+  await within(clock, drainMs, server.drain());
+  server.refuseNew();
+  await heartbeats.close({ graceMs: Math.min(drainMs, SYNC_TUNING.reconnectMsMin) });
+  await reconciler.drain({ graceMs: Math.max(0, endMs - clock.monotonicMs()) });
 }
 
-function waitingOf({ isServing, isSettled }: { isServing: boolean; isSettled: boolean }): Waiting[] {
-  const waiting: Waiting[] = isServing ? [] : ['engine'];
-  return isSettled ? waiting : [...waiting, 'desired_state'];
+/**
+ * Starts what needs the engine once it is ready. Notifies then, and before as soon as the wall was tried: a
+ * refused engine is never ready.
+ */
+function follow(engine: Engine, on: { start: () => void; notify: () => void }): void {
+  // The engine was closed before: its log says why.
+  const ignore = (): void => undefined;
+  engine.wallRefusal().then(on.notify, ignore);
+  engine.ready().then(() => {
+    on.start();
+    on.notify();
+  }, ignore);
+}
+
+function machineReport(figures: EdgeFigures, engine: Engine): Omit<NodeReport, 'functions'> {
+  const { cpuPercent: cpu_percent, memBytes: mem_bytes } = figures.machine();
+  const status = engine.isServing() ? 'online' : 'degraded';
+  const wall = engine.wall();
+  return { status, cpu_percent, mem_bytes, ...(wall === null ? {} : { wall }) };
+}
+
+function waitingOf(engine: Engine, reconciler: { isSettled(): boolean }): Waiting[] {
+  const waiting: Waiting[] = engine.isServing() ? [] : ['engine'];
+  return reconciler.isSettled() ? waiting : [...waiting, 'desired_state'];
 }

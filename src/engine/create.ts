@@ -7,11 +7,12 @@ import { POOL_DEFAULTS } from '../base/limits/pool.ts';
 import { REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import type { Log } from '../base/log.ts';
 import type { ModuleCheck } from '../model/wasm/check.ts';
-import type { Allocator } from '../model/wasm/report.ts';
+import type { Allocator, ModuleReport } from '../model/wasm/report.ts';
 import { openCodeStore } from './code/code.ts';
 import type { Code, Engine } from './engine.ts';
 import { createPools } from './pool/pool.ts';
 import { superviseEngine } from './process/process.ts';
+import { createWall, openEngineCgroup } from './wall/wall.ts';
 import { geometryOf } from './ring/geometry.ts';
 import { openRingLibrary } from './ring/ring.ts';
 
@@ -39,6 +40,8 @@ export type EngineOptions = {
   check: ModuleCheck;
   clock: Clock;
   log: Log;
+  /** Runs guests also where a part of the wall is missing that is necessary for it; default: false. */
+  allowsWeakWalls?: boolean;
   /** In [0, 1), for jitter. */
   random: () => number;
   randomBytes: RandomBytes;
@@ -57,13 +60,15 @@ const DEFAULTS: EngineLimits = {
 };
 
 /** What a pool needs of code that this engine prepared. */
-type CodeFacts = { fd: number; allocator: Allocator; memoryPagesMin: number };
+type CodeFacts = { codeFd: number; facts: { allocator: Allocator; memoryPagesMin: number } };
 
 /** The engine process is starting when this resolves; `ready` waits for it. The caller closes the engine. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const { cacheDir, check, clock, command, dataDir, libraryDir, log, random, randomBytes } = options;
   const limits: EngineLimits = { ...DEFAULTS, ...options.limits };
   const library = openRingLibrary(libraryDir);
+  const allowsWeak = options.allowsWeakWalls === true;
+  const wall = createWall({ log, allowsWeak, cgroup: openEngineCgroup(limits.workers) });
   const pools = createPools({ limits, clock, log, random });
   const code = await openCodeStore({
     cacheDir,
@@ -72,6 +77,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     check,
     library,
     ready: () => supervisor.ready(),
+    mayCompile: wall.mayCompile,
     clock,
     log,
     randomBytes,
@@ -81,6 +87,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     libraryDir,
     command,
     geometry: geometryOf(limits),
+    wall,
     clock,
     log,
     random,
@@ -93,7 +100,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       started: (worker) => pools.started(worker),
       exited: (worker) => pools.exited(worker),
       compiled: (compile) => code.compiled(compile),
-      wake: () => pools.drain(),
+      wakes: { woke: (slot, generation) => pools.woke(slot, generation), wake: () => pools.drain() },
+      wall: wall.tried,
     },
   });
   const prepared = new WeakMap<Code, CodeFacts>();
@@ -101,30 +109,36 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     async prepare(input) {
       const outcome = await code.prepare(input);
       if (!outcome.ok) return { ok: false, code: outcome.error.code, message: outcome.error.message };
-      const { fd, report } = outcome.prepared;
-      const { allocator, memory } = report;
-      prepared.set(outcome.prepared.code, { fd, allocator, memoryPagesMin: memory.min_pages });
+      prepared.set(outcome.prepared.code, codeFactsOf(outcome.prepared));
       return { ok: true, code: outcome.prepared.code };
     },
-    openPool({ ref, code: held, settings }) {
-      const facts = prepared.get(held);
-      if (facts === undefined)
-        throw new CodedError('internal', { message: 'This engine did not prepare this code.' });
-      return pools.open({ ref, settings, codeFd: facts.fd, facts });
-    },
+    openPool: ({ ref, code: held, settings }) => pools.open({ ref, settings, ...factsOf(prepared, held) }),
     stats: () => ({
       ...pools.counts(),
       restarts: supervisor.restarts(),
       enginePid: supervisor.pid(),
       compile: code.counts(),
     }),
-    async ready() {
-      await supervisor.ready();
-    },
+    ready: async () => void (await supervisor.ready()),
     isServing: () => supervisor.isServing(),
+    stopListening: (port) => library.stopListening(port),
+    wall: wall.latest,
+    wallRefusal: wall.refusal,
+    unusable: supervisor.unusable,
     async close() {
       await pools.close();
       await supervisor.close();
+      wall.close();
     },
   };
+}
+
+function codeFactsOf({ fd, report }: { fd: number; report: ModuleReport }): CodeFacts {
+  return { codeFd: fd, facts: { allocator: report.allocator, memoryPagesMin: report.memory.min_pages } };
+}
+
+function factsOf(prepared: WeakMap<Code, CodeFacts>, code: Code): CodeFacts {
+  const facts = prepared.get(code);
+  if (facts !== undefined) return facts;
+  throw new CodedError('internal', { message: 'This engine did not prepare this code.' });
 }

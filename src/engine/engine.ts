@@ -2,6 +2,8 @@
 import type { GuestErrorCode, ModuleErrorCode } from '../base/errors.ts';
 import type { InvocationOutcome, InvocationRequest } from '../model/invocation.ts';
 import type { VersionSettings } from '../model/function.ts';
+import type { WallReport } from '../model/wall.ts';
+import type { EngineUnusable } from './ring/process_exit.ts';
 
 /** Names a version, and its pool, in logs and metrics. */
 export type VersionRef = { functionId: string; projectId: string; version: string };
@@ -14,6 +16,8 @@ export type Code = {
   readonly digest: string;
   readonly execution: 'aot' | 'interpreter';
   readonly compiledMs: number;
+  /** Why it runs in the interpreter; null for compiled code. */
+  readonly interpreted: string | null;
   /** The node could not compile it this time: it runs in the interpreter, and may be prepared again. */
   readonly isStandIn: boolean;
   close(): void;
@@ -25,7 +29,10 @@ export type PoolStats = { workers: number; idle: number; busy: number; starting:
 
 export type Pool = {
   readonly ref: VersionRef;
-  /** Starts workers until `count` are ready; resolves with the fault of the first that cannot start. */
+  /**
+   * Starts workers until `count` are ready; resolves with the fault of the first that cannot start. On a full
+   * node it fails as soon as those are ready that the node has room for; `stats` says how many.
+   */
   warm(count: number): Promise<{ ok: true } | { ok: false; code: GuestErrorCode; detail: string | null }>;
   /** `deadlineMs` is absolute, monotonic, and covers queueing, start and call. Never rejects. */
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome>;
@@ -62,18 +69,30 @@ export type Engine = {
   /**
    * Checks the artifact again, then compiles it in a limited child or takes the authenticated file of an
    * earlier compile. Throws `artifact_unavailable` when its digest is not `sha256`. This process loads none
-   * of it.
+   * of it. After `signal` aborts, a compile for which nobody else waits ends, and the code is a stand-in.
    */
   prepare(input: {
     artifact: Uint8Array;
     sha256: string;
     settings: VersionSettings;
+    signal?: AbortSignal;
   }): Promise<PrepareOutcome>;
   openPool(input: { ref: VersionRef; code: Code; settings: VersionSettings }): Pool;
   stats(): EngineStats;
-  /** Resolves once the engine process takes work; after it died, once the next one does. */
+  /**
+   * Resolves once the engine process takes work; after it died, once the next one does. Rejects with an
+   * `EngineUnusable` when none ever will, and when the engine is closed first.
+   */
   ready(): Promise<void>;
   /** Whether it takes work and obeys at this moment. */
   isServing(): boolean;
+  /** This process takes no more connections on a port; those that are open stay. False where it cannot. */
+  readonly stopListening: (port: number) => boolean;
+  /** The wall around guests, as the last engine process has tried it; null before the first. */
+  wall(): WallReport | null;
+  /** Once the wall was tried: why no guest may run behind it, as a sentence; null where one may. */
+  wallRefusal(): Promise<string | null>;
+  /** Resolves when no engine process will ever serve; otherwise stays pending. */
+  readonly unusable: Promise<EngineUnusable>;
   close(): Promise<void>;
 };

@@ -107,6 +107,8 @@ export const NodeProgress = Type.Object({
   node_status: Type.String(),
   state: NodeState,
   error: TextOrNull,
+  /** Why the node runs it in the interpreter; null where it runs compiled code, or nothing yet. */
+  interpreted: TextOrNull,
 });
 export type NodeProgress = Static<typeof NodeProgress>;
 

@@ -4,14 +4,35 @@ import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { SYNC_BOUNDS } from '../base/limits/sync.ts';
 import { VersionSettings } from './function.ts';
 import { Labels, Name, NodeId, PopId, Semver, Sha256 } from './names.ts';
+import { NodeInstance } from './node.ts';
 import { RouteRule } from './route.ts';
+import { WallReport } from './wall.ts';
 
-/** POST /api/v1/nodes/join, with `authorization: Bearer <join token>`. */
+/**
+ * POST /api/v1/nodes/join, with `authorization: Bearer <join token>`. `public_key` is the node's own (raw
+ * Ed25519, base64url), `proof` its signature of `joinProofText`. The same key may join again with the same
+ * token until the node has sent its first heartbeat: an answer that was lost costs nothing.
+ */
 export const JoinRequest = Type.Object(
-  { node_id: NodeId, pop_id: PopId, labels: Labels, edge_version: Type.String({ maxLength: 64 }) },
+  {
+    node_id: NodeId,
+    pop_id: PopId,
+    labels: Labels,
+    edge_version: Type.String({ maxLength: 64 }),
+    public_key: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+    proof: Type.String({ pattern: '^[A-Za-z0-9_-]{86}$' }),
+  },
   { additionalProperties: false },
 );
 export type JoinRequest = Static<typeof JoinRequest>;
+
+/** What a node signs to prove that it holds the key with which it joins. */
+export function joinProofText(
+  joinToken: string,
+  request: Pick<JoinRequest, 'node_id' | 'public_key'>,
+): string {
+  return ['edge join', joinToken, request.node_id, request.public_key].join('\n');
+}
 
 /** The node sends `node_token` with every request; `control_public_key` is raw Ed25519 in base64url. */
 export const JoinAnswer = Type.Object({
@@ -37,6 +58,8 @@ export const ObservedFunction = Type.Object(
     error: Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()]),
     /** `aot`: compiled code. `interpreter`: the compiler gave up on this artifact. */
     execution: Type.Union([Type.Literal('aot'), Type.Literal('interpreter'), Type.Null()]),
+    /** Why it runs in the interpreter; a sentence. */
+    interpreted: Type.Optional(Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()])),
     invocation_count: Type.Integer({ minimum: 0 }),
     error_count: Type.Integer({ minimum: 0 }),
     avg_latency_ms: Type.Number({ minimum: 0 }),
@@ -56,11 +79,15 @@ export const HeartbeatRequest = Type.Object(
     edge_version: Type.String({ maxLength: 64 }),
     cpu_percent: Type.Number({ minimum: 0 }),
     mem_bytes: Type.Integer({ minimum: 0 }),
+    /** The wall around guests; absent until the node has tried it. */
+    wall: Type.Optional(WallReport),
     labels: Labels,
     functions: Type.Array(ObservedFunction, { maxItems: SYNC_BOUNDS.functionsMax }),
     applied_revision: Type.Integer({ minimum: 0 }),
     /** `desiredDigest` of the desired state that the node accepted last; null before the first. */
     applied_digest: Type.Union([Sha256, Type.Null()]),
+    /** The process that reports: another at each start. */
+    instance: Type.Optional(NodeInstance),
     hold_ms: Type.Integer({ minimum: 0, maximum: SYNC_BOUNDS.heartbeatHoldMs }),
   },
   { additionalProperties: false },

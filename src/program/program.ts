@@ -46,6 +46,8 @@ async function run(chosen: ChosenCommand, context: Context): Promise<number> {
       return showVersion(chosen.settings, context);
     case 'config':
       return showConfig(chosen.words[0] ?? 'text', chosen.settings, context);
+    case 'doctor':
+      return (await import('./modes/doctor_mode.ts')).runDoctorMode(chosen.settings, context);
     case 'up':
       return (await import('./modes/up_mode.ts')).runUpMode(chosen.settings, context);
     case 'cp':

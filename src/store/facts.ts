@@ -12,12 +12,21 @@ export type FactOperations = {
   revision(): Promise<number>;
   /** What has changed after the revision `since`; everything where it is null. */
   read(since: number | null): Promise<FleetChange>;
+  /** This function alone, and all nodes. */
+  ofFunction(id: string): Promise<FleetChange>;
 };
 
 export function factOperations(database: Database): FactOperations {
   return {
     revision: () => database.read(revisionOf),
     read: (since) => database.read((reading) => readFacts(reading, since)),
+    ofFunction: (id) =>
+      database.read(async (reading) => ({
+        revision: await revisionOf(reading),
+        functions: await functionFacts(reading, eq(reading.tables.functions.id, id)),
+        nodes: await nodeFacts(reading),
+        deployed: null,
+      })),
   };
 }
 

@@ -17,6 +17,7 @@ import type { Labels } from '../model/names.ts';
 import type { EdgeNode } from '../model/node.ts';
 import type { ObservedFunction } from '../model/protocol.ts';
 import type { Method } from '../model/route.ts';
+import type { WallReport } from '../model/wall.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
 
 type Columns = Record<string, ColumnBuilderBase>;
@@ -173,7 +174,10 @@ function buildNodes(kit: Kit) {
       applied_digest: kit.text(),
       cpu_percent: kit.real().notNull(),
       mem_bytes: kit.integer().notNull(),
+      wall: kit.json<WallReport>(),
       token_hash: kit.text().notNull(),
+      public_key: kit.text(),
+      join_token_hash: kit.text(),
       joined_at_ms: kit.integer().notNull(),
       last_heartbeat_at_ms: kit.integer(),
     },
@@ -184,6 +188,7 @@ function buildNodes(kit: Kit) {
     node_id: kit.text(),
     pop_id: kit.text(),
     labels: kit.json<Labels>().notNull().default({}),
+    public_key: kit.text(),
     created_at_ms: kit.integer().notNull(),
     expires_at_ms: kit.integer().notNull(),
   });

@@ -2,7 +2,7 @@
 import type { Clock } from '../base/clock.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
 import { type AuditOperations, auditOperations } from './audit.ts';
-import { createDatabase, type Migration } from './database/database.ts';
+import { createDatabase, type Database, insideOf, type Migration } from './database/database.ts';
 import { type DeploymentOperations, deploymentOperations } from './deployments/deployments.ts';
 import { type FactOperations, factOperations } from './facts.ts';
 import { type FunctionOperations, functionOperations } from './functions.ts';
@@ -17,7 +17,7 @@ import { type VersionOperations, versionOperations } from './versions.ts';
  * Every operation is one transaction: rows, the revision and the audit row together, or nothing. It refuses
  * with a `CodedError` whose code its description names.
  */
-export type Store = {
+export type Operations = {
   functions: FunctionOperations;
   versions: VersionOperations;
   routes: RouteOperations;
@@ -27,6 +27,14 @@ export type Store = {
   tokens: TokenOperations;
   idempotency: IdempotencyOperations;
   audit: AuditOperations;
+};
+
+export type Store = Operations & {
+  /**
+   * Runs `step` in one transaction: all that its operations write, or nothing where it throws. It awaits
+   * nothing but operations: others wait for it to end.
+   */
+  transact<T>(step: (operations: Operations) => Promise<T>): Promise<T>;
   /** Resolves when the operations asked for so far are done; later ones reject. */
   close(): Promise<void>;
 };
@@ -46,6 +54,14 @@ export function openStore(options: {
   const driver = openSqlite({ path, migrations, busyMs, nowMs: clock.nowMs() });
   const database = createDatabase({ driver, clock, onCommit });
   return {
+    ...operationsOver(database),
+    transact: (step) => database.write((change) => step(operationsOver(insideOf(change)))),
+    close: () => database.close(),
+  };
+}
+
+function operationsOver(database: Database): Operations {
+  return {
     functions: functionOperations(database),
     versions: versionOperations(database),
     routes: routeOperations(database),
@@ -55,6 +71,5 @@ export function openStore(options: {
     tokens: tokenOperations(database),
     idempotency: idempotencyOperations(database),
     audit: auditOperations(database),
-    close: () => database.close(),
   };
 }

@@ -15,6 +15,9 @@ export const VERSION_FIRST = '1.0.0';
 export type VersionKey = { function_id: string; version: string };
 export type NewArtifact = { sha256: string; size_bytes: number; report: ModuleReport | null };
 
+/** `new`: it does not exist yet. */
+export type UpcomingVersion = VersionKey & { settings: VersionSettings; status: 'pending' | 'new' };
+
 export type VersionOperations = {
   /**
    * Without `version`: the next patch after the highest. Settings that are left out come from the highest
@@ -30,8 +33,11 @@ export type VersionOperations = {
   get(key: VersionKey): Promise<Version>;
   /** Highest first; the cursor is a version. Refuses `function_not_found`. */
   list(page: PageRequest & { function_id: string }): Promise<Page<Version>>;
-  /** The pending version that was created last, or null. Refuses `function_not_found`. */
-  newestPending(function_id: string): Promise<Version | null>;
+  /**
+   * The version that an upload without a number publishes: the pending one that was created last, else the
+   * one that `create` would make. Refuses `function_not_found`.
+   */
+  upcoming(function_id: string): Promise<UpcomingVersion>;
   /** What the module check reported. Refuses what `get` refuses, and `version_not_published`. */
   report(key: VersionKey): Promise<ModuleReport>;
   /**
@@ -53,7 +59,7 @@ export function versionOperations(database: Database): VersionOperations {
     create: (input) => database.write((change) => create(change, input)),
     get: (key) => database.read(async (reading) => versionOf(reading, await findVersion(reading, key))),
     list: (page) => database.read((reading) => list(reading, page)),
-    newestPending: (function_id) => database.read((reading) => newestPending(reading, function_id)),
+    upcoming: (function_id) => database.read((reading) => upcoming(reading, function_id)),
     report: (key) =>
       database.read(async (reading) => {
         const { report } = await findVersion(reading, key);
@@ -162,12 +168,10 @@ async function create(
   await requireFunction(change, function_id);
   const held = await versionsOf(change, function_id);
   if (held.length >= FUNCTION_BOUNDS.versionsPerFunctionMax) throw new CodedError('limit_reached');
-  const highest = highestOf(held);
-  if (highest === null) throw new CodedError('version_not_found');
-  const version = input.version ?? after(highest);
+  const next = await following(change, function_id, held);
+  const version = input.version ?? next.version;
   if (held.includes(version)) throw new CodedError('version_exists');
-  const { settings: inherited } = await findVersion(change, { function_id, version: highest });
-  const settings = { ...inherited, ...input.settings };
+  const settings = { ...next.settings, ...input.settings };
   const created = await insertVersion(change, { function_id, version, settings });
   await change.record({ actor, action: 'version.create', target: function_id, detail: { version } });
   return created;
@@ -241,7 +245,7 @@ async function list(reading: Reading, page: PageRequest & { function_id: string 
   );
 }
 
-async function newestPending(reading: Reading, function_id: string): Promise<Version | null> {
+async function upcoming(reading: Reading, function_id: string): Promise<UpcomingVersion> {
   const { db, tables } = reading;
   const { versions } = tables;
   await requireFunction(reading, function_id);
@@ -251,7 +255,22 @@ async function newestPending(reading: Reading, function_id: string): Promise<Ver
     .where(and(eq(versions.function_id, function_id), eq(versions.status, 'pending')));
   rows.sort((a, b) => b.created_at_ms - a.created_at_ms || semver.rcompare(a.version, b.version));
   const [newest] = rows;
-  return newest === undefined ? null : toVersion(newest, null);
+  if (newest !== undefined)
+    return { function_id, version: newest.version, settings: newest.settings, status: 'pending' };
+  const held = await versionsOf(reading, function_id);
+  return { function_id, ...(await following(reading, function_id, held)), status: 'new' };
+}
+
+/** The number that follows `held`, and the settings of the highest of them. Refuses `version_not_found`. */
+async function following(
+  reading: Reading,
+  function_id: string,
+  held: readonly string[],
+): Promise<{ version: string; settings: VersionSettings }> {
+  const highest = highestOf(held);
+  if (highest === null) throw new CodedError('version_not_found');
+  const { settings } = await findVersion(reading, { function_id, version: highest });
+  return { version: after(highest), settings };
 }
 
 async function versionsOf({ db, tables }: Reading, function_id: string): Promise<string[]> {

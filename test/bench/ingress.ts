@@ -53,6 +53,7 @@ const runner = await createSingleRunner({
   random: systemRandom,
   log: createLog({ clock, level: 'error' }),
   metrics: createMetrics(),
+  note: () => undefined,
 });
 const bare = Bun.serve({
   hostname: '127.0.0.1',

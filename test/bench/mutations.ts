@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path';
 import { createSystemClock } from '../../src/base/clock.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import type { ObservedFunction } from '../../src/model/protocol.ts';
-import { EVERY_NODE } from '../../src/model/rules/target.ts';
+import { EVERY_NODE } from '../../src/model/target/target.ts';
+import type { NodeHeartbeat } from '../../src/store/nodes/reports.ts';
 import type { openStore, Store } from '../../src/store/store.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 7);
@@ -54,9 +55,9 @@ async function deploy(store: Store, id: string, functionAt: number): Promise<voi
   await store.deployments.deploy({ function_id: functionId(functionAt), ...wanted, newId: () => id, actor });
 }
 
-/** Each report says another revision, so that each is written. */
+/** Each report is due, so that each is written. */
 async function report(store: Store, nodeAt: number, revision: number): Promise<void> {
-  await store.nodes.report(nodeId(nodeAt), {
+  const heartbeat: NodeHeartbeat = {
     status: 'online',
     edge_version: '0.1.0',
     cpu_percent: 1,
@@ -65,7 +66,8 @@ async function report(store: Store, nodeAt: number, revision: number): Promise<v
     functions: observations,
     applied_revision: revision,
     applied_digest: null,
-  });
+  };
+  await store.nodes.report(nodeId(nodeAt), heartbeat, { isDue: true });
 }
 
 const functionId = (at: number): string => `fn_${String(at % FUNCTIONS).padStart(4, '0')}`;
@@ -83,9 +85,9 @@ async function fill(store: Store): Promise<void> {
   }
   for (let at = 0; at < NODES; at += 1) {
     const hash = `join-${at}`;
-    const expires_at_ms = Date.now() + 3_600_000;
-    await store.nodes.addJoinToken({ hash, node_id: null, pop_id: null, labels: {}, expires_at_ms, actor });
-    const node = { node_id: nodeId(at), pop_id: 'pop', labels: {}, edge_version: '0.1.0' };
+    const token = { hash, node_id: null, pop_id: null, labels: {}, ttl_ms: 3_600_000 };
+    await store.nodes.addJoinToken({ ...token, actor });
+    const node = { node_id: nodeId(at), pop_id: 'pop', labels: {}, edge_version: '0.1.0', public_key: hash };
     await store.nodes.join({ ...node, join_token_hash: hash, token_hash: `token-${at}` });
     await report(store, at, 0);
   }

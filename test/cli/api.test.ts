@@ -13,8 +13,8 @@ type Step = () => Response;
 /** A client whose requests get the answers of `steps` in order; `sent` records the requests. */
 function scripted(steps: Step[]): { api: Api; sent: { url: string; headers: Headers; body: unknown }[] } {
   const sent: { url: string; headers: Headers; body: unknown }[] = [];
-  const clock = { ...createManualClock(), sleep: () => Promise.resolve() };
-  let keys = 0;
+  const manual = createManualClock();
+  const clock = { ...manual, sleep: (ms: number) => manual.advance(ms) };
   const api = createApi({
     connection: { url: 'http://cp', token: 'secret', edgeUrl: null },
     fetch: (url, init) => {
@@ -25,7 +25,7 @@ function scripted(steps: Step[]): { api: Api; sent: { url: string; headers: Head
     },
     clock,
     random: () => 0.5,
-    createKey: () => `key-${(keys += 1)}`,
+    commandKey: 'key',
   });
   return { api, sent };
 }
@@ -34,18 +34,34 @@ const ok: Step = () => Response.json({ ok: true });
 const refused: Step = () => {
   throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
 };
+const lost: Step = () => {
+  throw Object.assign(new Error('The socket connection was closed unexpectedly.'), { code: 'ECONNRESET' });
+};
 const busy: Step = () => errorResponse('overloaded', 'r');
 
 describe('A call', () => {
-  test('carries the token, and a POST an idempotency key that its retries repeat', async () => {
-    const { api, sent } = scripted([refused, busy, ok, ok]);
+  test('carries the token, and a mutation a key of its command that its retries repeat', async () => {
+    const { api, sent } = scripted([
+      refused,
+      busy,
+      ok,
+      ok,
+      lost,
+      () => new Response(null, { status: 204 }),
+      ok,
+    ]);
     expect(await api.post('/a', { b: 1 }, Answer)).toEqual({ ok: true });
     await api.post('/a', { b: 1 }, Answer);
+    await api.delete('/a');
+    await api.get('/a', Answer);
     expect(sent.map(({ headers }) => headers.get('idempotency-key'))).toEqual([
       'key-1',
       'key-1',
       'key-1',
       'key-2',
+      'key-3',
+      'key-3',
+      null,
     ]);
     expect(sent[0]?.url).toBe('http://cp/api/v1/a');
     expect(sent[0]?.headers.get('authorization')).toBe('Bearer secret');
@@ -58,6 +74,20 @@ describe('A call', () => {
       message: 'http://cp does not answer: nothing listens there.',
     });
     expect(sent).toHaveLength(4);
+  });
+
+  test('whose answer was lost is repeated while its control plane restarts', async () => {
+    const restarting = Array.from({ length: 20 }, () => refused);
+    const { api, sent } = scripted([lost, ...restarting, ok]);
+    expect(await api.post('/a', {}, Answer)).toEqual({ ok: true });
+    expect(new Set(sent.map(({ headers }) => headers.get('idempotency-key')))).toEqual(new Set(['key-1']));
+  });
+
+  test('whose answer was lost for good says that it may have been done', async () => {
+    const { api } = scripted([lost, ...Array.from({ length: 500 }, () => refused)]);
+    await expect(api.post('/a', {}, Answer)).rejects.toMatchObject({ code: 'outcome_unknown' });
+    const { api: reader } = scripted([lost, ...Array.from({ length: 500 }, () => refused)]);
+    await expect(reader.get('/a', Answer)).rejects.toMatchObject({ code: 'cp_unreachable' });
   });
 
   test.each([

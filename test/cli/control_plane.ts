@@ -50,7 +50,7 @@ export async function openTestControl(): Promise<TestControl> {
     metrics: createMetrics(),
   });
   const calls: string[] = [];
-  let keys = 0;
+  let commands = 0;
   const withToken = (token: string): Api =>
     createApi({
       connection: { url: 'http://control', token, edgeUrl: 'http://edge:3000' },
@@ -60,7 +60,7 @@ export async function openTestControl(): Promise<TestControl> {
       },
       clock,
       random: () => 0,
-      createKey: () => `key-${(keys += 1)}`,
+      commandKey: `command-${(commands += 1)}`,
     });
   return {
     api: withToken(control.newAdminToken ?? ''),

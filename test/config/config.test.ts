@@ -210,6 +210,20 @@ describe('Help', () => {
     }
   });
 
+  test('of a command that is not known is refused, with a suggestion', () => {
+    expect(refusal(['help', 'deplyo'])).toBe("unknown command 'deplyo' (Did you mean deploy?)");
+    expect(refusal(['help', '--mode=moon'])).toBe('--mode: expected cp or edge, not "moon"');
+  });
+
+  test('is the same after `help` as with --help', () => {
+    for (const argv of [['up'], ['--mode=edge'], ['edge'], ['help']]) {
+      const parsed = parseCommandLine(['help', ...argv], {});
+      const asked = argv[0] === 'help' ? [] : argv;
+      expect(parsed).toEqual(parseCommandLine([...asked, '--help'], {}));
+      expect(parsed.kind).toBe('help');
+    }
+  });
+
   test('shows examples that the program accepts', () => {
     const words = (example: string): string[] =>
       [...example.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(

@@ -241,12 +241,56 @@ describe('The progress of a deployment', () => {
     expect([back.at('nodes.0.state'), back.at('complete')]).toEqual(['pending', false]);
   });
 
-  test('of the same version again is complete at once: nothing changes on the node', async () => {
+  test('of the same version again is complete at the first question: nothing changes on the node', async () => {
     const id = await fleet.publish('hello');
     const node = await fleet.join('n');
     await deploy(id);
     await settle(node, [observed(id, '1.0.0', 'cached')]);
-    expect((await deploy(id)).at('complete')).toBe(true);
+    const again = (await deploy(id)).string('deployment.id');
+    expect((await fleet.call('GET', `/api/v1/deployments/${again}`)).at('complete')).toBe(true);
+  });
+
+  test('counts a revision that a node has said and that no change of its state has stored', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const node = await fleet.join('n');
+    await deploy(id, { version: '1.0.0' });
+    const functions = [observed(id, '1.0.0', 'cached')];
+    const applied_digest = (await settle(node, functions)).string('digest');
+    const away = (await deploy(id, { version: '1.0.1' })).string('deployment.id');
+    await fleet.call('GET', `/api/v1/deployments/${away}`);
+    const path = `/api/v1/deployments/${(await deploy(id, { version: '1.0.0' })).string('deployment.id')}`;
+    const applied_revision = Number((await fleet.beat(node, { applied_digest, functions })).at('revision'));
+    await fleet.beat(node, { applied_digest, applied_revision, functions });
+    await deploy(await fleet.publish('other'));
+    expect((await fleet.call('GET', path)).at('nodes.0.state')).toBe('cached');
+  });
+
+  test('begins with the nodes on which it decides in the transaction that makes it', async () => {
+    const id = await fleet.publish('hello');
+    for (const [nodeId, popId] of ['nrt', 'fra'].map((pop) => [`${pop}-1`, pop] as const))
+      await fleet.join(nodeId, { popId });
+    const nodesOf = (answer: Answer) => [answer.at('nodes.0.node_id'), answer.at('nodes.1.node_id')];
+    expect(nodesOf(await deploy(id, { target_pop: ['nrt'] }))).toEqual(['nrt-1', undefined]);
+    const all = await deploy(id, { pop_selector: "pop_id != ''" });
+    expect([all.status, ...nodesOf(all), all.at('state')]).toEqual([201, 'fra-1', 'nrt-1', 'waiting']);
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const both = await deploy(id, { version: '1.0.1' });
+    expect([both.at('deployments.length'), ...nodesOf(both)]).toEqual([2, 'fra-1', 'nrt-1']);
+    expect(both.at('nodes.length')).toBe(2);
+  });
+
+  test('that was found and not made begins as far as its nodes have said', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const node = await fleet.join('n');
+    for (const version of ['1.0.0', '1.0.1']) await deploy(id, { version });
+    await settle(node, [observed(id, '1.0.1', 'cached')]);
+    const back = () => fleet.call('POST', `/api/v1/functions/${id}/rollback`);
+    expect((await back()).at('state')).toBe('waiting');
+    await settle(node, [observed(id, '1.0.0', 'cached')]);
+    const again = await back();
+    expect([again.status, again.at('changed'), again.at('state')]).toEqual([200, false, 'done']);
   });
 
   test('holds a waiting request until the state of a node changes', async () => {

@@ -1,14 +1,21 @@
 // A control plane in a temporary directory, a manual clock, and short ways to call the API.
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import { createManualClock, type ManualClock } from '../../src/base/clock.ts';
+import { createFailpoints, type Failpoints } from '../../src/base/failpoints/failpoints.ts';
 import { systemRandom } from '../../src/base/id.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
 import { type Control, type ControlOptions, createControl } from '../../src/control/control.ts';
-import { type HeartbeatRequest, JoinAnswer, type ObservedFunction } from '../../src/model/protocol.ts';
+import {
+  type HeartbeatRequest,
+  JoinAnswer,
+  joinProofText,
+  type ObservedFunction,
+} from '../../src/model/protocol.ts';
 import { checkHere } from '../../src/program/roles/module_check.ts';
 import type { Migration } from '../../src/store/database/database.ts';
 
@@ -27,6 +34,11 @@ export function fixture(file: string): Uint8Array<ArrayBuffer> {
 
 export const hello = fixture('hello/hello-c.wasm');
 export const helloAgain = fixture('hello/hello-v2.wasm');
+
+/** Failpoints that a control plane is opened with. */
+export function failpoints(text: string): Failpoints {
+  return createFailpoints(text, { log: createLog({ clock: createManualClock(), write: () => {} }) });
+}
 
 /** `at` and `string` read the field of a dotted name in the JSON body; `code` is `error.code`. */
 export type Answer = {
@@ -91,6 +103,8 @@ export async function openFleet(
     clock,
   });
   const admin = readFileSync(join(dir, 'admin-token'), 'utf8').trim();
+  // The loops have begun to wait: time that passes before that would be taken for a stop of the process.
+  await new Promise((resolve) => setImmediate(resolve));
   return fleetOf({ control, dir, clock, lines, metrics, admin, options });
 }
 
@@ -126,7 +140,8 @@ function fleetOf(
     async join(nodeId, options = {}) {
       const { labels = {}, popId = 'pop-1' } = options;
       const token = options.joinToken ?? (await fleet.joinToken({ labels }));
-      const json = { node_id: nodeId, pop_id: popId, labels: {}, edge_version: '0.1.0' };
+      const about = { node_id: nodeId, pop_id: popId, labels: {}, edge_version: '0.1.0' };
+      const json = signedJoin(token, about);
       const joined = await fleet.call('POST', '/api/v1/nodes/join', { token, json });
       if (joined.status !== 201) throw new Error(joined.text);
       return Value.Parse(JoinAnswer, joined.body);
@@ -147,6 +162,24 @@ function fleetOf(
     },
   };
   return fleet;
+}
+
+/** The key of a node. */
+export type TestKey = { publicKey: string; sign(text: string): string };
+export function createTestKey(): TestKey {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const { x = '' } = publicKey.export({ format: 'jwk' });
+  return { publicKey: x, sign: (text) => sign(null, Buffer.from(text), privateKey).toString('base64url') };
+}
+
+/** The body of a join, signed by `key`. */
+export function signedJoin<Body extends { node_id: string }>(
+  joinToken: string,
+  body: Body,
+  key: TestKey = createTestKey(),
+): Body & { public_key: string; proof: string } {
+  const named = { ...body, public_key: key.publicKey };
+  return { ...named, proof: key.sign(joinProofText(joinToken, named)) };
 }
 
 export function heartbeatOf(given: Partial<HeartbeatRequest>): HeartbeatRequest {

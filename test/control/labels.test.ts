@@ -1,7 +1,7 @@
 // Labels of nodes: where they come from, and that what a node says of itself selects nothing.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
-import { type Answer, type Fleet, openFleet, until } from './harness.ts';
+import { type Answer, createTestKey, type Fleet, openFleet, signedJoin, until } from './harness.ts';
 
 let fleet: Fleet;
 let id: string;
@@ -23,11 +23,10 @@ async function joinSaying(
   labels: Record<string, string>,
   token: Record<string, unknown> = {},
 ): Promise<(applied_digest?: string) => Promise<Answer>> {
-  const json = { node_id: nodeId, pop_id: 'pop-1', labels, edge_version: '0.1.0' };
-  const joined = await fleet.call('POST', '/api/v1/nodes/join', {
-    token: await fleet.joinToken(token),
-    json,
-  });
+  const joinToken = await fleet.joinToken(token);
+  const about = { node_id: nodeId, pop_id: 'pop-1', labels, edge_version: '0.1.0' };
+  const json = signedJoin(joinToken, about);
+  const joined = await fleet.call('POST', '/api/v1/nodes/join', { token: joinToken, json });
   const node = { node_id: nodeId, node_token: joined.string('node_token'), control_public_key: '' };
   return (applied_digest) => fleet.beat(node, { labels, applied_digest: applied_digest ?? null });
 }
@@ -114,7 +113,27 @@ describe('A node that joins again', () => {
     expect(shown.at('labels')).toEqual({ region: 'tokyo', spare: true });
   });
 
-  test('takes over no labels with a token that is for any node', async () => {
+  test('keeps its labels with its own key, and a token that is for any node', async () => {
+    const key = createTestKey();
+    const about = { node_id: 'n1', pop_id: 'pop-1', labels: {}, edge_version: '0.1.0' };
+    for (const labels of [{ region: 'tokyo' }, { spare: true }]) {
+      const token = await fleet.joinToken({ labels });
+      const json = signedJoin(token, about, key);
+      expect((await fleet.call('POST', '/api/v1/nodes/join', { token, json })).status).toBe(201);
+    }
+    const shown = await fleet.call('GET', '/api/v1/nodes/n1');
+    expect(shown.at('labels')).toEqual({ region: 'tokyo', spare: true });
+  });
+
+  test('is refused more labels than a node may have', async () => {
+    const many = Array.from({ length: FUNCTION_BOUNDS.labelsMax }, (_, at) => [`a${at}`, at]);
+    await fleet.join('n1', { labels: Object.fromEntries(many) });
+    const token = await fleet.joinToken({ node_id: 'n1', labels: { spare: true } });
+    await expect(fleet.join('n1', { joinToken: token })).rejects.toThrow('limit_reached');
+    await fleet.join('n1', { joinToken: await fleet.joinToken({ node_id: 'n1' }) });
+  });
+
+  test('takes over no labels with another key and a token that is for any node', async () => {
     const node = await fleet.join('n1', { labels: { region: 'tokyo' } });
     await fleet.beat(node, { status: 'offline' });
     await deploy(TOKYO);

@@ -1,10 +1,12 @@
-// Nodes: joining, heartbeats and their long poll, desired states on the wire, liveness.
+// Nodes: heartbeats and their long poll, desired states on the wire.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createPublicKey, verify } from 'node:crypto';
 import { Value } from '@sinclair/typebox/value';
+import { WALL_BOUNDS } from '../../src/base/limits/wall.ts';
 import { SYNC_BOUNDS, SYNC_DEFAULTS, SYNC_TUNING } from '../../src/base/limits/sync.ts';
 import { desiredDigest } from '../../src/model/rules/desired.ts';
 import { DesiredState, HeartbeatAnswer, type JoinAnswer } from '../../src/model/protocol.ts';
+import type { WallReport } from '../../src/model/wall.ts';
 import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
 
 let fleet: Fleet;
@@ -15,11 +17,6 @@ afterEach(() => fleet.close());
 
 const deploy = (id: string, json: Record<string, unknown> = {}) => {
   return fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json });
-};
-
-const joinWith = (token: string | null, change: Record<string, unknown> = {}) => {
-  const json = { node_id: 'n1', pop_id: 'pop-1', labels: {}, edge_version: '0.1.0', ...change };
-  return fleet.call('POST', '/api/v1/nodes/join', { token, json });
 };
 
 /** Sends a heartbeat that is held; `answer` is null until it is answered. */
@@ -42,63 +39,42 @@ async function heldPolls(): Promise<number> {
   return Number(line?.split(' ')[1]);
 }
 
-describe('Joining', () => {
-  test('gives a node its token and the key that signs desired states', async () => {
-    const node = await fleet.join('n1', { labels: { region: 'tokyo', gpu: true, rank: 3 } });
-    expect(node.node_token).toStartWith('edge_node_');
-    expect(Buffer.from(node.control_public_key, 'base64url')).toHaveLength(32);
-    const known = await fleet.call('GET', '/api/v1/nodes/n1');
-    expect(known.body).toMatchObject({ status: 'online', labels: { region: 'tokyo', gpu: true, rank: 3 } });
-    expect(known.text).not.toContain(node.node_token);
+describe('The wall that a node reports', () => {
+  const part = { part: 'landlock', state: 'missing', reason: 'function not implemented (ENOSYS)' } as const;
+
+  test('is kept with the node and shown, until the node reports another', async () => {
+    const node = await fleet.join('n1');
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toBe(null);
+    await fleet.beat(node, { wall: [part] });
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toEqual([part]);
+    const held = { part: 'landlock', state: 'held', reason: 'version 7' } as const;
+    await fleet.beat(node, { wall: [held] });
+    expect((await fleet.call('GET', '/api/v1/nodes')).at('items.0.wall')).toEqual([held]);
   });
 
-  test('needs a join token that is known, unused and not expired', async () => {
-    const token = await fleet.joinToken({ ttl_ms: 5_000 });
-    for (const wrong of [null, 'edge_join_x', fleet.admin]) {
-      const refused = await joinWith(wrong);
-      expect([refused.status, refused.code]).toEqual([401, 'join_token_invalid']);
-    }
-    expect((await joinWith(token)).status).toBe(201);
-    expect((await joinWith(token, { node_id: 'n2' })).code).toBe('join_token_invalid');
-    const late = await fleet.joinToken({ ttl_ms: 5_000 });
-    await fleet.clock.advance(5_000);
-    expect((await joinWith(late, { node_id: 'n3' })).code).toBe('join_token_invalid');
+  test('may name a part that the control plane does not know', async () => {
+    const node = await fleet.join('n1');
+    const unknown = { part: 'moat', state: 'held', reason: null } as const;
+    expect((await fleet.beat(node, { wall: [unknown] })).status).toBe(200);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toEqual([unknown]);
   });
 
-  test('with a token for one node or pop admits no other, and does not use the token up', async () => {
-    const token = await fleet.joinToken({ node_id: 'n1', pop_id: 'pop-1' });
-    expect((await joinWith(token, { node_id: 'n2' })).code).toBe('join_token_invalid');
-    expect((await joinWith(token, { pop_id: 'pop-2' })).code).toBe('join_token_invalid');
-    expect((await joinWith(token)).status).toBe(201);
-  });
-
-  test('again needs a token made for the node while it is online; the old node token ends', async () => {
-    const first = await fleet.join('n1');
-    const taken = await joinWith(await fleet.joinToken());
-    expect([taken.status, taken.code]).toEqual([409, 'node_id_taken']);
-    expect((await fleet.beat(first)).status).toBe(200);
-    const second = await fleet.join('n1', { joinToken: await fleet.joinToken({ node_id: 'n1' }) });
-    expect((await fleet.beat(first)).code).toBe('unauthenticated');
-    await fleet.beat(second, { status: 'offline' });
-    expect((await joinWith(await fleet.joinToken())).status).toBe(201);
-  });
-
-  test.each([
-    [{ node_id: '../n' }, 'node_id'],
-    [{ node_id: '' }, 'node_id'],
-    [{ pop_id: 'a b' }, 'pop_id'],
-    [{ labels: { 'a-b': 1 } }, 'labels.a-b'],
-    [{ labels: { a: null } }, 'labels.a'],
-    [{ labels: { a: 'x'.repeat(257) } }, 'labels.a'],
-    [{ extra: 1 }, 'extra'],
-  ])('refuses %j', async (change, field) => {
-    const refused = await joinWith(await fleet.joinToken(), change);
-    expect([refused.code, refused.at('error.details.fields.0.field')]).toEqual(['validation_failed', field]);
-  });
-
-  test('tokens may not live longer than the limit', async () => {
-    const refused = await fleet.call('POST', '/api/v1/nodes/join-tokens', { json: { ttl_ms: 10 ** 12 } });
-    expect(refused.at('error.details.fields.0.field')).toBe('ttl_ms');
+  test.each<[what: string, wall: unknown]>([
+    ['too many parts', Array.from({ length: WALL_BOUNDS.partsMax + 1 }, () => part)],
+    ['a reason that is too long', [{ ...part, reason: 'x'.repeat(WALL_BOUNDS.reasonLengthMax + 1) }]],
+    ['a reason that controls a terminal', [{ ...part, reason: '\u001b[2J' }]],
+    ['a reason of two lines', [{ ...part, reason: 'a\nb' }]],
+    ['a name that is no name', [{ ...part, part: '<b>' }]],
+    ['a name that is too long', [{ ...part, part: 'x'.repeat(33) }]],
+    ['a state that does not exist', [{ ...part, state: 'fine' }]],
+    ['more than a part has', [{ ...part, more: 1 }]],
+    ['a list of texts', ['seccomp']],
+    ['no list', 'seccomp'],
+  ])('is refused with %s', async (_, wall) => {
+    const node = await fleet.join('n1');
+    const refused = await fleet.beat(node, { wall: wall as WallReport });
+    expect([refused.status, refused.code]).toEqual([422, 'validation_failed']);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('wall')).toBe(null);
   });
 });
 
@@ -293,34 +269,46 @@ describe('A held heartbeat', () => {
   });
 });
 
-describe('A silent node', () => {
-  test('is offline after the limit, online again with its next heartbeat', async () => {
+describe('Two processes with one identity', () => {
+  const instances = ['a', 'b'].map((letter) => ({ id: `run_${letter.repeat(26)}`, host: `host-${letter}` }));
+  const beatOf = (node: JoinAnswer, at: number) => {
+    const instance = instances[at];
+    if (instance === undefined) throw new Error('no such process');
+    return fleet.beat(node, { instance });
+  };
+
+  test('are shown, logged and counted; a restart is neither', async () => {
     const node = await fleet.join('n1');
-    await fleet.beat(node);
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs - SYNC_TUNING.livenessStepMs - 1);
-    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
-    await fleet.clock.advance(2 * SYNC_TUNING.livenessStepMs);
-    await until(async () => (await fleet.call('GET', '/api/v1/nodes/n1')).at('status') === 'offline');
-    expect(await fleet.metrics.render()).toContain('control_node_up{node_id="n1"} 0');
-    await fleet.beat(node);
-    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
+    for (const at of [0, 0, 1, 1]) await beatOf(node, at);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('instances')).toEqual([instances[1]]);
+    expect(await fleet.metrics.render()).toContain('control_node_instances{node_id="n1"} 1');
+    for (const at of [0, 1, 0, 1]) await beatOf(node, at);
+    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('instances')).toEqual(instances.toReversed());
+    expect(await fleet.metrics.render()).toContain('control_node_instances{node_id="n1"} 2');
+    const logged = fleet.lines.filter((line) => line.includes('several processes report as one node'));
+    expect(logged).toHaveLength(1);
+    expect(logged[0]).toContain('host-a');
+    expect(logged[0]).toContain('host-b');
   });
 
-  test('among too many silent ones stays as it is: the control plane suspects itself', async () => {
-    for (const name of ['a', 'b', 'c', 'd']) await fleet.beat(await fleet.join(name));
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs * 2);
-    await until(() => fleet.lines.some((line) => line.includes('many nodes are silent')));
-    expect((await fleet.call('GET', '/api/v1/nodes/a')).at('status')).toBe('online');
+  test('do not end the held heartbeats of each other', async () => {
+    const node = await fleet.join('n1');
+    const digest = (await beatOf(node, 0)).string('digest');
+    for (const instance of instances) {
+      const request = { instance, applied_digest: digest, hold_ms: SYNC_BOUNDS.heartbeatHoldMs };
+      void fleet.beat(node, request);
+    }
+    await until(async () => (await heldPolls()) === 2);
   });
 
-  test('gets the full time from a control plane that has just started', async () => {
-    await fleet.beat(await fleet.join('n1'));
-    await fleet.control.close();
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs * 2);
-    fleet = await fleet.reopen();
-    await fleet.clock.advance(SYNC_TUNING.nodeOfflineMs - SYNC_TUNING.livenessStepMs);
-    expect((await fleet.call('GET', '/api/v1/nodes/n1')).at('status')).toBe('online');
-    await fleet.clock.advance(2 * SYNC_TUNING.livenessStepMs);
-    await until(async () => (await fleet.call('GET', '/api/v1/nodes/n1')).at('status') === 'offline');
+  test('are one again once one of them is silent for the limit', async () => {
+    const node = await fleet.join('n1');
+    for (const at of [0, 1, 0, 1, 0, 1]) await beatOf(node, at);
+    for (let ms = 0; ms < SYNC_DEFAULTS.nodeOfflineMs; ms += SYNC_DEFAULTS.heartbeatIntervalMs) {
+      await fleet.clock.advance(SYNC_DEFAULTS.heartbeatIntervalMs);
+      await beatOf(node, 0);
+    }
+    await until(() => fleet.lines.some((line) => line.includes('one process reports as this node again')));
+    expect(await fleet.metrics.render()).toContain('control_node_instances{node_id="n1"} 1');
   });
 });

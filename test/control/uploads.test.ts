@@ -56,6 +56,27 @@ describe('A presigned upload', () => {
     expect([over.status, over.code]).toEqual([409, 'version_exists']);
   });
 
+  test.each([-86_400_000, 86_400_000])('expires on time or early after a jump of %p ms', async (jumpMs) => {
+    const { uploadUrl } = await fleet.create('hello');
+    fleet.clock.jump(jumpMs);
+    const { uploadUrl: fresh } = await fleet.create('other');
+    await fleet.clock.advance(CONTROL_DEFAULTS.uploadUrlTtlMs - 1);
+    expect((await put(uploadUrl, hello)).status).toBe(jumpMs < 0 ? 200 : 403);
+    expect((await put(fresh, hello)).status).toBe(200);
+    await fleet.clock.advance(1);
+    expect((await put(uploadUrl, helloAgain)).code).toBe('upload_url_expired');
+    expect((await put(fresh, helloAgain)).code).toBe('upload_url_expired');
+  });
+
+  test('of a clock that ran a year ahead is refused by the right one', async () => {
+    fleet.clock.jump(365 * 86_400_000);
+    fleet = await fleet.reopen();
+    const { uploadUrl } = await fleet.create('hello');
+    fleet.clock.jump(-365 * 86_400_000);
+    fleet = await fleet.reopen();
+    expect((await put(uploadUrl, hello)).code).toBe('upload_url_expired');
+  });
+
   test.each([
     ['another version', (url: string) => url.replace('/1.0.0?', '/1.0.1?')],
     ['another function', (url: string) => url.replace(/fn_[0-9a-z]{26}/, `fn_${'0'.repeat(26)}`)],

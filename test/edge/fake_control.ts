@@ -2,7 +2,12 @@
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { desiredDigest } from '../../src/model/rules/desired.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
-import type { DesiredFunction, DesiredState, HeartbeatRequest } from '../../src/model/protocol.ts';
+import type {
+  DesiredFunction,
+  DesiredState,
+  HeartbeatRequest,
+  JoinRequest,
+} from '../../src/model/protocol.ts';
 import { functionId } from './harness.ts';
 
 export const digest = (text: string): string => new Bun.CryptoHasher('sha256').update(text).digest('hex');
@@ -35,6 +40,7 @@ export type FakeControl = {
   readonly heartbeats: HeartbeatRequest[];
   readonly artifactReads: string[];
   readonly joins: string[];
+  readonly joinBodies: JoinRequest[];
   mode: Mode;
   artifactMode: 'up' | 'gone' | 'tampered' | 'longer';
   /** Replace the next answers to heartbeats, one by one. */
@@ -66,6 +72,15 @@ function createSigner(key: KeyObject): FakeControl['sign'] {
     const body = JSON.stringify(answer);
     return { body, signature: sign(null, Buffer.from(body), key).toString('base64url') };
   };
+}
+
+async function answerJoin(control: FakeControl, request: Request, nodeId: string): Promise<Response> {
+  const token = request.headers.get('authorization') ?? '';
+  control.joins.push(token);
+  control.joinBodies.push((await request.json()) as JoinRequest);
+  if (token !== 'Bearer join-1') return new Response('{}', { status: 401 });
+  const { publicKey: control_public_key } = control;
+  return Response.json({ node_id: nodeId, node_token: 'node-secret', control_public_key });
 }
 
 export function createFakeControl(nodeId = 'n1'): FakeControl {
@@ -105,6 +120,7 @@ export function createFakeControl(nodeId = 'n1'): FakeControl {
     heartbeats: [],
     artifactReads: [],
     joins: [],
+    joinBodies: [],
     mode: 'up',
     artifactMode: 'up',
     scripted: [],
@@ -124,9 +140,7 @@ export function createFakeControl(nodeId = 'n1'): FakeControl {
       const token = request.headers.get('authorization');
       if (control.mode === 'gone') throw new Error('connection refused');
       if (pathname === '/api/v1/nodes/join') {
-        control.joins.push(token ?? '');
-        if (token !== 'Bearer join-1') return new Response('{}', { status: 401 });
-        return Response.json({ node_id: nodeId, node_token: 'node-secret', control_public_key: x });
+        return await answerJoin(control, request, nodeId);
       }
       if (control.mode === 'unauthenticated' || token !== 'Bearer node-secret') {
         return new Response('{}', { status: 401 });

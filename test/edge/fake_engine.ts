@@ -1,6 +1,7 @@
 // An engine that answers with a handler instead of running code, and records what it was asked, in order.
 import type { GuestErrorCode, ModuleErrorCode } from '../../src/base/errors.ts';
 import type { Code, Engine, Pool, VersionRef } from '../../src/engine/engine.ts';
+import type { WallReport } from '../../src/model/wall.ts';
 import type { InvocationOutcome, InvocationRequest } from '../../src/model/invocation.ts';
 
 export type Handler = (
@@ -25,8 +26,12 @@ export type FakeEngine = Engine & {
   poolWorkersMax: number;
   /** Texts of artifacts that the node fails to compile. */
   readonly standIns: Set<string>;
+  /** The signal of every `prepare` that had one, in order. */
+  readonly cancels: AbortSignal[];
   /** By text of the artifact: `prepare` waits for it. */
   readonly gates: Map<string, Promise<void>>;
+  /** What the engine says of its wall. */
+  report: WallReport | null;
   openPools(): number;
   openCodes(): number;
 };
@@ -81,6 +86,16 @@ function openFakePool(engine: FakeEngine, ref: VersionRef, text: string, onClose
   };
 }
 
+const NO_COMPILES = {
+  compiled: 0,
+  failed: 0,
+  queued: 0,
+  compile_ms_total: 0,
+  cache_hits: 0,
+  cache_misses: 0,
+  interpreted: 0,
+};
+
 export function createFakeEngine(
   handler: Handler = (_request, _deadline, ref) => answer(ref.version),
 ): FakeEngine {
@@ -98,12 +113,15 @@ export function createFakeEngine(
     graces: [],
     poolWorkersMax: Number.MAX_SAFE_INTEGER,
     standIns: new Set(),
+    cancels: [],
     gates: new Map(),
+    report: null,
     openPools: () => pools,
     openCodes: () => codes,
-    async prepare({ artifact, sha256 }) {
+    async prepare({ artifact, sha256, signal }) {
       const text = new TextDecoder().decode(artifact);
       events.push(`prepare ${text}`);
+      if (signal !== undefined) engine.cancels.push(signal);
       await engine.gates.get(text);
       const refusal = engine.refusals.get(text);
       if (refusal !== undefined) return { ok: false, ...refusal };
@@ -113,9 +131,8 @@ export function createFakeEngine(
         execution: engine.standIns.has(text) ? 'interpreter' : 'aot',
         compiledMs: 1,
         isStandIn: engine.standIns.has(text),
-        close: () => {
-          codes -= 1;
-        },
+        interpreted: engine.standIns.has(text) ? 'the node failed to compile it' : null,
+        close: () => void (codes -= 1),
       };
       texts.set(code, text);
       return { ok: true, code };
@@ -131,18 +148,14 @@ export function createFakeEngine(
       killed: 0,
       crashed: 0,
       enginePid: null,
-      compile: {
-        compiled: 0,
-        failed: 0,
-        queued: 0,
-        compile_ms_total: 0,
-        cache_hits: 0,
-        cache_misses: 0,
-        interpreted: 0,
-      },
+      compile: NO_COMPILES,
     }),
     ready: () => Promise.resolve(),
     isServing: () => true,
+    stopListening: () => false,
+    wall: () => engine.report,
+    wallRefusal: () => Promise.resolve(null),
+    unusable: new Promise(() => {}),
     close: () => Promise.resolve(),
   };
   return engine;

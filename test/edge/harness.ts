@@ -75,6 +75,8 @@ export async function exchangeRaw(port: number, bytes: string): Promise<string> 
   return raw.text();
 }
 
+const COMPILED = { isStandIn: false, interpreted: null } as const;
+
 export const functionId = (n: number): string => `fn_${String(n).padStart(26, '0')}`;
 
 export type TestServer = AsyncDisposable & {
@@ -110,7 +112,7 @@ export function openTestServer(
   const figures = createEdgeFigures({ metrics, clock });
   const routing = createRouting();
   const settings = { ...defaultVersionSettings };
-  const code = { digest: '', execution: 'aot', compiledMs: 0, isStandIn: false, close: () => {} } as const;
+  const code = { digest: '', execution: 'aot', compiledMs: 0, ...COMPILED, close: () => {} } as const;
   const ref = { functionId: functionId(1), projectId: 'p', version: '1.2.3' };
   const ready: ReadyVersion = {
     functionId: ref.functionId,
@@ -129,7 +131,15 @@ export function openTestServer(
   );
   const listen = { host: '127.0.0.1', port: 0 };
   const config = { ...edgeLimits, ...options.limits, listen, accessLog };
-  const server = openFunctionServer({ config, routing, figures, clock, random: systemRandom, log });
+  const server = openFunctionServer({
+    config,
+    routing,
+    figures,
+    clock,
+    random: systemRandom,
+    log,
+    stopListening: () => true,
+  });
   return {
     url: `http://127.0.0.1:${server.port}`,
     port: server.port,

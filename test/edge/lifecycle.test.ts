@@ -85,6 +85,29 @@ describe('A node whose engine is not ready', () => {
   });
 });
 
+describe('A node whose engine has tried its wall', () => {
+  const report = [
+    { part: 'seccomp', state: 'held', reason: null },
+    { part: 'landlock', state: 'missing', reason: 'function not implemented (ENOSYS)' },
+  ] as const;
+
+  test('shows each part with /readyz, ready or not, in its metrics and in its heartbeats', async () => {
+    const edge = await nodes.start();
+    nodes.engine.report = [...report];
+    nodes.control.deploy([desiredFunction(1, '1.0.0')]);
+    await until('it answers', isServed(edge, '/1', '1.0.0'));
+    expect(await (await getMetrics(edge, '/readyz')).json()).toEqual({ ready: true, wall: [...report] });
+    nodes.engine.isServing = () => false;
+    const unready = await (await getMetrics(edge, '/readyz')).json();
+    expect(unready).toEqual({ ready: false, waiting_for: ['engine'], wall: [...report] });
+    const metrics = await (await getMetrics(edge, '/metrics')).text();
+    expect(metrics).toContain('edge_wall_part{part="landlock",state="missing"} 1');
+    expect(metrics).toContain('edge_wall_part{part="landlock",state="held"} 0');
+    expect(metrics).toContain('edge_wall_part{part="seccomp",state="held"} 1');
+    await until('a heartbeat has it', () => nodes.control.heartbeats.at(-1)?.wall?.length === report.length);
+  });
+});
+
 describe('A node whose engine stops serving', () => {
   test('is not ready, says what it waits for, and answers what it can', async () => {
     const edge = await nodes.start();

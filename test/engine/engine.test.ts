@@ -137,6 +137,29 @@ describe('A guest that loops', () => {
   });
 });
 
+describe('A start function that logs', () => {
+  test('and traps shows what it logged with the reason', async () => {
+    const { pool } = await host.openGuest('hostile/start-log-trap.wasm');
+    expect(await pool.warm(1)).toEqual({
+      ok: false,
+      code: 'guest_start_failed',
+      detail:
+        'the start function ended with trap_unreachable; it logged "reading settings", "no table \\"users\\""',
+    });
+    await pool.close({ graceMs: 0 });
+  });
+
+  test('and is killed at its deadline shows what it logged before', async () => {
+    const { pool } = await host.openGuest('hostile/start-log-loop.wasm', { max_execution_ms: 100 });
+    const outcome = await host.invoke(pool, {}, 10_000);
+    expect(outcome).toMatchObject({
+      code: 'execution_timeout',
+      detail: 'its start took too long; it logged "waiting for ever"',
+    });
+    await pool.close({ graceMs: 0 });
+  });
+});
+
 describe('A guest that crashes its worker', () => {
   test('costs one request, and the next one is answered by another worker', async () => {
     const [bad, good] = await Promise.all([

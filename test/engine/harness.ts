@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, createSystemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/id.ts';
-import { createLog } from '../../src/base/log.ts';
+import { createLog, type Log } from '../../src/base/log.ts';
 import { createEngine, type EngineLimits } from '../../src/engine/create.ts';
 import type { Code, Engine, Pool } from '../../src/engine/engine.ts';
 import { checkHere } from '../../src/program/roles/module_check.ts';
@@ -31,6 +31,9 @@ export type TestEngine = {
   /** Closes pools, code, engine, and removes `dir` unless it was handed in. */
   close(): Promise<void>;
 };
+
+/** A log that nobody reads. */
+export const silentLog: Log = createLog({ clock: createSystemClock(), write: () => undefined });
 
 /** Where the build leaves the native libraries; without them nothing here can be tested. */
 export function libraryDir(): string {

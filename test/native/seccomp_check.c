@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../native/ring.h"
 #include "../../native/seccomp.h"
 
 #define ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
@@ -66,7 +67,7 @@ static bool pick(const char *name, const struct call *calls, size_t count, struc
 }
 
 static bool pick_memory(const char *name, const struct place *place, struct call *found) {
-  const long shared = place->shared, file = place->file;
+  const long shared = place->shared, file = place->file, name_at = EDGE_WAKE_ADDRESS;
   const struct call calls[] = {
       {"map", SYS_mmap, {0, PAGE, BOTH, ANONYMOUS, -1, 0}},
       {"map over", SYS_mmap, {shared, PAGE, BOTH, ANONYMOUS | MAP_FIXED, -1, 0}},
@@ -87,6 +88,15 @@ static bool pick_memory(const char *name, const struct place *place, struct call
       {"map with a high protection", SYS_mmap, {0, PAGE, BOTH | HIGH, ANONYMOUS, -1, 0}},
       {"map to grow", SYS_mmap, {0, PAGE, BOTH | PROT_GROWSDOWN, ANONYMOUS, -1, 0}},
       {"protect", SYS_mprotect, {shared, PAGE, PROT_READ}},
+      {"map over the name", SYS_mmap, {name_at, PAGE, BOTH, ANONYMOUS | MAP_FIXED, -1, 0}},
+      {"map over all", SYS_mmap, {PAGE, 0x7fff00000000, BOTH, ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0}},
+      {"map near the name", SYS_mmap, {name_at, PAGE, BOTH, ANONYMOUS, -1, 0}},
+      {"unmap the name", SYS_munmap, {name_at, PAGE}},
+      {"unmap all", SYS_munmap, {0, 0x7fff00000000}},
+      {"protect the name", SYS_mprotect, {name_at, PAGE, BOTH}},
+      {"protect executable code below", SYS_mprotect, {name_at, PAGE, PROT_READ | PROT_EXEC}},
+      {"forget the name", SYS_madvise, {name_at, PAGE, MADV_DONTNEED}},
+      {"unmap", SYS_munmap, {shared, PAGE}},
       {"protect executable", SYS_mprotect, {shared, PAGE, PROT_READ | PROT_EXEC}},
       {"protect all", SYS_mprotect, {shared, PAGE, BOTH | PROT_EXEC}},
       {"protect to grow", SYS_mprotect, {shared, PAGE, BOTH | PROT_GROWSDOWN}},
@@ -188,16 +198,21 @@ static bool pick_process(const char *name, const struct place *place, struct cal
 
 static bool pick_descriptor(const char *name, const struct place *place, struct call *found) {
   const long zero = (long)scratch, wake = place->wake, file = place->file;
+  const long own = EDGE_WAKE_ADDRESS, bytes = sizeof(struct edge_wake);
   const long quiet = MSG_DONTWAIT | MSG_NOSIGNAL;
   const struct call calls[] = {
-      {"send", SYS_sendto, {wake, zero, 1, quiet}},
-      {"send elsewhere", SYS_sendto, {place->other, zero, 1, quiet}},
-      {"send urgently", SYS_sendto, {wake, zero, 1, quiet | MSG_OOB}},
-      {"send without flags", SYS_sendto, {wake, zero, 1, 0}},
-      {"send to an address", SYS_sendto, {wake, zero, 1, quiet, zero, 2}},
-      {"send to a high address", SYS_sendto, {wake, zero, 1, quiet, HIGH, 2}},
-      {"send more", SYS_sendto, {wake, zero, 2, quiet}},
-      {"send much more", SYS_sendto, {wake, zero, 1 | HIGH, quiet}},
+      {"send", SYS_sendto, {wake, own, bytes, quiet}},
+      {"send elsewhere", SYS_sendto, {place->other, own, bytes, quiet}},
+      {"send urgently", SYS_sendto, {wake, own, bytes, quiet | MSG_OOB}},
+      {"send without flags", SYS_sendto, {wake, own, bytes, 0}},
+      {"send to an address", SYS_sendto, {wake, own, bytes, quiet, zero, 2}},
+      {"send to a high address", SYS_sendto, {wake, own, bytes, quiet, HIGH, 2}},
+      {"send more", SYS_sendto, {wake, own, bytes + 1, quiet}},
+      {"send less", SYS_sendto, {wake, own, bytes - 1, quiet}},
+      {"send much more", SYS_sendto, {wake, own, bytes | HIGH, quiet}},
+      {"send other bytes", SYS_sendto, {wake, zero, bytes, quiet}},
+      {"send bytes beside", SYS_sendto, {wake, own + bytes, bytes, quiet}},
+      {"send high bytes", SYS_sendto, {wake, own | HIGH, bytes, quiet}},
       {"pass a descriptor", SYS_sendmsg, {wake, zero, quiet}},
       {"complain", SYS_write, {STDERR_FILENO, zero, 0}},
       {"write elsewhere", SYS_write, {wake, zero, 1}},
@@ -329,6 +344,9 @@ int main(int count, char **arguments) {
   if (file < 0 || ftruncate(file, PAGE) != 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return 254;
   void *shared = mmap(NULL, PAGE, BOTH, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 253;
+  const int name = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+  void *const at = (void *)EDGE_WAKE_ADDRESS;
+  if (mmap(at, PAGE, PROT_READ, name, -1, 0) != at) return 250;
   const struct place place = {pair[0], pair[1], file, (long)shared, getpid(), getppid()};
   if (count == 2 && strcmp(arguments[1], "list") == 0) return list(&place);
   if (count != 3) return 252;

@@ -5,7 +5,7 @@ import { createManualClock } from '../../src/base/clock.ts';
 import { CodedError } from '../../src/base/errors.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import { Fleet } from '../../src/model/rules/fleet.ts';
-import { EVERY_NODE, type Target } from '../../src/model/rules/target.ts';
+import { EVERY_NODE, type Target } from '../../src/model/target/target.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { sqliteMigrations } from '../control/harness.ts';
 
@@ -45,10 +45,10 @@ async function join(id: string, pop_id: string): Promise<void> {
     node_id: id,
     pop_id: null,
     labels: { spare: pop_id === 'lhr' },
-    expires_at_ms: 9_000,
+    ttl_ms: 9_000,
   };
   await store.nodes.addJoinToken({ ...token, actor });
-  const node = { node_id: id, pop_id, labels: {}, edge_version: '0.1.0' };
+  const node = { node_id: id, pop_id, labels: {}, edge_version: '0.1.0', public_key: `key-${id}` };
   await store.nodes.join({ ...node, join_token_hash: hash, token_hash: newId() });
 }
 

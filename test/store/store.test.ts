@@ -212,18 +212,3 @@ describe('Lists', () => {
     expect([first.next_key, second.next_key]).toEqual(['1.9.0', null]);
   });
 });
-
-describe('Stored responses', () => {
-  const response = { id: 'k', request_digest: 'd', status: 201, sealed_body: 's', expires_at_ms: 5_000 };
-
-  test('are found until they expire, and swept afterwards', async () => {
-    await store.idempotency.put(response);
-    expect(await store.idempotency.get('k')).toEqual(response);
-    await clock.advance(5_000);
-    expect(await store.idempotency.get('k')).toBeNull();
-    await store.idempotency.sweep();
-    const other = new Database(path);
-    expect(other.query('SELECT count(*) AS count FROM idempotency').get()).toEqual({ count: 0 });
-    other.close();
-  });
-});

@@ -177,7 +177,7 @@ describe('The engine stopped from outside', () => {
       await until('the neighbour answers', async () => (await request('/neighbour')).status === 200);
       process.kill(zygote, 'SIGSTOP');
       await until('the node is not ready', async () => (await statusOf(ready)) === 503);
-      expect(await (await fetch(ready)).json()).toEqual({ ready: false, waiting_for: ['engine'] });
+      expect(await (await fetch(ready)).json()).toMatchObject({ ready: false, waiting_for: ['engine'] });
       expect((await request('/neighbour')).status).toBe(200);
       await until('the stopped engine is gone', () => !isRunning(zygote));
       await until('the node is ready', async () => (await statusOf(ready)) === 200);

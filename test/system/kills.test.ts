@@ -1,6 +1,5 @@
 // A kill kills: guests that never answer are gone right after their deadline, however many there are.
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
 import {
   type Directory,
   type Running,
@@ -14,6 +13,7 @@ import {
   temporaryDirectory,
   until,
 } from './harness.ts';
+import { ranOn, running } from './workers.ts';
 
 const GUESTS = 128;
 const ROUNDS = 3;
@@ -46,28 +46,16 @@ function zygote(): number {
   return pid;
 }
 
-/** Workers that have the processor or wait for it. */
-function burning(): number[] {
-  return childrenOf(zygote()).filter((pid) => {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) === 'R';
-    } catch {
-      return false;
-    }
-  });
-}
-
 test.each(Array.from({ length: ROUNDS }, (_, round) => round + 1))(
   `${GUESTS} guests that loop at once get 504 and burn nothing ${GONE_MS} ms later (round %p)`,
   async () => {
     const answers = Promise.all(Array.from({ length: GUESTS }, () => statusOf(url)));
     await Bun.sleep(SNAPSHOT_MS);
-    const begun = new Set(burning());
+    const begun = new Set(running(zygote()));
     expect(begun.size).toBeGreaterThan(GUESTS / 4);
     expect(new Set(await answers)).toEqual(new Set([504]));
     await Bun.sleep(GONE_MS);
-    expect(burning().filter((pid) => begun.has(pid))).toEqual([]);
+    expect(await ranOn(running(zygote()).filter((pid) => begun.has(pid)))).toEqual([]);
   },
   WAIT_MS,
 );
@@ -76,7 +64,10 @@ test(
   'a guest is gone at its deadline while the zygote is stopped',
   async () => {
     const answer = statusOf(url);
-    const [guest = 0] = await until('the guest runs', () => (burning().length > 0 ? burning() : null));
+    const [guest = 0] = await until('the guest runs', () => {
+      const pids = running(zygote());
+      return pids.length > 0 ? pids : null;
+    });
     process.kill(zygote(), 'SIGSTOP');
     try {
       expect(await answer).toBe(504);

@@ -30,9 +30,9 @@ const PLAIN: Readonly<Record<string, string>> = {
   double: 'f64',
 };
 
-/** The header `name` of native/. */
-export function readHeader(name: string): Header {
-  return parseHeader(readFileSync(join(ROOT, 'native', name), 'utf8'));
+/** The headers `names` of native/, as one. */
+export function readHeader(...names: readonly string[]): Header {
+  return parseHeader(names.map((name) => readFileSync(join(ROOT, 'native', name), 'utf8')).join('\n'));
 }
 
 /** Reads the text of a header; throws at a function or an enumerator that it cannot read. */

@@ -18,6 +18,8 @@ export const CONTROL_BOUNDS = {
   /** Requests with an idempotency key at one time: each holds its body in memory. */
   idempotentInFlightMax: 256,
   idempotencyKeyLengthMax: 255,
+  /** Answers that are kept under idempotency keys; the oldest go first. That of a deploy lists its nodes. */
+  idempotencyRowsMax: 20_000,
   joinTokenTtlMsMax: 604_800_000,
   nodesMax: 10_000,
   /** Active deployments of one function: each costs an evaluation per node. */
@@ -36,7 +38,10 @@ export const CONTROL_TUNING = {
   /** How long the answer to a request with an idempotency key is kept: one day. */
   idempotencyTtlMs: 86_400_000,
   /** How often expired rows are deleted. */
-  sweepMs: 600_000,
+  sweepMs: 60_000,
+  /** Rows that one transaction deletes at most, and the pause before the next. */
+  sweepRows: 500,
+  sweepPauseMs: 10,
   /** How long a statement waits for a lock of the database. */
   databaseBusyMs: 5_000,
   /** How long a starting process waits for its data directory: its predecessor may be about to exit. */

@@ -28,6 +28,10 @@ export const EDGE_TUNING = {
   /** Backoff before a version whose compile failed for want of memory, time or disk is compiled again. */
   recompileDelayMsMin: 10_000,
   recompileDelayMsMax: 10 * 60_000,
+  /** Between two tries to write the index of the artifact cache that failed. */
+  cacheIndexRetryMs: 5_000,
+  /** Versions that a node pulls and compiles again at the same time, beside its other steps. */
+  recompileParallelMax: 2,
   /** Tries after the first; then the version stays in the interpreter until it is brought up anew. */
   recompilesMax: 12,
 } as const;

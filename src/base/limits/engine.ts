@@ -8,6 +8,10 @@ export const ENGINE_BOUNDS = {
   closeMs: 2_000,
   /** Pings in a row without an answer after which an engine process is killed and another started. */
   pingsUnanswered: 10,
+  /** Share of the machine's memory that the engine process and its children may take together. */
+  memoryShareMax: 0.8,
+  /** Processes and threads that it may have besides its workers: compiles, and the trial of its wall. */
+  otherTasksMax: 256,
   /** Lines of its stderr that reach the log, and their length: a guest may have taken the process over. */
   logLinesMax: 1_000,
   logLineLengthMax: 1_000,

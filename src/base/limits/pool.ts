@@ -12,6 +12,9 @@ export const POOL_BOUNDS = {
   workerOverheadBytes: 192 * MIB,
   /** Time to start a worker; a longer execution limit of the version replaces it. */
   workerStartMs: 2_000,
+  /** Lines, and characters of each, that the fault of a failed start shows of what its guest has logged. */
+  startLogLinesMax: 5,
+  startLogLineLengthMax: 150,
   /** Time until a warm-up gives up, also when workers keep failing. */
   warmMs: 15_000,
 } as const;
@@ -39,6 +42,14 @@ export const POOL_TUNING = {
   idleCpuMs: 10,
   /** Comparisons in a row above that after which a worker is killed. */
   idleWatchesBurned: 3,
+  /** Wake-ups that a worker may send beyond what it reports, and the credit that reports give it. */
+  wakesAheadMax: 64,
+  /**
+   * Pause of a version after one of its workers misbehaved; it doubles up to the maximum. Until such a worker is
+   * killed it takes processor time from its neighbours, and a request starts the next one.
+   */
+  misbehavedMsMin: 5_000,
+  misbehavedMsMax: 300_000,
   /** A queue whose oldest request is younger than this is moving; it gets no new worker. */
   queueMovesMs: 2,
   /** The same where the workers keep every processor busy: an older queue waits for something else. */

@@ -44,5 +44,7 @@ export const REQUEST_TUNING = {
   routeCacheEntriesMax: 10_000,
   routeCacheKeyLengthMax: 512,
   /** How often a draining listener checks whether the last request is answered. */
-  drainPollMs: 20,
+  drainPollMs: 10,
+  /** A draining listener is done when no request was under way for this long: clients may have sent one more. */
+  drainQuietMs: 200,
 } as const;

@@ -22,21 +22,29 @@ export const SYNC_BOUNDS = {
 
 export const SYNC_DEFAULTS = {
   heartbeatIntervalMs: 30_000,
+  /** A node that has been silent for this long is offline. */
+  nodeOfflineMs: 120_000,
 } as const;
 
 export const SYNC_TUNING = {
-  /** A node that has been silent for this long is offline. */
-  nodeOfflineMs: 120_000,
-  /** How often the control plane checks for silent nodes. */
+  /** How often the control plane checks for silent nodes, and how often at least while one turns silent. */
   livenessStepMs: 5_000,
+  livenessStepsMin: 8,
+  /** Steps between two checks that count as silence: a control plane that was stopped has heard nobody. */
+  listenGapSteps: 2,
+  /** Nodes that one transaction marks as offline, and the pause before the next: each has an audit row. */
+  livenessMarksMax: 20,
+  livenessPauseMs: 10,
   /** If more than this share of the nodes is silent, none is marked: the control plane may be at fault. */
   livenessBrakePercent: 55,
   /** The brake needs at least this many silent nodes. */
   livenessBrakeNodesMin: 3,
   /** A wait for a deployment looks at its nodes again after a millisecond for each so many of them. */
   progressNodesPerMs: 10,
-  /** Shortest time between two writes of a node's heartbeats that report nothing new. */
-  heartbeatPersistMs: 10_000,
+  /** Times that make a node silent after which the brake holds it no longer. */
+  livenessBrakePeriods: 5,
+  /** Time between two writes of the figures of a node; what changes its state is written at once. */
+  heartbeatPersistMs: 60_000,
   /** Wait of a node that returns without having accepted the state that it was just sent. */
   heartbeatRepeatMs: 1_000,
   /** Shortest time between two heartbeats of a node: changes close together are reported together. */

@@ -1,8 +1,8 @@
 // The API: one Elysia application per resource, each with what it needs and nothing else.
 import type { AnyElysia } from 'elysia';
-import type { Clock } from '../../base/clock.ts';
 import type { Store } from '../../store/store.ts';
 import type { Auth } from '../auth/auth.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Publish } from '../publish/publish.ts';
 import type { Sync } from '../sync/sync.ts';
@@ -21,20 +21,20 @@ export function createApi(options: {
   sync: Sync;
   publish: Publish;
   contexts: RequestContexts;
+  mutations: Mutations;
   productVersion: string;
-  clock: Clock;
   newId: (prefix: string) => string;
 }): AnyElysia[] {
-  const { store, auth, sync, publish, contexts, productVersion, clock, newId } = options;
+  const { store, auth, sync, publish, contexts, mutations, productVersion, newId } = options;
   const { functions, versions, routes, deployments, nodes, facts, audit } = store;
   return [
-    functionsApi({ functions, publish, contexts, newId }),
-    versionsApi({ versions, publish, contexts }),
-    artifactsApi({ versions, publish, sync, contexts }),
-    routesApi({ routes, contexts, newId }),
-    deploysApi({ deployments, progress: sync.progress, contexts, newId }),
-    deploymentsApi({ deployments, progress: sync.progress, contexts }),
-    nodesApi({ nodes, auth, sync, contexts, clock }),
+    functionsApi({ functions, publish, contexts, mutations, newId }),
+    versionsApi({ versions, publish, contexts, mutations }),
+    artifactsApi({ versions, publish, sync, contexts, mutations }),
+    routesApi({ routes, contexts, mutations, newId }),
+    deploysApi({ deployments, progress: sync.progress, contexts, mutations, newId }),
+    deploymentsApi({ deployments, progress: sync.progress, contexts, mutations }),
+    nodesApi({ nodes, auth, sync, contexts, mutations }),
     systemApi({ facts, audit, productVersion }),
   ];
 }

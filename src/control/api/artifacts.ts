@@ -5,6 +5,7 @@ import { CodedError } from '../../base/errors.ts';
 import { Version } from '../../model/function.ts';
 import { Semver } from '../../model/names.ts';
 import type { Store } from '../../store/store.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Publish } from '../publish/publish.ts';
 import type { Sync } from '../sync/sync.ts';
@@ -22,20 +23,36 @@ export function artifactsApi(options: {
   publish: Pick<Publish, 'uploadSigned' | 'upload' | 'openArtifact'>;
   sync: Pick<Sync, 'isDesired'>;
   contexts: RequestContexts;
+  mutations: Mutations;
 }): AnyElysia {
-  const { versions, publish, sync, contexts } = options;
+  const { versions, publish, sync, contexts, mutations } = options;
   return createResource('/api/v1')
     .put(
       '/uploads/:function_id/:version',
-      ({ params, query, request }) => publish.uploadSigned({ key: params, signed: query, request }),
+      ({ params, query, request, status }) =>
+        publish.uploadSigned({
+          key: params,
+          signed: query,
+          request,
+          commit: (apply) =>
+            mutations.run(request, async (store) => status(200, (await apply(store.versions)).version)),
+        }),
       { params: ArtifactParams, query: SignedQuery, parse: 'none', response: { 200: Version } },
     )
     .post(
       '/functions/:id/upload',
-      async ({ params, query, request, status }) => {
-        const input = { function_id: params.id, version: query.version, request };
-        const { version, changed } = await publish.upload({ ...input, actor: contexts.actorOf(request) });
-        return status(changed ? 201 : 200, version);
+      ({ params, query, request, status }) => {
+        return publish.upload({
+          function_id: params.id,
+          version: query.version,
+          request,
+          actor: contexts.actorOf(request),
+          commit: (apply) =>
+            mutations.run(request, async (store) => {
+              const { version, changed } = await apply(store.versions);
+              return status(changed ? 201 : 200, version);
+            }),
+        });
       },
       { params: FunctionParams, query: UploadQuery, parse: 'none', response: { 200: Version, 201: Version } },
     )

@@ -5,6 +5,7 @@ import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import { pageOf } from '../../model/api.ts';
 import { Deployment, DeploymentProgress } from '../../model/deployment.ts';
 import type { Store } from '../../store/store.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Sync } from '../sync/sync.ts';
 import {
@@ -41,11 +42,12 @@ const DESCRIPTIONS = {
 };
 
 export function deploymentsApi(options: {
-  deployments: Pick<Store['deployments'], 'get' | 'list' | 'end'>;
+  deployments: Pick<Store['deployments'], 'get' | 'list'>;
   progress: Sync['progress'];
   contexts: RequestContexts;
+  mutations: Mutations;
 }): AnyElysia {
-  const { deployments, progress, contexts } = options;
+  const { deployments, progress, contexts, mutations } = options;
   return createResource('/api/v1')
     .get(
       '/functions/:id/deployments',
@@ -88,7 +90,10 @@ export function deploymentsApi(options: {
     )
     .post(
       '/deployments/:id/end',
-      ({ params, request }) => deployments.end({ id: params.id, actor: contexts.actorOf(request) }),
+      ({ params, request, status }) => {
+        const input = { id: params.id, actor: contexts.actorOf(request) };
+        return mutations.run(request, async (store) => status(200, await store.deployments.end(input)));
+      },
       {
         params: DeploymentParams,
         parse: 'none',

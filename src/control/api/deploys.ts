@@ -1,6 +1,6 @@
 // What changes deployments over HTTP: deploy, plan, roll back, undeploy.
 import { Type } from '@sinclair/typebox';
-import type { AnyElysia } from 'elysia';
+import { type AnyElysia, type ElysiaCustomStatusResponse, status } from 'elysia';
 import {
   DeployAnswer,
   DeployPlan,
@@ -11,10 +11,11 @@ import {
 } from '../../model/deployment.ts';
 import { versionChanges } from '../../model/rules/deploy.ts';
 import { summaryOf } from '../../model/rules/progress.ts';
-import { requestedTarget } from '../../model/rules/target.ts';
+import { requestedTarget } from '../../model/target/target.ts';
 import type { Deployed, Planned, Wanted } from '../../store/deployments/deployments.ts';
-import type { Store } from '../../store/store.ts';
+import type { Operations, Store } from '../../store/store.ts';
 import { jsonBody } from '../http/bodies.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Sync } from '../sync/sync.ts';
 import { createResource, FunctionParams } from './resource.ts';
@@ -57,16 +58,17 @@ type DeploysOptions = {
   deployments: Store['deployments'];
   progress: Sync['progress'];
   contexts: RequestContexts;
+  mutations: Mutations;
   newId: (prefix: string) => string;
 };
 
 export function deploysApi(options: DeploysOptions): AnyElysia {
-  const { deployments, progress, contexts, newId } = options;
+  const { deployments, contexts, mutations, newId } = options;
   const newDeploymentId = (): string => newId('dep');
   return createResource('/api/v1')
     .post(
       '/functions/:id/deploy',
-      async ({ params, body, request, status }) => {
+      async ({ params, body, request }) => {
         const input = {
           function_id: params.id,
           version: body.version,
@@ -74,8 +76,8 @@ export function deploysApi(options: DeploysOptions): AnyElysia {
           newId: newDeploymentId,
         };
         if (body.dry_run === true) return status(200, planAnswer(await deployments.planDeploy(input)));
-        const deployed = await deployments.deploy({ ...input, actor: contexts.actorOf(request) });
-        return status(deployed.changed ? 201 : 200, await deployAnswer(progress, deployed));
+        const made = { ...input, actor: contexts.actorOf(request) };
+        return await begin(options, request, (store) => store.deployments.deploy(made));
       },
       {
         params: FunctionParams,
@@ -100,9 +102,11 @@ export function deploysApi(options: DeploysOptions): AnyElysia {
     )
     .post(
       '/functions/:id/undeploy',
-      async ({ params, request }) => {
-        const actor = contexts.actorOf(request);
-        return { deployments: await deployments.undeploy({ function_id: params.id, actor }) };
+      ({ params, request }) => {
+        const input = { function_id: params.id, actor: contexts.actorOf(request) };
+        return mutations.run(request, async (store) => {
+          return status(200, { deployments: await store.deployments.undeploy(input) });
+        });
       },
       {
         params: FunctionParams,
@@ -113,11 +117,11 @@ export function deploysApi(options: DeploysOptions): AnyElysia {
     )
     .post(
       '/functions/:id/rollback',
-      async ({ params, body, request, status }) => {
+      ({ params, body, request }) => {
         const { version, from } = body;
         const ids = { function_id: params.id, newId: newDeploymentId, actor: contexts.actorOf(request) };
-        const deployed = await deployments.rollBack({ ...ids, version, from, target: requestedTarget(body) });
-        return status(deployed.changed ? 201 : 200, await deployAnswer(progress, deployed));
+        const input = { ...ids, version, from, target: requestedTarget(body) };
+        return begin(options, request, (store) => store.deployments.rollBack(input));
       },
       {
         params: FunctionParams,
@@ -146,14 +150,17 @@ function planAnswer(planned: Planned): DeployPlan {
   return { ...planned, targets, versions: versionChanges(planned.nodes) };
 }
 
-/** The nodes of all deployments together, by id. */
-async function deployAnswer(
-  progress: Sync['progress'],
-  { deployments, changed }: Deployed,
-): Promise<DeployAnswer> {
-  const [deployment] = deployments;
-  if (deployment === undefined) throw new Error('a deploy without a deployment');
-  const each = await Promise.all(deployments.map((one) => progress.of(one)));
-  const nodes = each.flatMap((one) => one.nodes).sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
-  return { deployment, deployments, changed, nodes, ...summaryOf(nodes) };
+/** Moves deployments in one transaction with their first progress, which is the answer. */
+function begin(
+  { mutations, progress }: DeploysOptions,
+  request: Request,
+  move: (store: Operations) => Promise<Deployed>,
+): Promise<ElysiaCustomStatusResponse<200 | 201, DeployAnswer>> {
+  return mutations.run(request, async (store) => {
+    const { deployments, changed } = await move(store);
+    const [deployment] = deployments;
+    if (deployment === undefined) throw new Error('a deploy without a deployment');
+    const nodes = await progress.begun(deployments, store);
+    return status(changed ? 201 : 200, { deployment, deployments, changed, nodes, ...summaryOf(nodes) });
+  });
 }

@@ -8,6 +8,7 @@ import type { NewFunction } from '../../store/functions.ts';
 import type { Store } from '../../store/store.ts';
 import { VERSION_FIRST } from '../../store/versions.ts';
 import { jsonBody } from '../http/bodies.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Publish } from '../publish/publish.ts';
 import { requireSelector, settingsOf } from './request_rules.ts';
@@ -30,18 +31,21 @@ const PROJECT_DEFAULT = 'default';
 
 export function functionsApi(options: {
   functions: Store['functions'];
-  publish: Pick<Publish, 'uploadUrl' | 'removeFunction'>;
+  publish: Pick<Publish, 'uploadUrl' | 'remove'>;
   contexts: RequestContexts;
+  mutations: Mutations;
   newId: (prefix: string) => string;
 }): AnyElysia {
-  const { functions, publish, contexts, newId } = options;
+  const { functions, publish, contexts, mutations, newId } = options;
   return createResource('/api/v1/functions')
     .post(
       '',
-      async ({ body, request, status }) => {
-        const actor = contexts.actorOf(request);
-        const created = await functions.create({ ...newFunction(newId('fn'), body), actor });
-        return status(201, { ...created, ...publish.uploadUrl(created.version, originOf(request)) });
+      ({ body, request, status }) => {
+        const input = { ...newFunction(newId('fn'), body), actor: contexts.actorOf(request) };
+        return mutations.run(request, async (store) => {
+          const created = await store.functions.create(input);
+          return status(201, { ...created, ...publish.uploadUrl(created.version, originOf(request)) });
+        });
       },
       { parse: [jsonBody, 'json'], body: CreateFunction, response: { 201: FunctionCreated } },
     )
@@ -59,9 +63,14 @@ export function functionsApi(options: {
     })
     .delete(
       '/:id',
-      async ({ params, request }) => {
-        await publish.removeFunction({ id: params.id, actor: contexts.actorOf(request) });
-        return noContent();
+      ({ params, request }) => {
+        const input = { id: params.id, actor: contexts.actorOf(request) };
+        return publish.remove((removed) =>
+          mutations.run(request, async (store) => {
+            removed(await store.functions.remove(input));
+            return noContent();
+          }),
+        );
       },
       { params: FunctionParams },
     );

@@ -1,16 +1,22 @@
 // Nodes over HTTP: join tokens, joining, heartbeats, find, list, delete.
 import { Type } from '@sinclair/typebox';
-import type { AnyElysia } from 'elysia';
-import type { Clock } from '../../base/clock.ts';
+import { type AnyElysia, type ElysiaCustomStatusResponse, status } from 'elysia';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import { JoinTokenAnswer, JoinTokenRequest, NodePatch, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
-import { HeartbeatAnswer, HeartbeatRequest, JoinAnswer, JoinRequest } from '../../model/protocol.ts';
+import {
+  HeartbeatAnswer,
+  HeartbeatRequest,
+  JoinAnswer,
+  joinProofText,
+  JoinRequest,
+} from '../../model/protocol.ts';
 import type { Store } from '../../store/store.ts';
-import { type Auth, bearerOf, tokenHash } from '../auth/auth.ts';
+import { type Auth, bearerOf, isSignedBy, tokenHash } from '../auth/auth.ts';
 import { jsonBody, jsonUpTo } from '../http/bodies.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Sync } from '../sync/sync.ts';
 import { requireLabelNames } from './request_rules.ts';
@@ -30,26 +36,30 @@ const PATCH_DETAIL = {
 type NodesOptions = {
   nodes: Store['nodes'];
   auth: Pick<Auth, 'newToken' | 'signingKey'>;
-  sync: Pick<Sync, 'heartbeats' | 'forgetNode'>;
+  sync: Pick<Sync, 'heartbeats' | 'joined' | 'shown' | 'forgetNode'>;
   contexts: RequestContexts;
-  clock: Clock;
+  mutations: Mutations;
 };
 
 export function nodesApi(options: NodesOptions): AnyElysia {
-  const { nodes, auth, sync, contexts } = options;
+  const { nodes, auth, sync, contexts, mutations } = options;
   return createResource('/api/v1/nodes')
-    .post(
-      '/join-tokens',
-      async ({ body, request, status }) => {
-        return status(201, await addJoinToken(options, body, contexts.actorOf(request)));
-      },
-      { parse: [jsonBody, 'json'], body: JoinTokenRequest, response: { 201: JoinTokenAnswer } },
-    )
-    .post('/join', async ({ body, request, status }) => status(201, await join(options, body, request)), {
+    .post('/join-tokens', ({ body, request }) => addJoinToken(options, body, request), {
       parse: [jsonBody, 'json'],
-      body: JoinRequest,
-      response: { 201: JoinAnswer },
+      body: JoinTokenRequest,
+      response: { 201: JoinTokenAnswer },
     })
+    .post(
+      '/join',
+      async ({ body, request }) => {
+        const reply = await mutations.run(request, async (store) =>
+          status(201, await join(options, store, { body, request })),
+        );
+        sync.joined(body.node_id);
+        return reply;
+      },
+      { parse: [jsonBody, 'json'], body: JoinRequest, response: { 201: JoinAnswer } },
+    )
     .post(
       '/:id/heartbeat',
       async ({ params, body, request }) => {
@@ -68,59 +78,80 @@ export function nodesApi(options: NodesOptions): AnyElysia {
         },
       },
     )
-    .get('', async ({ query }) => pageAnswer(await nodes.list(pageRequest(query))), {
-      query: PageQuery,
-      response: { 200: pageOf(EdgeNode) },
-    })
-    .get('/:id', ({ params }) => nodes.get(params.id), {
+    .get(
+      '',
+      async ({ query }) => {
+        const { items, next_key } = await nodes.list(pageRequest(query));
+        return pageAnswer({ items: items.map((node) => sync.shown(node)), next_key });
+      },
+      { query: PageQuery, response: { 200: pageOf(EdgeNode) } },
+    )
+    .get('/:id', async ({ params }) => sync.shown(await nodes.get(params.id)), {
       params: NodeParams,
       response: { 200: EdgeNode },
     })
-    .patch(
-      '/:id',
-      ({ params, body, request }) => {
-        requireLabelNames(body.labels);
-        return nodes.label({ id: params.id, labels: body.labels, actor: contexts.actorOf(request) });
-      },
-      {
-        params: NodeParams,
-        parse: [jsonBody, 'json'],
-        body: NodePatch,
-        response: { 200: EdgeNode },
-        detail: PATCH_DETAIL,
-      },
-    )
+    .patch('/:id', ({ params, body, request }) => label(options, { ...params, ...body }, request), {
+      params: NodeParams,
+      parse: [jsonBody, 'json'],
+      body: NodePatch,
+      response: { 200: EdgeNode },
+      detail: PATCH_DETAIL,
+    })
     .delete(
       '/:id',
       async ({ params, request }) => {
-        await nodes.remove({ id: params.id, actor: contexts.actorOf(request) });
+        const input = { id: params.id, actor: contexts.actorOf(request) };
+        const reply = await mutations.run(request, async (store) => {
+          await store.nodes.remove(input);
+          return noContent();
+        });
         sync.forgetNode(params.id);
-        return noContent();
+        return reply;
       },
       { params: NodeParams },
     );
 }
 
-async function addJoinToken(
-  { nodes, auth, clock }: NodesOptions,
+/** The body of the answer holds the token, of which the store keeps the digest only. */
+function addJoinToken(
+  { auth, contexts, mutations }: NodesOptions,
   body: JoinTokenRequest,
-  actor: string,
-): Promise<JoinTokenAnswer> {
+  request: Request,
+): Promise<ElysiaCustomStatusResponse<201, JoinTokenAnswer>> {
   const { token: join_token, hash } = auth.newToken('edge_join');
-  const expires_at_ms = clock.nowMs() + (body.ttl_ms ?? CONTROL_DEFAULTS.joinTokenTtlMs);
-  const { node_id = null, pop_id = null, labels = {} } = body;
+  const { node_id = null, pop_id = null, labels = {}, ttl_ms = CONTROL_DEFAULTS.joinTokenTtlMs } = body;
   requireLabelNames(labels);
-  await nodes.addJoinToken({ hash, node_id, pop_id, labels, expires_at_ms, actor });
-  return { join_token, expires_at: new Date(expires_at_ms).toISOString() };
+  const input = { hash, node_id, pop_id, labels, ttl_ms, actor: contexts.actorOf(request) };
+  return mutations.run(request, async (store) => {
+    return status(201, { join_token, expires_at: await store.nodes.addJoinToken(input) });
+  });
+}
+
+function label(
+  { sync, contexts, mutations }: NodesOptions,
+  changes: NodePatch & { id: string },
+  request: Request,
+): Promise<ElysiaCustomStatusResponse<200, EdgeNode>> {
+  requireLabelNames(changes.labels);
+  const input = { ...changes, actor: contexts.actorOf(request) };
+  return mutations.run(request, async (store) => status(200, sync.shown(await store.nodes.label(input))));
 }
 
 /**
- * A known node joins again, and its old token ends: at any time with a join token made for its id, with any
- * other join token only once it is offline. So nobody takes over a running node with a join token alone.
+ * A known node joins again: at any time with its own key or with a join token made for its id, with any other
+ * join token only once it is offline. So nobody takes over a running node with a join token alone.
  */
-async function join({ nodes, auth }: NodesOptions, body: JoinRequest, request: Request): Promise<JoinAnswer> {
+async function join(
+  { auth }: NodesOptions,
+  { nodes }: Pick<Store, 'nodes'>,
+  { body: { proof, ...body }, request }: { body: JoinRequest; request: Request },
+): Promise<JoinAnswer> {
   const joinToken = bearerOf(request);
   if (joinToken === null) throw new CodedError('join_token_invalid');
+  if (!isSignedBy(body.public_key, joinProofText(joinToken, body), proof))
+    throw new CodedError('join_token_invalid', {
+      message: 'The join is not signed by the key that it names.',
+    });
   const { token: node_token, hash: token_hash } = auth.newToken('edge_node');
   const node = await nodes.join({ ...body, join_token_hash: tokenHash(joinToken), token_hash });
   return { node_id: node.id, node_token, control_public_key: auth.signingKey.publicKey };

@@ -2,9 +2,9 @@
 import { CodedError } from '../../base/errors.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { CreateVersion, VersionSettings } from '../../model/function.ts';
-import { compileSelector } from '../../model/rules/selector.ts';
-import { RESERVED_LABELS } from '../../model/rules/selector_words.ts';
-import { invalidSelector } from '../../model/rules/target_check.ts';
+import { compileSelector } from '../../model/target/selector.ts';
+import { RESERVED_LABELS } from '../../model/target/selector_words.ts';
+import { invalidSelector } from '../../model/target/target_check.ts';
 import { badFields } from '../http/failures.ts';
 
 /** The settings that a request names. Refuses `validation_failed` where `env` is too large as a whole. */

@@ -1,5 +1,5 @@
 // What the resources of the API share: settings, parameters, pages, and small responses.
-import { Elysia } from 'elysia';
+import { Elysia, type ElysiaCustomStatusResponse, status } from 'elysia';
 import { type Static, Type } from '@sinclair/typebox';
 import type { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../base/limits/control.ts';
@@ -58,8 +58,9 @@ function badCursor(): CodedError {
   return badFields({ field: 'cursor', message: 'must be the next_cursor of this list' });
 }
 
-export function noContent(): Response {
-  return new Response(null, { status: 204 });
+/** The reply without a body. */
+export function noContent(): ElysiaCustomStatusResponse<204, undefined, 204> {
+  return status(204, undefined);
 }
 
 /** Scheme, host and port by which the caller reached the control plane. */

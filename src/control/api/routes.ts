@@ -5,6 +5,7 @@ import { pageOf } from '../../model/api.ts';
 import { CreateRoute, Route, type RouteRule } from '../../model/route.ts';
 import type { Store } from '../../store/store.ts';
 import { jsonBody } from '../http/bodies.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import { createResource, noContent, pageAnswer, pageQuery, pageRequest } from './resource.ts';
 
@@ -23,17 +24,20 @@ const RULE_DEFAULTS: Pick<RouteRule, 'host' | 'methods' | 'priority'> = {
 export function routesApi(options: {
   routes: Store['routes'];
   contexts: RequestContexts;
+  mutations: Mutations;
   newId: (prefix: string) => string;
 }): AnyElysia {
-  const { routes, contexts, newId } = options;
+  const { routes, contexts, mutations, newId } = options;
   return createResource('/api/v1/routes')
     .post(
       '',
-      async ({ body, request, status }) => {
+      ({ body, request, status }) => {
         const rule = { ...RULE_DEFAULTS, ...body };
-        const actor = contexts.actorOf(request);
-        const { route, created } = await routes.create({ ...rule, id: newId('rt'), actor });
-        return status(created ? 201 : 200, route);
+        const input = { ...rule, id: newId('rt'), actor: contexts.actorOf(request) };
+        return mutations.run(request, async (store) => {
+          const { route, created } = await store.routes.create(input);
+          return status(created ? 201 : 200, route);
+        });
       },
       { parse: [jsonBody, 'json'], body: CreateRoute, response: { 200: Route, 201: Route } },
     )
@@ -46,9 +50,12 @@ export function routesApi(options: {
     )
     .delete(
       '/:id',
-      async ({ params, request }) => {
-        await routes.remove({ id: params.id, actor: contexts.actorOf(request) });
-        return noContent();
+      ({ params, request }) => {
+        const input = { id: params.id, actor: contexts.actorOf(request) };
+        return mutations.run(request, async (store) => {
+          await store.routes.remove(input);
+          return noContent();
+        });
       },
       { params: RouteParams },
     );

@@ -7,6 +7,7 @@ import { ModuleReport } from '../../model/wasm/report.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionKey } from '../../store/versions.ts';
 import { jsonBody } from '../http/bodies.ts';
+import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Publish } from '../publish/publish.ts';
 import { settingsOf } from './request_rules.ts';
@@ -23,18 +24,21 @@ import {
 
 export function versionsApi(options: {
   versions: Store['versions'];
-  publish: Pick<Publish, 'uploadUrl' | 'removeVersion'>;
+  publish: Pick<Publish, 'uploadUrl' | 'remove'>;
   contexts: RequestContexts;
+  mutations: Mutations;
 }): AnyElysia {
-  const { versions, publish, contexts } = options;
+  const { versions, publish, contexts, mutations } = options;
   return createResource('/api/v1/functions/:id/versions')
     .post(
       '',
-      async ({ params, body, request, status }) => {
+      ({ params, body, request, status }) => {
         const actor = contexts.actorOf(request);
         const input = { function_id: params.id, version: body.version, settings: settingsOf(body), actor };
-        const version = await versions.create(input);
-        return status(201, { version, ...publish.uploadUrl(version, originOf(request)) });
+        return mutations.run(request, async (store) => {
+          const version = await store.versions.create(input);
+          return status(201, { version, ...publish.uploadUrl(version, originOf(request)) });
+        });
       },
       {
         params: FunctionParams,
@@ -69,9 +73,14 @@ export function versionsApi(options: {
     )
     .delete(
       '/:version',
-      async ({ params, request }) => {
-        await publish.removeVersion({ ...keyOf(params), actor: contexts.actorOf(request) });
-        return noContent();
+      ({ params, request }) => {
+        const input = { ...keyOf(params), actor: contexts.actorOf(request) };
+        return publish.remove((removed) =>
+          mutations.run(request, async (store) => {
+            removed(await store.versions.remove(input));
+            return noContent();
+          }),
+        );
       },
       { params: VersionParams },
     );

@@ -1,4 +1,5 @@
 // Who calls: bearer tokens, what each caller may do, and the keys that the control plane signs with.
+import { createPublicKey, verify } from 'node:crypto';
 import { CodedError } from '../../base/errors.ts';
 import { createSecret, type RandomBytes } from '../../base/id.ts';
 import type { PrivateFiles } from '../../store/data_dir.ts';
@@ -62,6 +63,16 @@ export function bearerOf(request: Request): string | null {
 /** SHA-256 in hex; the store knows tokens only by it. */
 export function tokenHash(token: string): string {
   return new Bun.CryptoHasher('sha256').update(token).digest('hex');
+}
+
+/** Whether `signature` is that of `text` by `publicKey`: Ed25519, both base64url. */
+export function isSignedBy(publicKey: string, text: string, signature: string): boolean {
+  try {
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: publicKey }, format: 'jwk' });
+    return verify(null, Buffer.from(text), key, Buffer.from(signature, 'base64url'));
+  } catch {
+    return false;
+  }
 }
 
 const ADMIN_TOKEN_FILE = 'admin-token';

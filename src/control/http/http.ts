@@ -10,7 +10,7 @@ import type { Auth } from '../auth/auth.ts';
 import { failureResponse } from './failures.ts';
 import { createIdempotency, hasIdempotencyKey } from './idempotency.ts';
 import { createInFlight, type Handle } from './in_flight.ts';
-import type { RequestContexts } from './request_context.ts';
+import type { Keep, RequestContexts } from './request_context.ts';
 import { createRouter } from './router.ts';
 import { requirePlainTarget, targetOf } from './target.ts';
 
@@ -26,8 +26,8 @@ export type HttpOptions = {
   resources: readonly AnyElysia[];
   contexts: RequestContexts;
   auth: Pick<Auth, 'callerOf'>;
-  /** Keeps the responses to requests with an idempotency key. */
-  responses: Store['idempotency'];
+  /** The answers that are kept under idempotency keys. */
+  answers: Store['idempotency'];
   productVersion: string;
   clock: Clock;
   random: RandomBytes;
@@ -49,18 +49,18 @@ type Respond = (request: Request, requestId: string) => Promise<Response>;
 
 /** Target, caller, idempotency, router: throws what one of them refuses. */
 function createResponder(options: HttpOptions): Respond {
-  const { resources, contexts, auth, responses, productVersion, clock, random, log } = options;
+  const { resources, contexts, auth, answers, productVersion, random, log } = options;
   const router = createRouter({ resources, contexts, productVersion, log });
-  const idempotency = createIdempotency({ responses, random, clock });
+  const idempotency = createIdempotency({ answers, random });
   return async (request, requestId) => {
     requirePlainTarget(request);
     const caller = await auth.callerOf(request, targetOf(request).path);
-    const route: Handle = (routed) => {
-      contexts.set(routed, { requestId, caller });
+    const route = (routed: Request, keep: Keep | null): Promise<Response> => {
+      contexts.set(routed, { requestId, caller, keep });
       return router.handle(routed);
     };
     if (caller?.kind === 'admin' && hasIdempotencyKey(request)) return await idempotency.run(request, route);
-    return await route(request);
+    return await route(request, null);
   };
 }
 

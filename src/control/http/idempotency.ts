@@ -1,105 +1,115 @@
-// Idempotency keys: a POST that is sent again gets the response of the first time.
+// Idempotency keys: a mutation that is sent again gets the answer that was committed with it.
 import { createHash } from 'node:crypto';
-import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/errors.ts';
 import type { RandomBytes } from '../../base/id.ts';
-import { CONTROL_BOUNDS, CONTROL_TUNING } from '../../base/limits/control.ts';
+import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
+import type { KeptAnswer } from '../../store/idempotency.ts';
 import type { Store } from '../../store/store.ts';
 import { bearerOf } from '../auth/auth.ts';
 import { readBody } from './bodies.ts';
 import { badFields } from './failures.ts';
-import type { Handle } from './in_flight.ts';
+import type { Keep } from './request_context.ts';
 import { seal, unseal } from './sealing.ts';
 import { targetOf } from './target.ts';
 
 export type Idempotency = {
   /**
-   * Runs `handle` once per key and caller, with a copy of the request. The same request again waits for the
-   * response or gets the stored one, with `idempotency-replayed: true`; another request under the key is
-   * refused with `idempotency_conflict`. Responses of 5xx are not stored. Also refuses `validation_failed`
-   * for a bad key, `request_too_large`, and `overloaded`.
+   * Runs `handle` with a copy of the request unless an answer is kept under its key: then the answer is that
+   * one, with `idempotency-replayed: true`. The same request at the same time waits for the answer of the
+   * first; another request under the key is refused with `idempotency_conflict`. What the mutation of the
+   * request does not commit is not kept: a refusal or a failure leaves the key free. Also refuses
+   * `validation_failed` for a bad key, `request_too_large`, and `overloaded`.
    */
-  run(request: Request, handle: Handle): Promise<Response>;
+  run(request: Request, handle: (copy: Request, keep: Keep) => Promise<Response>): Promise<Response>;
 };
 
-/** Whether the request asks for it; only a POST can. */
+/** The methods of mutations; a presigned PUT needs no key, since the same bytes change nothing twice. */
+const METHODS = new Set(['POST', 'PATCH', 'DELETE']);
+
+/** Whether the request asks for it. */
 export function hasIdempotencyKey(request: Request): boolean {
-  return request.method === 'POST' && request.headers.has('idempotency-key');
+  return METHODS.has(request.method) && request.headers.has('idempotency-key');
 }
 
 /** An upload of the largest artifact fits, whether raw or as a form. */
 const BODY_BYTES_MAX = FUNCTION_BOUNDS.artifactBytesMax + CONTROL_BOUNDS.jsonBodyBytesMax;
 
-/** What is sealed of a response; `type` is its content type. */
-type Content = { type: string | null; body: string };
-type StoredResponse = Content & { status: number };
+/** An answer as it is sent: `type` is its content type, null where it has no body. */
+type Content = { status: number; type: string | null; body: string };
 
 /** One use of a key: `id` names key and caller, `requestDigest` what was sent under it. */
 type Use = { id: string; token: string; requestDigest: string };
 
-type Outcome = { response: StoredResponse; isReplay: boolean };
-
 /**
- * Responses may hold secrets, such as join tokens and upload URLs. Each is sealed under a key derived from
- * the caller's token, of which the control plane stores only a hash: a copy of the database opens none.
+ * Answers may hold secrets, such as join tokens and upload URLs. Each is sealed under a key derived from the
+ * caller's token, of which the control plane stores only a hash: a copy of the database opens none.
  */
 export function createIdempotency(options: {
-  responses: Store['idempotency'];
+  answers: Pick<Store['idempotency'], 'get'>;
   random: RandomBytes;
-  clock: Clock;
 }): Idempotency {
-  const { responses, random, clock } = options;
-  const running = new Map<string, { requestDigest: string; outcome: Promise<Outcome> }>();
+  const { answers, random } = options;
+  const running = new Map<string, { requestDigest: string; answer: Promise<Content> }>();
 
-  const read = async ({ id, token, requestDigest }: Use): Promise<StoredResponse | null> => {
-    const row = await responses.get(id);
-    if (row === null) return null;
-    if (row.request_digest !== requestDigest) throw new CodedError('idempotency_conflict');
-    const { type, body } = JSON.parse(unseal(row.sealed_body, { token, id })) as Content;
-    return { status: row.status, type, body };
+  const read = async (use: Use): Promise<Content | null> => {
+    const row = await answers.get(use.id);
+    return row === null ? null : contentOf(row, use);
   };
 
-  const write = async ({ id, token, requestDigest }: Use, response: StoredResponse): Promise<void> => {
-    const { status, type, body } = response;
-    await responses.put({
-      id,
-      request_digest: requestDigest,
-      status,
-      sealed_body: seal(JSON.stringify({ type, body }), { token, id }, random),
-      expires_at_ms: clock.nowMs() + CONTROL_TUNING.idempotencyTtlMs,
-    });
-  };
-
-  const runFirst = async (use: Use, handle: () => Promise<Response>): Promise<Outcome> => {
-    const stored = await read(use);
-    if (stored !== null) return { response: stored, isReplay: true };
-    const response = await storedResponseOf(await handle());
-    if (response.status < 500) await write(use, response);
-    return { response, isReplay: false };
+  const runFirst = async (
+    use: Use,
+    handle: (keep: Keep) => Promise<Response>,
+  ): Promise<{ answer: Content; isReplay: boolean }> => {
+    const kept = await read(use);
+    if (kept !== null) return { answer: kept, isReplay: true };
+    return { answer: await readAnswer(await handle(keepOf(use, random))), isReplay: false };
   };
 
   return {
     async run(request, handle) {
       const { id, token } = identify(request);
       const body = await readBody(request, BODY_BYTES_MAX);
-      const requestDigest = digestOf(request, body);
+      const use = { id, token, requestDigest: digestOf(request, body) };
       const first = running.get(id);
       if (first !== undefined) {
-        if (first.requestDigest !== requestDigest) throw new CodedError('idempotency_conflict');
-        const { response } = await first.outcome;
-        return responseOf({ response, isReplay: true });
+        if (first.requestDigest !== use.requestDigest) throw new CodedError('idempotency_conflict');
+        return responseOf(await first.answer, { isReplay: true });
       }
       if (running.size >= CONTROL_BOUNDS.idempotentInFlightMax) throw new CodedError('overloaded');
-      const outcome = runFirst({ id, token, requestDigest }, () => handle(copyOf(request, body)));
-      running.set(id, { requestDigest, outcome });
+      const outcome = runFirst(use, (keep) => handle(copyOf(request, body), keep));
+      const answer = outcome.then((one) => one.answer);
+      answer.catch(() => undefined);
+      running.set(id, { requestDigest: use.requestDigest, answer });
       try {
-        return responseOf(await outcome);
+        const { isReplay } = await outcome;
+        return responseOf(await answer, { isReplay });
       } finally {
         running.delete(id);
       }
     },
   };
+}
+
+/** The content type that the router gives to JSON. */
+const JSON_TYPE = 'application/json;charset=utf-8';
+
+/** Seals what the router makes of a reply: JSON, or no body. */
+function keepOf({ id, token, requestDigest }: Use, random: RandomBytes): Keep {
+  return ({ code, response }) => {
+    const isEmpty = response === undefined || response === null;
+    const content: Omit<Content, 'status'> = isEmpty
+      ? { type: null, body: '' }
+      : { type: JSON_TYPE, body: JSON.stringify(response) };
+    const sealed_body = seal(JSON.stringify(content), { token, id }, random);
+    return { id, request_digest: requestDigest, status: code, sealed_body };
+  };
+}
+
+function contentOf(row: KeptAnswer, { id, token, requestDigest }: Use): Content {
+  if (row.request_digest !== requestDigest) throw new CodedError('idempotency_conflict');
+  const content = JSON.parse(unseal(row.sealed_body, { token, id })) as Omit<Content, 'status'>;
+  return { status: row.status, ...content };
 }
 
 const KEY = /^[\x21-\x7e]+$/;
@@ -124,15 +134,14 @@ function digestOf(request: Request, body: Uint8Array): string {
 /** The request with its body, which was read, to be read again. */
 function copyOf(request: Request, body: Uint8Array<ArrayBuffer>): Request {
   const { url, method, headers, signal } = request;
-  return new Request(url, { method, headers, signal, body });
+  return new Request(url, { method, headers, signal, ...(body.byteLength === 0 ? {} : { body }) });
 }
 
-async function storedResponseOf(response: Response): Promise<StoredResponse> {
+async function readAnswer(response: Response): Promise<Content> {
   return { status: response.status, type: response.headers.get('content-type'), body: await response.text() };
 }
 
-function responseOf({ response, isReplay }: Outcome): Response {
-  const { status, type, body } = response;
+function responseOf({ status, type, body }: Content, { isReplay }: { isReplay: boolean }): Response {
   const headers = new Headers();
   if (type !== null) headers.set('content-type', type);
   if (isReplay) headers.set('idempotency-replayed', 'true');

@@ -1,9 +1,17 @@
 // What the control plane knows of a request before its handler runs: its id, and who calls.
 import { CodedError } from '../../base/errors.ts';
+import type { KeptAnswer } from '../../store/idempotency.ts';
 import type { Caller } from '../auth/auth.ts';
 
-/** `caller` is null where no token is needed. */
-export type RequestContext = { readonly requestId: string; readonly caller: Caller | null };
+/** Makes the row in which a reply is kept under the idempotency key of a request. */
+export type Keep = (reply: { code: number; response: unknown }) => KeptAnswer;
+
+/** `caller` is null where no token is needed, `keep` where the request has no idempotency key. */
+export type RequestContext = {
+  readonly requestId: string;
+  readonly caller: Caller | null;
+  readonly keep: Keep | null;
+};
 
 /** The contexts of the requests that run; each is forgotten with its request. */
 export type RequestContexts = {

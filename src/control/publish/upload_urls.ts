@@ -1,5 +1,5 @@
 // Presigned upload URLs: whoever holds one may PUT the artifact of one version until it expires.
-import type { Clock } from '../../base/clock.ts';
+import { type Clock, createSteadyTime } from '../../base/clock.ts';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import type { VersionKey } from '../../store/versions.ts';
@@ -11,6 +11,9 @@ export type UploadUrls = {
   verify(key: VersionKey, signed: { expires: string; signature: string }): void;
 };
 
+/** Expiries are whole milliseconds. */
+const ROUNDING_MS = 1;
+
 /** `publicUrl` is the origin of every URL; without it, the one by which the caller reached us. */
 export function createUploadUrls(options: {
   key: Auth['uploadKey'];
@@ -18,10 +21,11 @@ export function createUploadUrls(options: {
   publicUrl: string | null;
 }): UploadUrls {
   const { key: uploadKey, clock, publicUrl } = options;
+  const time = createSteadyTime(clock);
   return {
     issue(key, origin) {
       const path = uploadPath(key);
-      const expiresMs = clock.nowMs() + CONTROL_DEFAULTS.uploadUrlTtlMs;
+      const expiresMs = Math.ceil(time.latestMs() + CONTROL_DEFAULTS.uploadUrlTtlMs);
       const signature = uploadKey.mac(signedText(path, String(expiresMs)));
       const upload_url = `${publicUrl ?? origin}${path}?expires=${expiresMs}&signature=${signature}`;
       return { upload_url, expires_at: new Date(expiresMs).toISOString() };
@@ -29,7 +33,10 @@ export function createUploadUrls(options: {
     verify(key, { expires, signature }) {
       if (!uploadKey.isMac(signedText(uploadPath(key), expires), signature))
         throw new CodedError('upload_url_invalid');
-      if (Number(expires) <= clock.nowMs()) throw new CodedError('upload_url_expired');
+      // A URL that was issued by a clock that ran ahead would be valid for too long.
+      const leftMs = Number(expires) - time.latestMs();
+      if (leftMs <= 0 || leftMs > CONTROL_DEFAULTS.uploadUrlTtlMs + ROUNDING_MS)
+        throw new CodedError('upload_url_expired');
     },
   };
 }

@@ -9,6 +9,7 @@ import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../../
 import type { Store } from '../../store/store.ts';
 import type { DesiredStates } from './desired_states.ts';
 import type { Notifier } from './notifier.ts';
+import type { Presence } from './presence.ts';
 
 export type Heartbeats = {
   /**
@@ -23,6 +24,7 @@ export type Heartbeats = {
 
 export type HeartbeatOptions = {
   nodes: Pick<Store['nodes'], 'report'>;
+  presence: Pick<Presence, 'heard'>;
   states: DesiredStates;
   /** Wakes with every revision. */
   revisions: Notifier;
@@ -35,27 +37,52 @@ export type HeartbeatOptions = {
 };
 
 export function createHeartbeats(options: HeartbeatOptions): Heartbeats {
-  const { nodes, reports, polls, log } = options;
+  const { nodes, presence, reports, polls, log } = options;
   const answers = createAnswers(options);
-  /** Per node, what ends the hold of its latest heartbeat. */
+  const due = createDue(options);
+  /** Per process of a node, what ends the hold of its latest heartbeat. */
   const holds = new Map<string, AbortController>();
   return {
-    forget: (nodeId) => answers.forget(nodeId),
+    forget(nodeId) {
+      answers.forget(nodeId);
+      due.forget(nodeId);
+    },
     beat: (nodeId, request, signal) =>
       polls.enter(async () => {
-        const { hold_ms: _, ...heartbeat } = request;
-        const { moved, failed } = await nodes.report(nodeId, heartbeat);
+        const { hold_ms: _, instance, ...heartbeat } = request;
+        presence.heard(nodeId, request);
+        const { moved, failed } = await nodes.report(nodeId, heartbeat, { isDue: due.take(nodeId) });
         for (const item of failed) logFailure(log, nodeId, item);
         if (moved) reports.wake();
-        holds.get(nodeId)?.abort();
+        const holder = `${nodeId} ${instance?.id ?? ''}`;
+        holds.get(holder)?.abort();
         const hold = new AbortController();
-        holds.set(nodeId, hold);
+        holds.set(holder, hold);
         try {
           return await answers.next(nodeId, request, AbortSignal.any([signal, hold.signal]));
         } finally {
-          if (holds.get(nodeId) === hold) holds.delete(nodeId);
+          if (holds.get(holder) === hold) holds.delete(holder);
         }
       }),
+  };
+}
+
+/** Says when the figures of a node are to be written, spread over time after a start. */
+function createDue({ clock, random }: Pick<HeartbeatOptions, 'clock' | 'random'>): {
+  take(nodeId: string): boolean;
+  forget(nodeId: string): void;
+} {
+  const writtenMs = new Map<string, number>();
+  return {
+    take(nodeId) {
+      const nowMs = clock.monotonicMs();
+      const known = writtenMs.get(nodeId);
+      if (known !== undefined && nowMs - known < SYNC_TUNING.heartbeatPersistMs) return false;
+      const earlierMs = known === undefined ? randomFraction(random) * SYNC_TUNING.heartbeatPersistMs : 0;
+      writtenMs.set(nodeId, nowMs - earlierMs);
+      return known !== undefined;
+    },
+    forget: (nodeId) => void writtenMs.delete(nodeId),
   };
 }
 

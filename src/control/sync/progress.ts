@@ -3,15 +3,25 @@ import type { Clock } from '../../base/clock.ts';
 import type { Gate } from '../../base/concurrency.ts';
 import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Deployment, DeploymentProgress, NodeProgress } from '../../model/deployment.ts';
-import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
+import { Fleet } from '../../model/rules/fleet.ts';
 import { hasFailed, summaryOf } from '../../model/rules/progress.ts';
-import type { Store } from '../../store/store.ts';
+import type { FleetNode } from '../../store/nodes/nodes.ts';
+import type { Operations, Store } from '../../store/store.ts';
 import type { DesiredStates } from './desired_states.ts';
 import type { Notifier } from './notifier.ts';
+import type { Presence } from './presence.ts';
 
 export type Progress = {
   of(deployment: Deployment): Promise<DeploymentProgress>;
+  /**
+   * The nodes of deployments of one function, by id, in the transaction that made or found these. Reports count
+   * from nodes that have accepted the revision of the deployment: none for one that was made now.
+   */
+  begun(
+    deployments: readonly Deployment[],
+    operations: Pick<Operations, 'facts' | 'nodes'>,
+  ): Promise<NodeProgress[]>;
   /**
    * Resolves once every node that is not offline has settled (`cached`, `error` or `failed`), once the
    * progress differs from when the wait began, once the deployment is over, or after `ms`. Refuses
@@ -22,29 +32,38 @@ export type Progress = {
 
 export function createProgress(options: {
   store: Pick<Store, 'deployments' | 'nodes'>;
+  presence: Pick<Presence, 'appliedRevision'>;
   states: DesiredStates;
   revisions: Notifier;
   reports: Notifier;
   polls: Gate;
   clock: Clock;
 }): Progress {
-  const { store, states, revisions, reports, polls, clock } = options;
+  const { store, presence, states, revisions, reports, polls, clock } = options;
   const of = async (deployment: Deployment): Promise<DeploymentProgress> => {
     const fleet = await states.fleet();
     const { nodes: decided, matched } = fleet.reachOf(deployment);
-    const digests = new Map(decided.map(({ id }) => [id, () => fleet.desiredOf(id)?.set.digest ?? null]));
-    const observed = await store.nodes.observed(deployment.function_id, deployment.version);
-    const rows = await store.nodes.some([...digests.keys()]);
-    const nodes = rows.map((row) => {
-      const digest = digests.get(row.node.id) ?? (() => null);
-      return nodeProgress({ ...row, deployment, digest, report: observed.get(row.node.id) });
-    });
+    const ids = decided.map(({ id }) => id);
+    const digestOf = (id: string): string | null => fleet.desiredOf(id)?.set.digest ?? null;
+    const nodes = await nodesOf({ deployment, ids, nodes: store.nodes, presence, digestOf });
     const summary = summaryOf(nodes);
     const state = deployment.status === 'active' ? summary.state : 'over';
     return { deployment, nodes, matched_nodes: matched, ...summary, state };
   };
   return {
     of,
+    async begun(deployments, { facts, nodes }) {
+      const [first] = deployments;
+      if (first === undefined) return [];
+      const fleet = new Fleet();
+      fleet.update(await facts.ofFunction(first.function_id));
+      const found: NodeProgress[] = [];
+      for (const deployment of deployments) {
+        const ids = fleet.reachOf(deployment).nodes.map(({ id }) => id);
+        found.push(...(await nodesOf({ deployment, ids, nodes, presence, digestOf: () => null })));
+      }
+      return found.sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
+    },
     wait: (id, { ms, signal }) =>
       polls.enter(async () => {
         const untilMs = clock.monotonicMs() + ms;
@@ -71,20 +90,39 @@ export function createProgress(options: {
   };
 }
 
+/** How far each of the nodes `ids` is. `digestOf`: of a node's desired state; null where it is not known. */
+async function nodesOf(facts: {
+  deployment: Deployment;
+  ids: readonly string[];
+  nodes: Pick<Store['nodes'], 'some' | 'observed'>;
+  presence: Pick<Presence, 'appliedRevision'>;
+  digestOf: (id: string) => string | null;
+}): Promise<NodeProgress[]> {
+  const { deployment, ids, nodes, presence, digestOf } = facts;
+  const observed = await nodes.observed(deployment.function_id, deployment.version);
+  const known = await nodes.some(ids);
+  return known.map((stored) => {
+    const applied_revision = presence.appliedRevision(stored.id) ?? stored.applied_revision;
+    const node = { ...stored, applied_revision };
+    return nodeProgress({ deployment, node, digestOf, report: observed.get(node.id) });
+  });
+}
+
 /**
  * What a node reports of a version counts once it has accepted a desired state that holds the deployment:
  * earlier reports are about an earlier deployment.
  */
 function nodeProgress(facts: {
   deployment: Deployment;
-  node: EdgeNode;
-  applied_digest: string | null;
-  digest: () => string | null;
+  node: FleetNode;
+  digestOf: (id: string) => string | null;
   report: ObservedFunction | undefined;
 }): NodeProgress {
-  const { deployment, node, applied_digest, digest } = facts;
+  const { deployment, node, digestOf } = facts;
+  const { applied_revision, applied_digest } = node;
   const hasAccepted =
-    node.applied_revision >= deployment.revision || (applied_digest !== null && applied_digest === digest());
+    applied_revision >= deployment.revision ||
+    (applied_digest !== null && applied_digest === digestOf(node.id));
   const report = hasAccepted ? facts.report : undefined;
   return {
     node_id: node.id,
@@ -92,6 +130,7 @@ function nodeProgress(facts: {
     node_status: node.status,
     state: report?.state ?? 'pending',
     error: report?.error ?? null,
+    interpreted: report?.interpreted ?? null,
   };
 }
 

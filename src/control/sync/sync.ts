@@ -7,16 +7,22 @@ import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import type { Log } from '../../base/log.ts';
 import type { Loop } from '../../base/loop.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import type { EdgeNode } from '../../model/node.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionKey } from '../../store/versions.ts';
 import { createDesiredStates } from './desired_states.ts';
 import { createHeartbeats, type Heartbeats } from './heartbeats.ts';
 import { startLivenessLoop } from './liveness_loop.ts';
+import { createPresence, listeningOf } from './presence.ts';
 import { createNotifier, type Notifier } from './notifier.ts';
 import { createProgress, type Progress } from './progress.ts';
 
 export type Sync = {
   readonly heartbeats: Pick<Heartbeats, 'beat'>;
+  /** A node with what it has said last, which the store learns later. */
+  shown(node: EdgeNode): EdgeNode;
+  /** A node that has just joined is not silent yet. */
+  joined(nodeId: string): void;
   readonly progress: Progress;
   /** Whether this version is in the node's desired state. Refuses `node_not_found`. */
   isDesired(nodeId: string, key: VersionKey): Promise<boolean>;
@@ -32,12 +38,14 @@ export type Sync = {
 export function createSync(options: {
   store: Pick<Store, 'deployments' | 'facts' | 'nodes'>;
   revisions: Notifier;
+  /** A node that has been silent for this long is offline. */
+  nodeOfflineMs: number;
   clock: Clock;
   random: RandomBytes;
   log: Log;
   metrics: Metrics;
 }): Sync {
-  const { store, revisions, clock, random, log, metrics } = options;
+  const { store, revisions, nodeOfflineMs: offlineMs, clock, random, log, metrics } = options;
   const { nodes } = store;
   const reports = createNotifier({ clock });
   const polls = createGate({ max: CONTROL_BOUNDS.longPollsMax });
@@ -48,10 +56,15 @@ export function createSync(options: {
     read: () => [{ value: polls.inside }],
   });
   const states = createDesiredStates({ facts: store.facts, revisions });
-  const heartbeats = createHeartbeats({ nodes, states, revisions, reports, polls, clock, random, log });
+  const { stepMs, listenGapMs } = listeningOf(offlineMs);
+  const presence = createPresence({ offlineMs, listenGapMs, clock, log, metrics });
+  const shared = { nodes, presence, clock, log };
+  const heartbeats = createHeartbeats({ ...shared, states, revisions, reports, polls, random });
   return {
     heartbeats,
-    progress: createProgress({ store, states, revisions, reports, polls, clock }),
+    shown: (node) => presence.shown(node),
+    joined: (nodeId) => presence.joined(nodeId),
+    progress: createProgress({ store, presence, states, revisions, reports, polls, clock }),
     async isDesired(nodeId, { function_id, version }) {
       const fleet = await states.fleet();
       if (!fleet.isNode(nodeId)) throw new CodedError('node_not_found');
@@ -59,9 +72,11 @@ export function createSync(options: {
     },
     forgetNode(nodeId) {
       heartbeats.forget(nodeId);
+      presence.forget(nodeId);
       metrics.forget('node_id', nodeId);
     },
-    startLiveness: () => startLivenessLoop({ nodes, clock, log, metrics, onOffline: () => reports.wake() }),
+    startLiveness: () =>
+      startLivenessLoop({ ...shared, offlineMs, stepMs, metrics, onOffline: () => reports.wake() }),
     close() {
       revisions.close();
       reports.close();

@@ -1,11 +1,13 @@
 // Metrics that are read from the parts of a node whenever somebody asks for /metrics.
 import type { Metrics } from '../../base/metrics.ts';
 import type { EngineStats, PoolStats } from '../../engine/engine.ts';
+import { WALL_STATES, type WallReport } from '../../model/wall.ts';
 import type { MachineReading } from './machine.ts';
 
 /** The parts of a node that keep their own counts. */
 export type FigureSources = {
   engine: () => EngineStats;
+  wall: () => WallReport;
   pools: () => Iterable<{ functionId: string; stats: PoolStats }>;
   cache: () => { entries: number; bytes: number };
   /** Revision of the accepted desired state; 0 before the first. */
@@ -28,7 +30,7 @@ export function collectMachine(metrics: Metrics, machine: () => MachineReading):
 
 export function collectSources(metrics: Metrics, sources: FigureSources): void {
   const collect = createCollect(metrics);
-  const { engine, pools, cache, revision } = sources;
+  const { engine, pools, cache, revision, wall } = sources;
   collect('gauge', 'edge_desired_revision', 'Revision of the accepted desired state.', revision);
   collect('gauge', 'wasm_cache_entries', 'Artifacts in the cache.', () => cache().entries);
   collect('gauge', 'wasm_cache_bytes', 'Bytes of the artifacts in the cache.', () => cache().bytes);
@@ -37,6 +39,7 @@ export function collectSources(metrics: Metrics, sources: FigureSources): void {
   collect('counter', 'wasm_engine_restarts_total', 'Engine process restarts.', () => engine().restarts);
   collect('counter', 'wasm_workers_killed_total', 'Workers killed at a deadline.', () => engine().killed);
   collect('counter', 'wasm_workers_crashed_total', 'Workers that crashed.', () => engine().crashed);
+  collectWall(metrics, wall);
   collectCompiler(collect, () => engine().compile);
   for (const part of ['workers', 'idle', 'busy', 'starting', 'queued'] as const) {
     metrics.collected({
@@ -51,6 +54,21 @@ export function collectSources(metrics: Metrics, sources: FigureSources): void {
       },
     });
   }
+}
+
+/** One series per part and state: 1 for the state that the part is in. */
+function collectWall(metrics: Metrics, wall: () => WallReport): void {
+  metrics.collected({
+    kind: 'gauge',
+    name: 'edge_wall_part',
+    help: 'Parts of the wall around guests: 1 for the state that each is in.',
+    labels: ['part', 'state'],
+    *read() {
+      for (const { part, state: found } of wall()) {
+        for (const state of WALL_STATES) yield { labels: { part, state }, value: state === found ? 1 : 0 };
+      }
+    },
+  });
 }
 
 function collectCompiler(collect: Collect, counts: () => EngineStats['compile']): void {

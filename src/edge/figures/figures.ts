@@ -38,13 +38,13 @@ export type EdgeFigures = {
   collectFrom(sources: FigureSources): void;
 };
 
-/** Errors of one function; opens the series of a code when it first happens. */
-function createErrorCounter(open: (code: ErrorCode) => CounterSeries): (code: ErrorCode) => void {
-  const opened = new Map<ErrorCode, CounterSeries>();
+/** Errors of one function; opens the series that count a code when it first happens. */
+function createErrorCounter(open: (code: ErrorCode) => CounterSeries[]): (code: ErrorCode) => void {
+  const opened = new Map<ErrorCode, CounterSeries[]>();
   return (code) => {
-    const series = opened.get(code) ?? open(code);
-    opened.set(code, series);
-    series.inc();
+    const all = opened.get(code) ?? open(code);
+    opened.set(code, all);
+    for (const series of all) series.inc();
   };
 }
 
@@ -83,6 +83,12 @@ export function createEdgeFigures(options: { metrics: Metrics; clock: Clock }): 
   const invocations = counter('wasm_invoke_count_total', 'Invocations that reached a pool.', 'function_id');
   const failed = 'Invocations that ended in an error, by code.';
   const errors = counter('wasm_invoke_errors_total', failed, 'function_id', 'code');
+  const denied = 'Invocations that called a WASI function that is not offered.';
+  const wasiDenied = counter('wasi_denied_total', denied, 'function_id');
+  const errorSeries = (functionId: string, code: ErrorCode): CounterSeries[] => {
+    const counted = errors.series(functionId, code);
+    return code === 'wasi_denied' ? [counted, wasiDenied.series(functionId)] : [counted];
+  };
   const seconds = metrics.histogram({
     name: 'wasm_invoke_latency_seconds',
     help: 'Time from admission to the answer of the pool.',
@@ -111,7 +117,7 @@ export function createEdgeFigures(options: { metrics: Metrics; clock: Clock }): 
       createVersionFigures(
         invocations.series(functionId),
         seconds.series(functionId),
-        createErrorCounter((code) => errors.series(functionId, code)),
+        createErrorCounter((code) => errorSeries(functionId, code)),
       ),
     refused: (code) => refused.series(code).inc(),
     quotaRefused: (code) => quota.series(code).inc(),

@@ -1,7 +1,9 @@
 // The listener for operators, on a port of its own: metrics, liveness and readiness.
 import { errorResponse } from '../../base/errors.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import { endWhereNeeded } from '../../model/http/connection.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
+import type { WallReport } from '../../model/wall.ts';
 
 export type MetricsListener = {
   readonly port: number;
@@ -12,15 +14,16 @@ export type MetricsListener = {
 export type Waiting = 'engine' | 'desired_state' | 'shutdown';
 
 /**
- * /readyz answers 200 while `waitingFor` is empty, and 503 with its entries otherwise. Throws where the address
- * cannot be used.
+ * /readyz answers 200 while `waitingFor` is empty, and 503 with its entries otherwise; both with the wall of a
+ * node that has one. Throws where the address cannot be used.
  */
 export function openMetricsListener(options: {
   listen: ListenAddress;
   metrics: Metrics;
   waitingFor: () => readonly Waiting[];
+  wall?: () => WallReport | null;
 }): MetricsListener {
-  const { listen, metrics, waitingFor } = options;
+  const { listen, metrics, waitingFor, wall: wallNow = () => null } = options;
   const server = Bun.serve({
     hostname: listen.host,
     port: listen.port,
@@ -33,11 +36,13 @@ export function openMetricsListener(options: {
       '/livez': () => Response.json({ live: true }),
       '/readyz': () => {
         const waiting_for = waitingFor();
-        if (waiting_for.length === 0) return Response.json({ ready: true });
-        return Response.json({ ready: false, waiting_for }, { status: 503 });
+        const wall = wallNow();
+        const details = wall === null ? {} : { wall };
+        if (waiting_for.length === 0) return Response.json({ ready: true, ...details });
+        return Response.json({ ready: false, waiting_for, ...details }, { status: 503 });
       },
     },
-    fetch: () => errorResponse('not_found', 'metrics'),
+    fetch: ({ method }) => endWhereNeeded(method, errorResponse('not_found', 'metrics')),
     error: () => new Response(null, { status: 500 }),
   });
   return { port: server.port ?? listen.port, close: () => server.stop(true) };

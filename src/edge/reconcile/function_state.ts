@@ -34,8 +34,16 @@ export type Candidate = {
   pool: Pool | null;
 };
 
-/** The next try, counted from 1, to compile the version that serves; `isDue` after the wait before it. */
-export type Recompile = { attempt: number; isDue: boolean };
+/**
+ * The next try, counted from 1, to compile the version that serves. `isCompiled`: its code is there, in
+ * `candidate` until that becomes the candidate of the function.
+ */
+export type Recompile = {
+  readonly attempt: number;
+  readonly cancel: AbortController;
+  candidate: Candidate | null;
+  isCompiled: boolean;
+};
 
 export type FunctionState = {
   readonly functionId: string;
@@ -46,7 +54,7 @@ export type FunctionState = {
   /** Versions that were replaced, until their pools drain. */
   retired: Running[];
   failure: FunctionFailure | null;
-  /** Set while the version that serves waits to be compiled. */
+  /** Set while the version that serves waits to be compiled, is compiled, or is about to be replaced by it. */
   recompile: Recompile | null;
   /** Its steps run, or wait in the queue to run. */
   isBusy: boolean;
@@ -67,16 +75,17 @@ export function createFunctionState(functionId: string): FunctionState {
 
 export function actualOf(state: FunctionState, options: { isStored: boolean }): ActualFunction {
   const { serving, candidate, recompile, retired } = state;
-  const isCompileDue = recompile?.isDue === true;
+  const isRecompiled = recompile?.isCompiled === true;
   return {
     serving:
-      serving === null ? null : { key: serving.key, routesKey: routesKey(serving.desired), isCompileDue },
+      serving === null ? null : { key: serving.key, routesKey: routesKey(serving.desired), isRecompiled },
     candidate: candidate === null ? null : { key: candidate.key, stage: candidate.stage },
     retired: retired.length,
     isStored: options.isStored,
   };
 }
 
+/** A candidate for this version, which has taken no step yet. */
 export function createCandidate({ key, desired, figures }: Wanted): Candidate {
   return { key, desired, stage: 'chosen', figures, bytes: null, code: null, pool: null };
 }
@@ -84,7 +93,7 @@ export function createCandidate({ key, desired, figures }: Wanted): Candidate {
 function observedOf(
   desired: DesiredFunction,
   figures: VersionFigures,
-  outcome: Pick<ObservedFunction, 'state' | 'error' | 'execution'>,
+  outcome: Pick<ObservedFunction, 'state' | 'error' | 'execution' | 'interpreted'>,
 ): ObservedFunction {
   const totals = figures.totals();
   return {
@@ -93,6 +102,7 @@ function observedOf(
     state: outcome.state,
     error: outcome.error,
     execution: outcome.execution,
+    interpreted: outcome.interpreted ?? null,
     invocation_count: totals.invocations,
     error_count: totals.errors,
     avg_latency_ms: totals.meanMs,
@@ -113,8 +123,9 @@ export function observe({ wanted, serving, failure }: FunctionState): ObservedFu
     reports.push(observedOf(wanted.desired, wanted.figures, { state, error, execution: null }));
   }
   if (serving !== null && (serving.desired.version !== wanted?.desired.version || reports.length === 0)) {
-    const { execution } = serving.code;
-    reports.push(observedOf(serving.desired, serving.figures, { state: 'cached', error: null, execution }));
+    const { execution, interpreted } = serving.code;
+    const outcome = { state: 'cached', error: null, execution, interpreted } as const;
+    reports.push(observedOf(serving.desired, serving.figures, outcome));
   }
   return reports;
 }

@@ -1,11 +1,11 @@
 // Downloads an artifact from the control plane or a presigned address, bounded, and verifies its digest.
 import type { Clock } from '../../base/clock.ts';
+import { runInSlices, sha256Of } from '../../base/concurrency.ts';
 import { within } from '../../base/deadline.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { SendRequest } from '../send.ts';
 import { readStream } from '../../base/streams.ts';
 import type { DesiredFunction } from '../../model/protocol.ts';
-import { digestOf } from './cache.ts';
 
 export type WantedArtifact = Pick<DesiredFunction, 'artifact_url' | 'sha256' | 'size_bytes'>;
 
@@ -78,7 +78,8 @@ async function download(
   if (bytes.byteLength !== wanted.size_bytes) {
     return mismatch(`the artifact has ${bytes.byteLength} bytes instead of ${wanted.size_bytes}`);
   }
-  if (digestOf(bytes) !== wanted.sha256) return mismatch('the artifact has another digest than announced');
+  const digest = await runInSlices(options.clock, sha256Of(bytes));
+  if (digest !== wanted.sha256) return mismatch('the artifact has another digest than announced');
   return { ok: true, bytes };
 }
 

@@ -6,8 +6,7 @@ import type { Log } from '../../base/log.ts';
 import type { SendRequest } from '../send.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { EdgeFigures } from '../figures/figures.ts';
-import { type ArtifactCache, openCache } from './cache.ts';
-import { CacheInUse } from './cache_index.ts';
+import { type ArtifactCache, isInUse, openCache } from './cache/cache.ts';
 import { createPuller } from './pull.ts';
 import { Reconciler } from './reconciler.ts';
 import { createSteps } from './steps.ts';
@@ -65,7 +64,7 @@ function openNodeCache(
   try {
     return open(cacheDir);
   } catch (failure) {
-    if (!(failure instanceof CacheInUse)) throw failure;
+    if (!isInUse(failure)) throw failure;
     log.warn('another process has the cache directory; artifacts are kept in the data directory');
     return open(join(dataDir, 'artifacts'));
   }

@@ -9,10 +9,10 @@ import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import type { PoolStats } from '../../engine/engine.ts';
 import type { DesiredFunction, DesiredState, ObservedFunction } from '../../model/protocol.ts';
-import { plan, type Step, versionKey } from '../../model/rules/plan.ts';
+import { plan, routesKey, type Step, versionKey } from '../../model/rules/plan.ts';
 import type { QuotaLimits } from '../../model/rules/quota.ts';
 import type { Readiness, Routing } from '../serve/routing.ts';
-import type { ArtifactCache } from './cache.ts';
+import type { ArtifactCache } from './cache/cache.ts';
 import { failureOf, type FunctionFailure } from './failure.ts';
 import {
   actualOf,
@@ -71,7 +71,8 @@ export class Reconciler {
       random: () => randomFraction(parts.random),
       signal: this.#closing.signal,
       log,
-      onDue: (state) => this.#enqueue(state),
+      compile: (running, signal) => parts.steps.compile(running, signal),
+      onCompiled: (state) => this.#enqueue(state),
     });
   }
 
@@ -130,12 +131,13 @@ export class Reconciler {
     const { steps, puller, clock } = this.#parts;
     puller.close();
     this.#closing.abort();
-    const stepsEnded = this.#queue.close();
+    const stepsEnded = Promise.all([this.#queue.close(), this.#recompiles.close()]);
     for (const { functionId } of this.#states.values()) this.#routes.settle(functionId, NOT_READY);
     // Otherwise a start function that does not return would hold up the end of the node.
     for (const state of this.#states.values()) if (isWarming(state)) void steps.discard(state);
     await within(clock, Math.min(graceMs, ENGINE_BOUNDS.closeMs), stepsEnded);
     for (const state of this.#states.values()) {
+      this.#recompiles.end(state);
       await steps.discard(state);
       steps.drain(state);
       steps.stop(state, { graceMs });
@@ -154,25 +156,29 @@ export class Reconciler {
     if (desired === null || key === null) {
       state.wanted = null;
       state.failure = null;
-      state.recompile = null;
+      this.#recompiles.end(state);
     } else if (wanted !== null && wanted.key === key) {
       state.wanted = { key, desired, figures: wanted.figures };
     } else {
       state.wanted = { key, desired, figures: this.#parts.figures.openVersion(functionId) };
       state.failure = null;
-      state.recompile = null;
       if (state.serving?.key === key) this.#recompiles.begin(state);
+      else this.#recompiles.end(state);
     }
   }
 
   /** A wanted function has its routes at once, also while no version serves; any other has none. */
   #assignRoutes(state: FunctionState): void {
-    const { functionId, wanted, serving } = state;
+    const { functionId, isBusy, wanted, serving } = state;
     if (wanted === null) {
       this.#routes.remove(functionId);
       this.#routes.settle(functionId, NOT_READY);
     } else if (serving === null) {
       this.#leadToPending(state, wanted);
+    } else if (isBusy && serving.key === wanted.key && haveOtherRoutes(serving, wanted)) {
+      // The plan moves routes too, but only after the step that runs.
+      serving.desired = wanted.desired;
+      this.#leadToServing(serving);
     } else if (!this.#routes.has(functionId)) {
       this.#leadToServing(serving);
     }
@@ -233,13 +239,13 @@ export class Reconciler {
   /** Plans again after every step, so that a new desired state counts at once. */
   async #run(state: FunctionState): Promise<void> {
     while (!this.#closing.signal.aborted) {
+      this.#recompiles.adopt(state);
       const [step] = this.#stepsFor(state);
       if (step === undefined) break;
       const key = state.wanted?.key ?? null;
       try {
         if (step === 'switch') this.#switch(state);
         else await this.#parts.steps.run(step, state);
-        if (step === 'prepare' && this.#recompiles.isInVain(state)) await this.#keepInterpreter(state);
       } catch (failure) {
         if (await this.#fail(state, key, failure)) break;
       }
@@ -253,22 +259,20 @@ export class Reconciler {
     this.#parts.onChange();
   }
 
-  async #keepInterpreter(state: FunctionState): Promise<void> {
-    const isStandIn = state.candidate?.code?.isStandIn === true;
-    await this.#parts.steps.discard(state);
-    if (isStandIn) this.#recompiles.failed(state);
-    else state.recompile = null;
-  }
-
-  /** Moves all routes of a function to its candidate, to other rules, or away. */
+  /**
+   * Moves all routes of a function to its candidate, to other rules, or away. Whatever fails, the version that
+   * has the routes has a pool: they move before its predecessor is retired.
+   */
   #switch(state: FunctionState): void {
     const { functionId, wanted, candidate, serving } = state;
     const { cache, log, onChange } = this.#parts;
     if (candidate !== null && candidate.code !== null && candidate.pool !== null) {
-      if (serving !== null) state.retired.push(serving);
       const { key, code, pool, figures } = candidate;
       const desired = wanted?.desired ?? candidate.desired;
-      state.serving = { key, desired, code, pool, figures };
+      const next = { key, desired, code, pool, figures };
+      this.#publish(next);
+      if (serving !== null) state.retired.push(serving);
+      state.serving = next;
       state.candidate = null;
       this.#recompiles.begin(state);
       const { version } = desired;
@@ -276,16 +280,18 @@ export class Reconciler {
       log.info('switched', { function_id: functionId, version, execution: code.execution });
     } else if (serving !== null && wanted !== null) {
       serving.desired = wanted.desired;
+      this.#publish(serving);
     } else if (serving !== null) {
       state.retired.push(serving);
       state.serving = null;
       log.info('switched off', { function_id: functionId, version: serving.desired.version });
     }
-    if (state.serving !== null) {
-      this.#leadToServing(state.serving);
-      this.#routes.publish();
-    }
     onChange();
+  }
+
+  #publish(serving: Running): void {
+    this.#leadToServing(serving);
+    this.#routes.publish();
   }
 
   /** `key` is that of the wanted version when the step began. True when the function waits for a retry. */
@@ -294,8 +300,8 @@ export class Reconciler {
     await steps.discard(state);
     if (this.#closing.signal.aborted) return true;
     if (key !== (state.wanted?.key ?? null)) return false;
-    if (state.recompile?.isDue === true && state.serving?.key === key) {
-      log.warn('a version could not be compiled again', {
+    if (state.recompile?.isCompiled === true && state.serving?.key === key) {
+      log.warn('a version did not come up with its compiled code', {
         function_id: state.functionId,
         error: String(thrown),
       });
@@ -328,6 +334,10 @@ export class Reconciler {
     if (this.#isSettled || !this.#isApplied) return;
     this.#isSettled = [...this.#states.values()].every(({ isBusy }) => !isBusy);
   }
+}
+
+function haveOtherRoutes(serving: Running, wanted: Wanted): boolean {
+  return routesKey(serving.desired) !== routesKey(wanted.desired);
 }
 
 function isWarming({ candidate }: FunctionState): boolean {

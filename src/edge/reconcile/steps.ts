@@ -2,7 +2,7 @@
 import type { Log } from '../../base/log.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { Step } from '../../model/rules/plan.ts';
-import type { ArtifactCache } from './cache.ts';
+import type { ArtifactCache, ArtifactRef } from './cache/cache.ts';
 import { StepFailure } from './failure.ts';
 import { type Candidate, createCandidate, type FunctionState, type Running } from './function_state.ts';
 import type { Puller } from './pull.ts';
@@ -10,6 +10,11 @@ import type { Puller } from './pull.ts';
 export type Steps = {
   /** Rejects with a `StepFailure`, or with whatever went wrong inside the edge. */
   run(step: Exclude<Step, 'switch'>, state: FunctionState): Promise<void>;
+  /**
+   * Compiles the version that serves once more; returns it as a candidate, whose code is the caller's. Rejects
+   * as `run` does. Stores nothing.
+   */
+  compile(running: Running, signal: AbortSignal): Promise<Candidate>;
   /** Frees what the candidate owns; never rejects. */
   discard(state: FunctionState): Promise<void>;
   /** Begins to close the retired pools; a running request may go on until its deadline. */
@@ -98,6 +103,12 @@ export function createSteps(options: StepsOptions): Steps {
           return await cache.evict(state.functionId);
       }
     },
+    async compile(running, signal) {
+      const candidate = createCandidate(running);
+      candidate.bytes = (await cached(candidate, options)) ?? (await download(candidate, options));
+      await prepare(candidate, options, signal);
+      return candidate;
+    },
     discard,
     drain,
     stop(state, grace) {
@@ -109,29 +120,46 @@ export function createSteps(options: StepsOptions): Steps {
   };
 }
 
+const refOf = ({ desired }: Candidate): ArtifactRef => ({
+  functionId: desired.function_id,
+  version: desired.version,
+  sha256: desired.sha256,
+});
+
+const cached = (candidate: Candidate, { cache }: StepsOptions): Promise<Uint8Array | null> =>
+  cache.get(refOf(candidate));
+
+async function download({ desired }: Candidate, { puller }: StepsOptions): Promise<Uint8Array> {
+  const pulled = await puller.pull(desired);
+  if (pulled.ok) return pulled.bytes;
+  const isFinal = pulled.reason === 'mismatch';
+  throw new StepFailure('artifact_unavailable', { message: pulled.message, isFinal });
+}
+
 /** Brings the artifact from the cache or else from the network, and stores what came from there. */
-async function pull(candidate: Candidate, { cache, puller, log }: StepsOptions): Promise<void> {
-  const { function_id: functionId, version, sha256 } = candidate.desired;
-  const ref = { functionId, version, sha256 };
-  candidate.bytes = await cache.get(ref);
+async function pull(candidate: Candidate, options: StepsOptions): Promise<void> {
+  const { cache, log } = options;
+  const { function_id, version } = candidate.desired;
+  candidate.bytes = await cached(candidate, options);
   if (candidate.bytes === null) {
-    const pulled = await puller.pull(candidate.desired);
-    if (!pulled.ok) {
-      const isFinal = pulled.reason === 'mismatch';
-      throw new StepFailure('artifact_unavailable', { message: pulled.message, isFinal });
-    }
-    const stored = await cache.put(ref, pulled.bytes);
-    if (stored === 'no_room') log.warn('the cache has no room', { function_id: functionId, version });
-    candidate.bytes = pulled.bytes;
+    const bytes = await download(candidate, options);
+    const stored = await cache.put(refOf(candidate), bytes);
+    if (stored === 'no_room') log.warn('the cache has no room', { function_id, version });
+    // Where the disk refused, the version runs from memory, and the next start pulls it again.
+    candidate.bytes = bytes;
   }
   candidate.stage = 'pulled';
 }
 
-async function prepare(candidate: Candidate, { engine, onPrepared }: StepsOptions): Promise<void> {
+async function prepare(
+  candidate: Candidate,
+  { engine, onPrepared }: StepsOptions,
+  signal?: AbortSignal,
+): Promise<void> {
   const { bytes, desired } = candidate;
   if (bytes === null) throw new Error('prepare comes after pull');
   const input = { artifact: bytes, sha256: desired.sha256, settings: desired.settings };
-  const prepared = await engine.prepare(input);
+  const prepared = await engine.prepare(signal === undefined ? input : { ...input, signal });
   candidate.bytes = null;
   if (!prepared.ok) {
     onPrepared('refused', 0);
@@ -164,6 +192,7 @@ async function open(candidate: Candidate, { engine, poolWorkersMin, log }: Steps
       function_id: functionId,
       version,
       workers: ready,
+      pool_workers_min: poolWorkersMin,
       reason: warmed.detail,
     });
   }

@@ -18,11 +18,14 @@ export type Bodies = {
   /** After a success the caller releases the body; a refused one is released already. */
   read(request: Request, contentLength: number | null): Promise<BodyOutcome>;
   release(body: Uint8Array): void;
+  /** How many are being read at this moment. */
+  unfinished(): number;
 };
 
 export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bodies {
   const { clock, limits } = options;
   let bytesOfAll = 0;
+  let reading = 0;
 
   const readAll = async (stream: ReadableStream<Uint8Array>): Promise<BodyOutcome> => {
     const reader = stream.getReader();
@@ -67,10 +70,16 @@ export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bod
       if (contentLength !== null && Number.isNaN(contentLength)) return { ok: false, code: 'bad_request' };
       if ((contentLength ?? 0) > limits.requestBytesMax) return { ok: false, code: 'request_too_large' };
       if (request.body === null) return { ok: true, body: new Uint8Array(0) };
-      return await readAll(request.body);
+      reading += 1;
+      try {
+        return await readAll(request.body);
+      } finally {
+        reading -= 1;
+      }
     },
     release(body) {
       bytesOfAll -= body.byteLength;
     },
+    unfinished: () => reading,
   };
 }

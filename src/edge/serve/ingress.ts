@@ -75,6 +75,7 @@ export function createIngress(options: Options): Ingress {
       const wait = retryAfter(DRAINING_RETRY_MS);
       return responder.refuse('shutting_down', requestId, { connection: 'close', ...wait });
     }
+    if (method === 'CONNECT') return responder.refuse('bad_request', requestId);
     if (target.length > limits.targetBytesMax) return responder.refuse('uri_too_long', requestId);
     if (!read.ok) return responder.refuse(read.code, requestId);
     const isHostBroken = start === 0 && (headers.get('host') ?? '') !== '';

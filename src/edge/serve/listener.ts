@@ -7,7 +7,10 @@ import type { ListenAddress } from '../../model/listen_address.ts';
 
 export type PublicListener = {
   readonly port: number;
-  /** Takes no new connections; resolves when the last request that came in whole has been answered. */
+  /**
+   * Takes no new connections; every answer ends its connection. Resolves when clients send nothing more and the
+   * last request that came in whole has been answered.
+   */
   drain(): Promise<void>;
   /** Ends every connection that is still open. */
   close(): Promise<void>;
@@ -25,8 +28,18 @@ export function openPublicListener(options: {
   clock: Clock;
   log: Log;
   requestBytesMax: number;
+  /** Closes the sockets of a port that take connections, and not the connections; false where it cannot. */
+  stopListening: (port: number) => boolean;
+  /** Requests whose body is still on its way. */
+  unfinished: () => number;
 }): PublicListener {
-  const { listen, handle, clock, log, requestBytesMax } = options;
+  const { listen, handle, clock, log, requestBytesMax, stopListening, unfinished } = options;
+  let isDraining = false;
+  const answerLast = async (request: Request): Promise<Response> => {
+    const response = await handle(request);
+    response.headers.set('connection', 'close');
+    return response;
+  };
   const server = Bun.serve({
     hostname: listen.host,
     port: listen.port,
@@ -34,20 +47,26 @@ export function openPublicListener(options: {
     development: false,
     maxRequestBodySize: Math.max(REQUEST_BOUNDS.drainBytesMax, requestBytesMax),
     idleTimeout: REQUEST_BOUNDS.connectionIdleMs / 1_000,
-    fetch: (request) => handle(request),
+    fetch: (request) => (isDraining ? answerLast(request) : handle(request)),
     error(failure) {
       log.error('a request failed inside the edge', { error: String(failure) });
       return errorResponse('internal', 'unknown');
     },
   });
+  const port = server.port ?? listen.port;
   let isClosed = false;
-  /** `server.stop()` alone would also wait for connections on which half a head has come. */
-  const allAnswered = async (): Promise<void> => {
-    while (!isClosed && server.pendingRequests > 0) await clock.sleep(REQUEST_TUNING.drainPollMs);
-  };
   return {
-    port: server.port ?? listen.port,
-    drain: () => Promise.race([server.stop(), allAnswered()]),
+    port,
+    async drain() {
+      isDraining = true;
+      // `server.stop()` would end the connections on which the next request is already under way.
+      if (!stopListening(port)) log.warn('new connections are taken until the end', { port });
+      let busyMs = clock.monotonicMs();
+      while (!isClosed && clock.monotonicMs() - busyMs < REQUEST_TUNING.drainQuietMs) {
+        await clock.sleep(REQUEST_TUNING.drainPollMs);
+        if (server.pendingRequests > unfinished()) busyMs = clock.monotonicMs();
+      }
+    },
     close() {
       isClosed = true;
       return server.stop(true);

@@ -99,7 +99,8 @@ export function createResponder(options: {
   return {
     refuse(code, requestId, headers = {}) {
       countRefused(code);
-      return errorResponse(code, requestId, { headers });
+      const ending = code === 'bad_request' ? { connection: 'close' } : {};
+      return errorResponse(code, requestId, { headers: { ...headers, ...ending } });
     },
     refuseQuota({ requestId }, ready, refusal) {
       countQuotaRefused(refusal.code);

@@ -20,10 +20,13 @@ export type ServeConfig = ServeLimits & { listen: ListenAddress; accessLog: Acce
 export type FunctionServer = {
   /** The port that is listened on, also where 0 was asked for. */
   readonly port: number;
+  /**
+   * Takes no new connections; every answer ends its connection. Resolves when clients send nothing more and the
+   * last request that came in whole has been answered.
+   */
+  drain(): Promise<void>;
   /** From now on new requests get 503 `shutting_down`; the running ones end as they would. */
   refuseNew(): void;
-  /** Takes no new connections; resolves when the last request that came in whole has been answered. */
-  drain(): Promise<void>;
   /** Ends every connection that is still open. */
   close(): Promise<void>;
 };
@@ -36,8 +39,9 @@ export function openFunctionServer(options: {
   clock: Clock;
   random: RandomBytes;
   log: Log;
+  stopListening: (port: number) => boolean;
 }): FunctionServer {
-  const { config, routing, figures, clock, random, log } = options;
+  const { config, routing, figures, clock, random, log, stopListening } = options;
   const responder = createResponder({
     clock,
     requestLog: createRequestLog({ clock, log, accessLog: config.accessLog }),
@@ -53,6 +57,14 @@ export function openFunctionServer(options: {
   const ingress = createIngress({ routing, invoker, responder, clock, random, limits: config });
   const { handle, refuseNew } = ingress;
   const { listen, requestBytesMax } = config;
-  const { port, drain, close } = openPublicListener({ listen, handle, clock, log, requestBytesMax });
+  const { port, drain, close } = openPublicListener({
+    listen,
+    handle,
+    clock,
+    log,
+    requestBytesMax,
+    stopListening,
+    unfinished: () => bodies.unfinished(),
+  });
   return { port, refuseNew, drain, close };
 }

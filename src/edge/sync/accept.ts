@@ -74,13 +74,29 @@ export function judgeAnswer(options: {
   return { kind: 'accepted', accepted: { revision, digest, desired }, nextHeartbeatMs };
 }
 
-/** What an earlier process of this node stored; null when it is damaged. */
-export function readAccepted(bytes: Uint8Array): Accepted | null {
-  const value = parse(bytes);
-  if (typeof value !== 'object' || value === null) return null;
-  const { revision, digest, desired } = value as Partial<Record<keyof Accepted, unknown>>;
-  if (typeof revision !== 'number' || !Number.isSafeInteger(revision) || revision < 0) return null;
-  if (typeof digest !== 'string' || !isDesiredState(desired) || desiredDigest(desired) !== digest)
-    return null;
-  return { revision, digest, desired };
+/** An accepted answer as it came, with the key that signed it. */
+export type SignedAnswer = { bytes: Uint8Array; signature: string; key: string };
+
+/** What `readStored` reads: one line with the signature and the key, then the bytes of the answer. */
+export function encodeStored({ bytes, signature, key }: SignedAnswer): Uint8Array {
+  return Buffer.concat([Buffer.from(`${signature} ${key}\n`), bytes]);
+}
+
+/**
+ * What an earlier process of this node stored; null when it is damaged, or was not signed by the control
+ * plane. `key` is the pinned key; where a node has lost that, the stored one shows at least that the answer
+ * is whole.
+ */
+export function readStored(
+  stored: Uint8Array,
+  { key, nodeId }: { key: string | null; nodeId: string },
+): Accepted | null {
+  const end = stored.indexOf(0x0a);
+  if (end < 0) return null;
+  const [signature = '', storedKey = ''] = Buffer.from(stored.subarray(0, end)).toString('latin1').split(' ');
+  const publicKey = readControlKey(key ?? storedKey);
+  if (publicKey === null) return null;
+  const bytes = stored.subarray(end + 1);
+  const judged = judgeAnswer({ bytes, signature, key: publicKey, nodeId, current: null });
+  return judged.kind === 'accepted' ? judged.accepted : null;
 }

@@ -1,4 +1,5 @@
 // The two requests of a node to its control plane: join and heartbeat; bounded in time and in bytes.
+import { Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
@@ -14,9 +15,12 @@ export type HeartbeatReply =
   | { kind: 'rejected'; status: number }
   | { kind: 'aborted' };
 
+/** `refused`: for good, and `message` says why; the same request would be refused again. */
+export type JoinReply = { kind: 'joined'; answer: JoinAnswer } | { kind: 'refused'; message: string };
+
 export type ControlClient = {
-  /** Rejects when the control plane does not answer in time, or refuses the token. */
-  join(request: JoinRequest, joinToken: string, signal: AbortSignal): Promise<JoinAnswer>;
+  /** Rejects when the control plane does not answer in time, or cannot say yet. */
+  join(request: JoinRequest, joinToken: string, signal: AbortSignal): Promise<JoinReply>;
   /** The control plane may hold its answer for `request.hold_ms`. Rejects when it does not answer in time. */
   heartbeat(
     request: HeartbeatRequest,
@@ -26,6 +30,20 @@ export type ControlClient = {
 };
 
 const joinCheck = TypeCompiler.Compile(JoinAnswer);
+const Text = Type.String({ maxLength: 1_000 });
+/** An error of the table, of a control plane or of an edge that was taken for one. */
+const refusalCheck = TypeCompiler.Compile(
+  Type.Object({
+    error: Type.Object({
+      message: Text,
+      retryable: Type.Boolean(),
+      details: Type.Optional(
+        Type.Object({ fields: Type.Optional(Type.Array(Type.Object({ field: Text, message: Text }))) }),
+      ),
+    }),
+  }),
+);
+const FIELDS_SHOWN_MAX = 5;
 const JOIN_BYTES_MAX = 16 * 1_024;
 
 type Post = { path: string; token: string; body: unknown; timeMs: number; signal: AbortSignal };
@@ -66,9 +84,9 @@ export function createControlClient(options: {
     async join(body, token, signal) {
       const path = '/api/v1/nodes/join';
       const timeMs = SYNC_BOUNDS.controlRequestMs;
-      const answer = await post({ path, token, body, timeMs, signal }, readJoin);
-      if (!joinCheck.Check(answer)) throw new Error('the answer to the join is not well formed');
-      return answer;
+      const reply = await post({ path, token, body, timeMs, signal }, readJoin);
+      if (reply === 'aborted') throw new Error('the join was given up');
+      return reply;
     },
     async heartbeat(body, { nodeId, nodeToken: token }, signal) {
       const path = `/api/v1/nodes/${encodeURIComponent(nodeId)}/heartbeat`;
@@ -79,12 +97,33 @@ export function createControlClient(options: {
   };
 }
 
-async function readJoin(response: Response): Promise<unknown> {
+async function readJoin(response: Response): Promise<JoinReply> {
   const { status } = response;
-  if (status === 401) throw new Error('the join token is refused; make another with `edge join-token`');
-  if (status !== 200 && status !== 201) throw new Error(`the join is answered with status ${status}`);
   const bytes = await readStream(response.body, JOIN_BYTES_MAX);
-  return bytes === null ? null : JSON.parse(Buffer.from(bytes).toString('utf8'));
+  const value = bytes === null ? null : parseJson(bytes);
+  if (status === 200 || status === 201) {
+    if (!joinCheck.Check(value)) throw new Error('the answer to the join is not well formed');
+    return { kind: 'joined', answer: value };
+  }
+  const error = refusalCheck.Check(value) ? value.error : null;
+  if (status === 404 && error !== null)
+    return { kind: 'refused', message: 'There is no control plane at this URL: check --cp-url.' };
+  if (error !== null && !error.retryable) {
+    const fields = error.details?.fields?.slice(0, FIELDS_SHOWN_MAX) ?? [];
+    const named = fields.map(({ field, message }) => ` ${field}: ${message}.`).join('');
+    return { kind: 'refused', message: `${error.message}${named}` };
+  }
+  if (status === 401)
+    return { kind: 'refused', message: 'The join token is refused: run `edge join-token`.' };
+  throw new Error(`the join is answered with status ${status}`);
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch {
+    return null;
+  }
 }
 
 async function readHeartbeat(response: Response): Promise<HeartbeatReply> {

@@ -1,65 +1,144 @@
 // What a node keeps in its data directory: its credentials and the last desired state that it accepted.
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { join } from 'node:path';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
-import { readFileBounded, writeDurably } from '../../base/durable.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
-import { type Accepted, readAccepted } from './accept.ts';
+import { type Accepted, encodeStored, readStored, type SignedAnswer } from './accept.ts';
+import { KeptFile } from './kept_file.ts';
 
 /** The answer to the join: `node_token` is a secret. */
 export type Credentials = JoinAnswer;
 
+/** The node's own key, with which it joins. */
+export type NodeKey = {
+  /** Ed25519, the raw 32 bytes, base64url. */
+  readonly publicKey: string;
+  /** Base64url. */
+  sign(text: string): string;
+};
+
+/** Nothing here rejects: what the disk refuses is logged, and kept in memory until it can be stored. */
 export type NodeFiles = {
-  /** Null when this node has not joined yet. Rejects a damaged file: joining again needs a person. */
+  /** Reads `identity.pem`, or makes it; a damaged one is replaced. */
+  openKey(): Promise<NodeKey>;
+  /** Null when this node has not joined yet, or its credentials are damaged in both copies. */
   loadCredentials(): Promise<Credentials | null>;
-  storeCredentials(credentials: Credentials): Promise<void>;
   /** Null when there is none or it is damaged: the control plane then sends it again. */
-  loadDesired(): Promise<Accepted | null>;
-  storeDesired(accepted: Accepted): Promise<void>;
+  loadDesired(credentials: Credentials | null): Promise<Accepted | null>;
+  keepCredentials(credentials: Credentials): Promise<void>;
+  keepDesired(answer: SignedAnswer): Promise<void>;
+  /** Stores what could not be stored before. */
+  catchUp(): Promise<void>;
 };
 
 const CREDENTIALS_BYTES_MAX = 16 * 1_024;
+const CREDENTIALS_FILE = 'node.json';
+const DESIRED_FILE = 'desired.state';
+const KEY_FILE = 'identity.pem';
+const KEY_BYTES_MAX = 4 * 1_024;
 
 const credentialsCheck = TypeCompiler.Compile(JoinAnswer);
 
-/** Both files are private (0600), and a reader finds the old content or the new. */
-export function openNodeFiles(options: { dataDir: string; random: RandomBytes; log: Log }): NodeFiles {
-  const { dataDir, random, log } = options;
-  const credentialsPath = join(dataDir, 'node.json');
-  const desiredPath = join(dataDir, 'desired.json');
-  const store = (path: string, value: unknown): Promise<void> =>
-    writeDurably(path, JSON.stringify(value), { mode: 0o600, tag: Buffer.from(random(8)).toString('hex') });
-  return {
-    async loadCredentials() {
-      const bytes = await readFileBounded(credentialsPath, CREDENTIALS_BYTES_MAX);
-      if (bytes === null) return null;
-      let value: unknown;
-      try {
-        value = JSON.parse(Buffer.from(bytes).toString('utf8'));
-      } catch {
-        value = null;
-      }
-      if (!credentialsCheck.Check(value)) {
-        throw new Error(`${credentialsPath} is damaged; remove it and join again with another join token`);
-      }
-      return value;
-    },
-    storeCredentials: (credentials) => store(credentialsPath, credentials),
-    async loadDesired() {
-      try {
-        const bytes = await readFileBounded(desiredPath, SYNC_BOUNDS.answerBytesMax);
-        if (bytes === null) return null;
-        const accepted = readAccepted(bytes);
-        if (accepted === null)
-          log.error('the stored desired state is damaged; waiting for the control plane');
-        return accepted;
-      } catch (failure) {
-        log.error('the stored desired state cannot be read', { error: String(failure) });
-        return null;
-      }
-    },
-    storeDesired: (accepted) => store(desiredPath, accepted),
+export function openNodeFiles(options: {
+  dataDir: string;
+  nodeId: string;
+  random: RandomBytes;
+  log: Log;
+}): NodeFiles {
+  const { dataDir, nodeId, random, log } = options;
+  let pinnedKey: string | null = null;
+  const credentialsFile = new KeptFile({
+    path: join(dataDir, CREDENTIALS_FILE),
+    bytesMax: CREDENTIALS_BYTES_MAX,
+    parse: readCredentials,
+    random,
+    log,
+  });
+  const desiredFile = new KeptFile({
+    path: join(dataDir, DESIRED_FILE),
+    bytesMax: SYNC_BOUNDS.answerBytesMax + CREDENTIALS_BYTES_MAX,
+    parse: (bytes) => readStored(bytes, { key: pinnedKey, nodeId }),
+    random,
+    log,
+  });
+  const keyFile = new KeptFile({
+    path: join(dataDir, KEY_FILE),
+    bytesMax: KEY_BYTES_MAX,
+    parse: (bytes) => keyOf(Buffer.from(bytes).toString('utf8')),
+    random,
+    log,
+  });
+  let key: NodeKey | null = null;
+  let unstoredCredentials: Credentials | null = null;
+  let unstoredDesired: SignedAnswer | null = null;
+  const catchUp = async (): Promise<void> => {
+    const credentials = unstoredCredentials;
+    if (credentials !== null && (await credentialsFile.store(encodeCredentials(credentials))))
+      unstoredCredentials = null;
+    const desired = unstoredDesired;
+    if (desired !== null && (await desiredFile.store(encodeStored(desired)))) unstoredDesired = null;
   };
+  return {
+    async openKey() {
+      key ??= await keyFile.load();
+      if (key !== null) return key;
+      const pem = String(generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      const made = keyOf(pem);
+      if (made === null) throw new Error('a key could not be made');
+      await keyFile.store(pem);
+      key = made;
+      return made;
+    },
+    loadCredentials: () => credentialsFile.load(),
+    loadDesired(credentials) {
+      pinnedKey = credentials?.control_public_key ?? null;
+      return desiredFile.load();
+    },
+    keepCredentials(credentials) {
+      pinnedKey = credentials.control_public_key;
+      unstoredCredentials = credentials;
+      return catchUp();
+    },
+    keepDesired(answer) {
+      unstoredDesired = answer;
+      return catchUp();
+    },
+    catchUp,
+  };
+}
+
+const digestOf = ({ node_id, node_token, control_public_key }: Credentials): string =>
+  new Bun.CryptoHasher('sha256')
+    .update(JSON.stringify([node_id, node_token, control_public_key]))
+    .digest('hex');
+
+/** With a digest, which shows whether the file is whole. */
+function encodeCredentials(credentials: Credentials): string {
+  return JSON.stringify({ ...credentials, sha256: digestOf(credentials) });
+}
+
+function readCredentials(bytes: Uint8Array): Credentials | null {
+  try {
+    const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as { sha256?: unknown };
+    if (!credentialsCheck.Check(value) || value.sha256 !== digestOf(value)) return null;
+    const { node_id, node_token, control_public_key } = value;
+    return { node_id, node_token, control_public_key };
+  } catch {
+    return null;
+  }
+}
+
+/** Null where `pem` is not an Ed25519 key. */
+function keyOf(pem: string): NodeKey | null {
+  try {
+    const key = createPrivateKey(pem);
+    const publicKey = createPublicKey(key).export({ format: 'jwk' }).x;
+    if (key.asymmetricKeyType !== 'ed25519' || publicKey === undefined) return null;
+    return { publicKey, sign: (text) => sign(null, Buffer.from(text), key).toString('base64url') };
+  } catch {
+    return null;
+  }
 }

@@ -2,14 +2,16 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
-import { type RandomBytes, randomFraction } from '../../base/id.ts';
+import type { Failpoints } from '../../base/failpoints/failpoints.ts';
+import { createId, type RandomBytes, randomFraction } from '../../base/id.ts';
 import { SYNC_BOUNDS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import { startLoop } from '../../base/loop.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { SendRequest } from '../send.ts';
 import type { Labels } from '../../model/names.ts';
-import type { HeartbeatRequest } from '../../model/protocol.ts';
+import type { NodeInstance } from '../../model/node.ts';
+import { type HeartbeatRequest, joinProofText } from '../../model/protocol.ts';
 import { type Accepted, judgeAnswer, readControlKey } from './accept.ts';
 import { type ControlClient, createControlClient, type HeartbeatReply } from './control_client.ts';
 import { type Credentials, type NodeFiles, openNodeFiles } from './node_files.ts';
@@ -19,19 +21,24 @@ export type SyncConfig = {
   popId: string;
   labels: Labels;
   edgeVersion: string;
+  /** The name of this machine, by which a person finds a process that should not run. */
+  host: string;
   /** Holds the credentials of the node and its last desired state. */
   dataDir: string;
   cpUrl: string;
-  /** Needed until the node has joined. */
-  joinToken: string | null;
+  /** Asked when the node joins, which it does until it has credentials. */
+  joinToken: (() => Promise<string>) | null;
   /** The longest time between two heartbeats; one is held for `SYNC_BOUNDS.heartbeatHoldMs` at most. */
   heartbeatIntervalMs: number;
 };
 
 /** What the node says of itself; the agent adds which desired state it has. */
-export type NodeReport = Pick<HeartbeatRequest, 'status' | 'cpu_percent' | 'mem_bytes' | 'functions'>;
+export type NodeReport = Pick<
+  HeartbeatRequest,
+  'status' | 'cpu_percent' | 'mem_bytes' | 'functions' | 'wall'
+>;
 
-/** `onAccepted` is called once the state is on disk. */
+/** `onAccepted` is called once the state is on disk, or once the disk has refused it. */
 export type ReportingNode = { report: () => NodeReport; onAccepted: (accepted: Accepted) => void };
 
 export type AgentOptions = {
@@ -42,6 +49,9 @@ export type AgentOptions = {
   random: RandomBytes;
   log: Log;
   onHeartbeat: (result: 'ok' | 'refused' | 'unreachable' | 'unauthenticated') => void;
+  /** The control plane has refused the join for good: nothing further is sent. */
+  onJoinRefused: (message: string) => void;
+  failpoints: Failpoints;
 };
 
 export type Heartbeats = {
@@ -55,24 +65,26 @@ const UNHELD_MS = 100;
 const UNHELD_WAIT_MS = 1_000;
 
 /**
- * Reads what an earlier process of this node stored, and sends nothing before `start`. Rejects when the
- * stored credentials are damaged, or when there are none and no join token.
+ * Reads what an earlier process of this node stored, and sends nothing before `start`. Rejects when there are
+ * neither credentials nor a join token nor a desired state to serve.
  */
 export async function openAgent(options: AgentOptions): Promise<Agent> {
   const { config, controlFetch, clock, random, log } = options;
-  const { dataDir, cpUrl, joinToken } = config;
-  const files = openNodeFiles({ dataDir, random, log });
+  const { dataDir, nodeId, cpUrl, joinToken } = config;
+  const files = openNodeFiles({ dataDir, nodeId, random, log });
   const credentials = await files.loadCredentials();
-  if (credentials === null && joinToken === null) {
+  const accepted = await files.loadDesired(credentials);
+  if (credentials === null && joinToken === null && accepted === null) {
     throw new Error('this node has not joined a control plane yet and has no join token');
   }
-  const accepted = await files.loadDesired();
   const client = createControlClient({ cpUrl, controlFetch, clock });
   return new Agent(options, { files, client, credentials, accepted });
 }
 
 export class Agent {
   readonly #options: AgentOptions;
+  /** Tells this process from another one that reports as the same node. */
+  readonly #instance: NodeInstance;
   readonly #files: NodeFiles;
   readonly #client: ControlClient;
   #credentials: Credentials | null;
@@ -82,6 +94,8 @@ export class Agent {
   /** Aborts when the observed state changes. */
   #changed = new AbortController();
   #failures = 0;
+  /** Whether the control plane has taken a heartbeat of this process. */
+  #isKnown = false;
   #sentMs = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -94,6 +108,8 @@ export class Agent {
     },
   ) {
     this.#options = options;
+    const { clock, random, config } = options;
+    this.#instance = { id: createId('run', clock.nowMs(), random), host: config.host };
     this.#files = parts.files;
     this.#client = parts.client;
     this.#credentials = parts.credentials;
@@ -155,7 +171,7 @@ export class Agent {
       if (signal.aborted) return 0;
       onHeartbeat('unreachable');
       const waitMs = this.#backoffMs();
-      log.warn('the exchange with the control plane failed; functions keep answering', {
+      log.warn('no exchange with the control plane; functions keep answering', {
         error: failure instanceof Error ? failure.message : 'unknown',
         retry_ms: Math.round(waitMs),
       });
@@ -166,6 +182,8 @@ export class Agent {
   async #exchange(node: ReportingNode, signal: AbortSignal): Promise<number> {
     const { config, clock, log, onHeartbeat } = this.#options;
     const credentials = this.#credentials ?? (await this.#join(signal));
+    if (credentials === null) return await untilAborted(signal);
+    await this.#files.catchUp();
     const changed = this.#changed.signal;
     await clock.sleep(Math.max(0, this.#sentMs + SYNC_TUNING.heartbeatGapMs - clock.monotonicMs()), signal);
     this.#sentMs = clock.monotonicMs();
@@ -176,6 +194,7 @@ export class Agent {
     if (reply.kind === 'rejected') {
       const { status } = reply;
       onHeartbeat(status === 401 || status === 403 ? 'unauthenticated' : 'refused');
+      if (status === 401 && this.#mayJoinAgain()) this.#credentials = null;
       const waitMs = this.#backoffMs();
       log.error('the control plane refuses this heartbeat; functions keep answering', {
         status,
@@ -207,9 +226,11 @@ export class Agent {
       return waitMs;
     }
     onHeartbeat('ok');
+    this.#isKnown = true;
     this.#failures = 0;
     if (judged.kind === 'accepted') {
-      await this.#files.storeDesired(judged.accepted);
+      const { control_public_key: key } = credentials;
+      if (signature !== null) await this.#files.keepDesired({ bytes, signature, key });
       this.#accepted = judged.accepted;
       log.info('accepted a desired state', {
         revision: judged.accepted.revision,
@@ -218,30 +239,55 @@ export class Agent {
       node.onAccepted(judged.accepted);
       return 0;
     }
-    if (current !== null && judged.revision > current.revision) {
+    // Not stored: every revision from the stored one to this one has the same desired state.
+    if (current !== null && judged.revision > current.revision)
       this.#accepted = { ...current, revision: judged.revision };
-      await this.#files.storeDesired(this.#accepted);
-    }
     const wasHeld = clock.monotonicMs() - this.#sentMs >= UNHELD_MS;
     const waitMs = wasHeld ? judged.nextHeartbeatMs : Math.max(judged.nextHeartbeatMs, UNHELD_WAIT_MS);
     await clock.sleep(waitMs, wake);
     return 0;
   }
 
-  async #join(signal: AbortSignal): Promise<Credentials> {
-    const { config, log } = this.#options;
+  /** Credentials that never worked are those of a join that a later one of this node has replaced. */
+  #mayJoinAgain(): boolean {
+    return !this.#isKnown && this.#accepted === null && this.#options.config.joinToken !== null;
+  }
+
+  /** Null where the join is refused for good. */
+  async #join(signal: AbortSignal): Promise<Credentials | null> {
+    const { config, log, failpoints } = this.#options;
     const { nodeId, popId, labels, edgeVersion, joinToken } = config;
-    if (joinToken === null) throw new Error('this node has not joined and has no join token');
-    const request = { node_id: nodeId, pop_id: popId, labels, edge_version: edgeVersion };
-    const credentials = await this.#client.join(request, joinToken, signal);
+    if (joinToken === null) {
+      const advice = `start it once with --join-token "$(edge join-token --node ${nodeId})" to join again`;
+      throw new Error(`this node has lost its credentials and keeps what it serves; ${advice}`);
+    }
+    const token = await joinToken();
+    const key = await this.#files.openKey();
+    const named = { node_id: nodeId, public_key: key.publicKey };
+    const proof = key.sign(joinProofText(token, named));
+    const request = { ...named, pop_id: popId, labels, edge_version: edgeVersion, proof };
+    const reply = await this.#client.join(request, token, signal);
+    if (reply.kind === 'refused') return this.#refusedJoin(reply.message);
+    const { answer: credentials } = reply;
     if (credentials.node_id !== nodeId) throw new Error('the control plane joined another node');
     if (readControlKey(credentials.control_public_key) === null) {
       throw new Error('the control plane gave no valid key');
     }
-    await this.#files.storeCredentials(credentials);
+    await failpoints.reach('join_answered');
+    await this.#files.keepCredentials(credentials);
     this.#credentials = credentials;
+    this.#key = null;
     log.info('joined the control plane');
     return credentials;
+  }
+
+  /** A node that serves what it has goes on with that. */
+  #refusedJoin(message: string): null {
+    if (this.#accepted !== null) throw new Error(`the control plane does not let this node join: ${message}`);
+    const { log, onJoinRefused } = this.#options;
+    log.error('the control plane refuses to let this node join', { reason: message });
+    onJoinRefused(message);
+    return null;
   }
 
   #send(
@@ -256,6 +302,7 @@ export class Agent {
       labels,
       applied_revision: this.#accepted?.revision ?? 0,
       applied_digest: this.#accepted?.digest ?? null,
+      instance: this.#instance,
     };
     return this.#client.heartbeat(request, { nodeId, nodeToken: credentials.node_token }, signal);
   }
@@ -265,4 +312,12 @@ export class Agent {
     this.#failures += 1;
     return waitMs;
   }
+}
+
+/** Ends with the loop that runs the step. */
+function untilAborted(signal: AbortSignal): Promise<number> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(0);
+    signal.addEventListener('abort', () => resolve(0), { once: true });
+  });
 }

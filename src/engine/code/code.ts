@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import type { Log } from '../../base/log.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import type { Ring, RingLibrary } from '../ring/ring.ts';
 import { openCodeCache } from './cache.ts';
 import { type CompileCounts, createCompiler } from './compile.ts';
@@ -23,6 +23,8 @@ export type CodeOptions = {
   library: RingLibrary;
   /** Resolves once the engine process takes work. */
   ready: () => Promise<{ ring: Ring; wasmedgeVersion: string }>;
+  /** Whether the wall around a compile child is strong enough; asked once `ready` has resolved. */
+  mayCompile: () => boolean;
   clock: Clock;
   log: Log;
   randomBytes: RandomBytes;
@@ -36,16 +38,24 @@ export type CodeStore = Pick<Preparer, 'prepare'> & {
   counts(): CompileCounts & PrepareCounts;
 };
 
-/** Throws when the directories cannot be used or the node's key is not one. */
 export async function openCodeStore(options: CodeOptions): Promise<CodeStore> {
-  const { cacheDir, check, clock, dataDir, library, log, randomBytes, ready } = options;
+  const { cacheDir, check, clock, dataDir, library, log, mayCompile, randomBytes, ready } = options;
   const dir = join(cacheDir, 'compiled');
-  const key = await openNodeKey({ dataDir, randomBytes });
-  const nowMs = (): number => clock.nowMs();
-  const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, nowMs, randomBytes });
+  const key = await openNodeKey({ dataDir, randomBytes, log });
+  const cache = await openCodeCache({ dir, key, bytesMax: options.bytesMax, clock, randomBytes, log });
   const cpuFeatures = await readCpuFeatures();
-  const compiler = createCompiler({ ready, library, workDir: dir, clock });
-  const preparer = createPreparer({ cache, compiler, library, cpuFeatures, check, ready, clock, log });
+  const compiler = createCompiler({ ready, library, workDir: dir, clock, log });
+  const preparer = createPreparer({
+    cache,
+    compiler,
+    mayCompile,
+    library,
+    cpuFeatures,
+    check,
+    ready,
+    clock,
+    log,
+  });
   return {
     prepare: preparer.prepare,
     compiled: ({ job, exit }) => compiler.ended(job, exit),

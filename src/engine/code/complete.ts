@@ -1,9 +1,12 @@
 // Whether compiled code is complete: it runs as it is, once its sections stand in memory.
+import type { Sliced } from '../../base/concurrency.ts';
 import { ELF, type ElfFile, type ElfSection, isWithin } from './elf.ts';
 
 /** The sections of a complete file together; the loader reserves as much memory. */
 const IMAGE_BYTES_MAX = 2 ** 30;
 const PAGE_BYTES = 4_096;
+/** Symbols that are checked between two pauses. */
+const PAUSE_SYMBOLS = 4_096;
 
 const SEGMENT_TYPES: ReadonlySet<number> = new Set(Object.values(ELF.segment));
 const SECTION_TYPES: ReadonlySet<number> = new Set(Object.values(ELF.section));
@@ -33,15 +36,15 @@ const DYNAMIC_NAMES: ReadonlyMap<number, string> = new Map([
  * symbol and a relocation, would jump to wherever the unfilled entry points; so would every other shape that
  * needs a dynamic loader. Only what the compiler is known to emit is accepted.
  */
-export function incompleteness(file: ElfFile, machine: number): string | null {
+export function* incompleteness(file: ElfFile, machine: number): Sliced<string | null> {
   if (file.machine !== machine) return 'it is for another processor';
-  return (
-    symbolFault(file) ?? dynamicFault(file) ?? sectionFault(file) ?? segmentFault(file) ?? layoutFault(file)
-  );
+  const fault = yield* symbolFault(file);
+  return fault ?? dynamicFault(file) ?? sectionFault(file) ?? segmentFault(file) ?? layoutFault(file);
 }
 
-function symbolFault({ symbols, sections }: ElfFile): string | null {
-  for (const { name, type, section, address, size } of symbols) {
+function* symbolFault({ symbols, sections }: ElfFile): Sliced<string | null> {
+  for (const [index, { name, type, section, address, size }] of symbols.entries()) {
+    if (index % PAUSE_SYMBOLS === 0) yield;
     if (section === ELF.sectionIndex.undefined) return `the symbol ${printable(name)} is undefined`;
     if (!SYMBOL_TYPES.has(type)) return `the symbol ${printable(name)} has the type ${type}`;
     if (section >= ELF.sectionIndex.reserved) {

@@ -1,4 +1,6 @@
 // Reads the shared object that a compile child wrote, whose every byte an attacker may have chosen.
+import type { Sliced } from '../../base/concurrency.ts';
+import { MODULE_BOUNDS } from '../../base/limits/module.ts';
 
 /** Values of the ELF specification (gABI) that the check and the packing of compiled code need. */
 export const ELF = {
@@ -72,7 +74,10 @@ const SHARED_OBJECT = 3;
 const SEGMENTS_MAX = 64;
 const SECTIONS_MAX = 256;
 const DYNAMIC_MAX = 256;
-const SYMBOLS_MAX = 4_000_000;
+/** Of all tables together: two tables have a symbol for each function and each type of the module. */
+const SYMBOLS_MAX = 4 * (MODULE_BOUNDS.functionsMax + MODULE_BOUNDS.typesMax);
+/** Symbols that are read between two pauses. */
+const PAUSE_SYMBOLS = 1_024;
 const NAME_BYTES_MAX = 256;
 /** The first four bytes, 64 bits, little endian, version 1. */
 const IDENTITY: readonly number[] = [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1];
@@ -83,9 +88,9 @@ const WORD = 0x1_0000_0000;
 class ElfRefusal extends Error {}
 
 /** Reads a little-endian ELF64 shared object. Never throws; every number in the result is a safe integer. */
-export function readElf(bytes: Uint8Array): ElfResult {
+export function* readElf(bytes: Uint8Array): Sliced<ElfResult> {
   try {
-    return { ok: true, file: new ElfReader(bytes).read() };
+    return { ok: true, file: yield* new ElfReader(bytes).read() };
   } catch (failure) {
     if (failure instanceof ElfRefusal) return { ok: false, fault: failure.message };
     throw failure;
@@ -107,14 +112,15 @@ class ElfReader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  read(): ElfFile {
+  *read(): Sliced<ElfFile> {
     const bytes = this.#bytes;
     if (bytes.length < HEAD_BYTES || IDENTITY.some((byte, at) => bytes[at] !== byte))
       throw new ElfRefusal('it is not a little-endian ELF64 file');
     if (this.#u16(16) !== SHARED_OBJECT) throw new ElfRefusal('it is not a shared object');
     const segments = this.#segments();
     const sections = this.#sections();
-    const symbols = sections.flatMap((section) => this.#symbols(section, sections));
+    const symbols: ElfSymbol[] = [];
+    for (const section of sections) yield* this.#symbols(section, sections, symbols);
     return { machine: this.#u16(18), segments, sections, dynamicTags: this.#dynamicTags(segments), symbols };
   }
 
@@ -190,18 +196,19 @@ class ElfReader {
     });
   }
 
-  #symbols(section: RawSection, sections: readonly RawSection[]): ElfSymbol[] {
+  /** Adds the symbols of `section` to `symbols`. */
+  *#symbols(section: RawSection, sections: readonly RawSection[], symbols: ElfSymbol[]): Sliced<void> {
     const isDynamic = section.type === ELF.section.dynsym;
-    if (!isDynamic && section.type !== ELF.section.symtab) return [];
+    if (!isDynamic && section.type !== ELF.section.symtab) return;
     const strings = sections[section.link];
     const count = section.size / SYMBOL_BYTES;
     if (strings?.type !== ELF.section.strtab || section.entryBytes !== SYMBOL_BYTES)
       throw new ElfRefusal('a symbol table has an unknown form');
-    if (!Number.isInteger(count) || count > SYMBOLS_MAX)
+    if (!Number.isInteger(count) || symbols.length + count > SYMBOLS_MAX)
       throw new ElfRefusal('a symbol table has an unknown size');
     const start = section.bytes.byteOffset - this.#bytes.byteOffset;
-    const symbols: ElfSymbol[] = [];
     for (let index = 1; index < count; index += 1) {
+      if (index % PAUSE_SYMBOLS === 0) yield;
       const at = start + index * SYMBOL_BYTES;
       symbols.push({
         name: nameAt(strings.bytes, this.#u32(at)),
@@ -212,7 +219,6 @@ class ElfReader {
         isDynamic,
       });
     }
-    return symbols;
   }
 
   #dynamicTags(segments: readonly ElfSegment[]): number[] {

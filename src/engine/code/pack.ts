@@ -1,4 +1,6 @@
 // Packs checked compiled code behind its module, in the form that libwasmedge's loader reads from memory.
+import { joinParts, type Sliced } from '../../base/concurrency.ts';
+import { countFunctions, type FunctionCounts } from '../../model/wasm/functions.ts';
 import { leb } from '../../model/wasm/leb.ts';
 import { incompleteness, isLoaded, isText } from './complete.ts';
 import { ELF, type ElfFile, type ElfSection, type ElfSymbol, isWithin, readElf } from './elf.ts';
@@ -21,19 +23,21 @@ const CUSTOM_SECTION = 0;
 const SECTION_NAME = 'wasmedge';
 const KIND = { text: 1, data: 2, zeros: 3, unwinding: 4 } as const;
 const POINTER_BYTES = 8;
+/** Symbols that are read between two pauses. */
+const PAUSE_SYMBOLS = 1_024;
 
 /**
  * Checks the shared object that the compiler made of `module`, and returns the module with the code of that
- * object as its custom section `wasmedge`. Refuses code that is not complete. Never throws.
+ * object as its custom section `wasmedge`. Refuses code that is not complete. Throws for a malformed module only.
  */
-export function packCode(module: Uint8Array, object: Uint8Array, architecture: string): PackResult {
+export function* packCode(module: Uint8Array, object: Uint8Array, architecture: string): Sliced<PackResult> {
   const known = ARCHITECTURES[architecture];
   if (known === undefined) return { ok: false, fault: 'the processor of this machine is unknown' };
-  const read = readElf(object);
+  const read = yield* readElf(object);
   if (!read.ok) return read;
-  const fault = incompleteness(read.file, known.machine);
+  const fault = yield* incompleteness(read.file, known.machine);
   if (fault !== null) return { ok: false, fault };
-  const entries = entriesOf(read.file);
+  const entries = yield* entriesOf(read.file, countFunctions(module));
   if (typeof entries === 'string') return { ok: false, fault: entries };
   const { codes, intrinsics, types, version } = entries;
   const parts = [
@@ -51,15 +55,16 @@ export function packCode(module: Uint8Array, object: Uint8Array, architecture: s
   ];
   const size = parts.reduce((sum, part) => sum + part.length, 0);
   const head = Uint8Array.from([CUSTOM_SECTION, ...leb(size)]);
-  return { ok: true, code: Buffer.concat([module, head, ...parts]) };
+  return { ok: true, code: yield* joinParts([module, head, ...parts]) };
 }
 
 type Entries = { version: number; intrinsics: number; types: number[]; codes: number[]; module: ElfSymbol };
 
 /** What the loader looks up by name: one pointer, and the code of each type and function; or a fault. */
-function entriesOf(file: ElfFile): Entries | string {
+function* entriesOf(file: ElfFile, counts: FunctionCounts): Sliced<Entries | string> {
   const symbols = new Map<string, ElfSymbol>();
-  for (const symbol of file.symbols) {
+  for (const [index, symbol] of file.symbols.entries()) {
+    if (index % PAUSE_SYMBOLS === 0) yield;
     if (!symbol.isDynamic) continue;
     if (symbols.has(symbol.name)) return 'two of its symbols have the same name';
     symbols.set(symbol.name, symbol);
@@ -73,10 +78,10 @@ function entriesOf(file: ElfFile): Entries | string {
   const pointer = file.sections[intrinsics.section];
   if (pointer === undefined || isText(pointer) || !isLoaded(pointer) || intrinsics.size !== POINTER_BYTES)
     return 'its pointer to the host functions has no place';
-  const types = numbered(file, symbols, 't');
-  const codes = numbered(file, symbols, 'f');
-  const isPartial = types === null || codes === null || (types.length === 0 && codes.length > 0);
-  if (isPartial) return 'the code of a type or function is missing';
+  const types = yield* numbered(file, symbols, { prefix: 't', first: 0 });
+  const codes = yield* numbered(file, symbols, { prefix: 'f', first: counts.imported });
+  if (types?.length !== counts.types || codes?.length !== counts.defined)
+    return 'the code of a type or function is missing';
   return { version: version.address, intrinsics: intrinsics.address, types, codes, module };
 }
 
@@ -89,25 +94,28 @@ function formOf({ sections }: ElfFile, { section, address, size }: ElfSymbol): n
 }
 
 /**
- * The addresses of the symbols that `prefix` and a number name, in order from the least number on, which is
- * above 0 for the functions of a module with imports. Null when one is missing or lies outside of the text.
+ * The addresses of the symbols that `prefix` and a number from `first` on name, in order. The compiler leaves
+ * the code of some imports before the first function; the loader takes none of it, and would interpret a
+ * module that has more code than functions. Null when one is missing or lies outside of the text.
  */
-function numbered(
+function* numbered(
   { sections }: ElfFile,
   symbols: ReadonlyMap<string, ElfSymbol>,
-  prefix: string,
-): number[] | null {
+  { prefix, first }: { prefix: string; first: number },
+): Sliced<number[] | null> {
   const found: { index: number; address: number }[] = [];
+  let read = 0;
   for (const [name, { address, section, type }] of symbols) {
+    if ((read += 1) % PAUSE_SYMBOLS === 0) yield;
     if (!name.startsWith(prefix) || !/^(0|[1-9]\d{0,8})$/.test(name.slice(1))) continue;
+    const index = Number(name.slice(1));
+    if (index < first) continue;
     const home = sections[section];
     const isCode = home !== undefined && isText(home) && address < home.address + home.size;
     if (!isCode || type !== ELF.symbol.func) return null;
-    found.push({ index: Number(name.slice(1)), address });
+    found.push({ index, address });
   }
   found.sort((a, b) => a.index - b.index);
-  const first = found[0]?.index ?? 0;
-  if (prefix === 't' && first !== 0) return null;
   if (found.some(({ index }, at) => index !== first + at)) return null;
   return found.map(({ address }) => address);
 }

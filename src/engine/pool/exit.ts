@@ -1,6 +1,7 @@
 // What it means that a worker ended by itself: from its exit to a code of the error table; pure.
-import type { GuestFault } from '../../model/invocation.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import { POOL_BOUNDS } from '../../base/limits/pool.ts';
+import type { GuestFault, InvocationLogs } from '../../model/invocation.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 
 /** Exit codes of a worker (`enum edge_exit`). */
 export const EXIT = { closed: 0, startFailed: 40, sandboxFailed: 41, protocol: 42 } as const;
@@ -36,4 +37,16 @@ export function exitFault(exit: ProcessExit, isInGuest: boolean): ExitFault {
 export function startExitFault({ code, detail }: GuestFault): GuestFault {
   const isCrash = code === 'guest_crashed' || code === 'guest_stack_exhausted';
   return { code: isCrash ? 'guest_start_failed' : code, detail };
+}
+
+/** The fault of a failed start, with the end of what the guest has logged, quoted; hostile text. */
+export function withLastLines({ code, detail }: GuestFault, logs: InvocationLogs | null): GuestFault {
+  if (logs === null) return { code, detail };
+  const { startLogLineLengthMax, startLogLinesMax } = POOL_BOUNDS;
+  const last = logs.lines.slice(-startLogLinesMax);
+  const shown = last.map(({ text }) => JSON.stringify(text.slice(0, startLogLineLengthMax)));
+  const left = logs.lines.length - last.length + logs.dropped;
+  const more = left === 0 ? '' : ` and ${left} more`;
+  const logged = `it logged ${shown.join(', ')}${more}`;
+  return { code, detail: detail === null ? logged : `${detail}; ${logged}` };
 }

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { VersionSettings } from '../../model/function.ts';
 import type { Pool, VersionRef } from '../engine.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import type { Ring } from '../ring/ring.ts';
 import { encodeStartBlock, type ModuleFacts } from './start_block.ts';
 import { createSweep } from './sweep.ts';
@@ -29,6 +29,8 @@ export type Pools = {
   detach(): void;
   started(worker: WorkerName & { pid: number }): void;
   exited(worker: WorkerName & { pid: number; exit: ProcessExit }): void;
+  /** A worker sent a wake-up. */
+  woke(slot: number, generation: number): void;
   /** Workers have finished something. */
   drain(): void;
   counts(): WorkerCounts;
@@ -89,6 +91,7 @@ export function createPools(options: {
     },
     started: (worker) => table.started(worker),
     exited: (worker) => table.exited(worker),
+    woke: (slot, generation) => table.woke(slot, generation),
     drain: () => table.drain(),
     counts: () => table.counts(),
     async close() {

@@ -2,15 +2,15 @@
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
 import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
-import { POOL_BOUNDS, POOL_TUNING } from '../../base/limits/pool.ts';
+import { POOL_BOUNDS } from '../../base/limits/pool.ts';
 import type { Log } from '../../base/log.ts';
-import { backoffMs } from '../../base/retry.ts';
 import type { VersionSettings } from '../../model/function.ts';
 import type { GuestFault, InvocationOutcome, InvocationRequest } from '../../model/invocation.ts';
 import type { Pool, PoolStats, VersionRef } from '../engine.ts';
 import { createBacklogEstimate } from './backlog.ts';
 import { startExitFault } from './exit.ts';
 import { createGrowth, type Demand, type Growth } from './growth.ts';
+import { createPause, type Pause } from './pause.ts';
 import { createQueue, type Invocation, type Queue } from './queue.ts';
 import type { LeaveCause, Worker, WorkerEvent, WorkerOwner } from './worker.ts';
 import type { WorkerTable } from './worker_table.ts';
@@ -42,9 +42,14 @@ export type VersionPoolOptions = {
 type WarmOutcome = Awaited<ReturnType<Pool['warm']>>;
 type Warming = { count: number; deadlineMs: number; resolve: (outcome: WarmOutcome) => void };
 
-const BACKOFF = { delayMsMin: POOL_TUNING.workerRetryMsMin, delayMsMax: POOL_TUNING.workerRetryMsMax };
 /** Nobody waits for such a worker, and a pool that replaced it at once would lose the next one too. */
-const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set(['evicted', 'recycling_late', 'burning']);
+const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set([
+  'evicted',
+  'recycling_late',
+  'burning',
+  'flooding',
+]);
+const MISBEHAVED: ReadonlySet<LeaveCause> = new Set(['burning', 'flooding']);
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
@@ -70,10 +75,7 @@ export class VersionPool implements Pool, WorkerOwner {
   #starting = 0;
   /** Workers that are kept when idle; none before the first use. */
   #floor = 0;
-  /** Starts that failed in a row. */
-  #failures = 0;
-  #lastFault: GuestFault = { code: 'guest_start_failed', detail: null };
-  #retryAtMs = 0;
+  readonly #pause: Pause;
   /** The worker that got the last request. */
   #last: Worker | null = null;
   #phase: 'open' | 'closing' | 'closed' = 'open';
@@ -85,6 +87,7 @@ export class VersionPool implements Pool, WorkerOwner {
     this.recyclingMsMax = Math.max(options.settings.max_execution_ms, RECYCLING_MS_MIN);
     this.#queue = createQueue(options.limits.queueLengthMax);
     this.#growth = createGrowth(options.limits);
+    this.#pause = createPause(options);
   }
 
   invoke(request: InvocationRequest, deadlineMs: number): Promise<InvocationOutcome> {
@@ -176,7 +179,7 @@ export class VersionPool implements Pool, WorkerOwner {
 
   #onReady(worker: Worker): void {
     this.#starting -= 1;
-    this.#failures = 0;
+    this.#pause.started();
     this.#feed(worker);
     const ready = this.#ready();
     const warmed = this.#warmings.filter((warming) => warming.count <= ready);
@@ -202,7 +205,8 @@ export class VersionPool implements Pool, WorkerOwner {
       // A pool that lost its last workers in this way stays without until it is used again.
       this.#floor = Math.min(this.#floor, this.#workers.size);
     }
-    if (cause === 'exited' && fault !== null) this.#logExit(fault, from);
+    if (MISBEHAVED.has(cause)) this.#pause.misbehaved();
+    if (fault !== null && (cause === 'exited' || from === 'starting')) this.#logExit(fault, from);
     if (fault !== null && from === 'starting') this.#noteFailure(startExitFault(fault));
     else if (fault !== null && from === 'idle' && !worker.hasAnswered) this.#noteFailure(fault);
     for (const { invocation, outcome } of ended) invocation.resolve(outcome);
@@ -213,7 +217,8 @@ export class VersionPool implements Pool, WorkerOwner {
     const { log, ref } = this.#options;
     const { functionId: function_id, version } = ref;
     const fields = { function_id, version, code, detail, while: from };
-    log.warn('a worker of this function ended by itself', fields);
+    const what = from === 'starting' ? 'did not start' : 'ended by itself';
+    log.warn(`a worker of this function ${what}`, fields);
   }
 
   #forget(worker: Worker): void {
@@ -304,12 +309,17 @@ export class VersionPool implements Pool, WorkerOwner {
     const missing = Math.max(this.#growth.missing(this.#demand(), nowMs), kept - this.#workers.size);
     const count = Math.min(missing, limits.workersMax - this.#workers.size);
     if (count <= 0) return;
-    if (nowMs < this.#retryAtMs) {
-      if (this.#workers.size === 0) this.#fail(this.#lastFault);
+    const fault = this.#pause.fault(nowMs);
+    if (fault !== null) {
+      if (this.#workers.size === 0) this.#fail(fault);
       return;
     }
     this.#growth.started();
-    for (let started = 0; started < count; started += 1) if (!this.#start()) return;
+    for (let started = 0; started < count; started += 1) {
+      const outcome = this.#start();
+      if (outcome === 'no_room') this.#settleForLess();
+      if (outcome !== 'started') return;
+    }
   }
 
   #demand(): Demand {
@@ -318,29 +328,36 @@ export class VersionPool implements Pool, WorkerOwner {
     return { queued, oldestMs, starting: this.#starting, workers: this.#workers.size };
   }
 
-  #start(): boolean {
+  /** `no_room`: the node is full, and nothing that runs on it may go or is going. */
+  #start(): 'started' | 'refused' | 'no_room' {
     const { arm, codeFd, settings, startBlock, table } = this.#options;
     const startMsMax = Math.max(settings.max_execution_ms, POOL_BOUNDS.workerStartMs);
     const worker = table.start({ owner: this, codeFd, startBlock, startMsMax });
     if (worker === 'full') {
-      if (!table.makeRoom('above_min') && this.#workers.size === 0) table.makeRoom('none');
-      return false;
+      const hasRoom = table.makeRoom('above_min') || (this.#workers.size === 0 && table.makeRoom('none'));
+      return hasRoom ? 'refused' : 'no_room';
     }
-    if (worker === 'refused') return false;
+    if (worker === 'refused') return 'refused';
     this.#workers.add(worker);
     this.#starting += 1;
     arm();
-    return true;
+    return 'started';
+  }
+
+  /** On a full node a pool asks for no more workers than it has, as long as it has one, until it is used. */
+  #settleForLess(): void {
+    const workers = this.#workers.size;
+    if (this.#starting > 0 || workers === 0) return;
+    this.#floor = Math.min(this.#floor, workers);
+    const detail = `the node has room for ${workers} of its workers and no more`;
+    this.#endWarmings({ ok: false, code: 'worker_lost', detail });
   }
 
   /** A version whose workers die at their start is tried ever more rarely; with none left, nobody waits. */
   #noteFailure(fault: GuestFault): void {
-    const { clock, random } = this.#options;
-    this.#lastFault = { code: fault.code, detail: fault.detail };
-    this.#retryAtMs = clock.monotonicMs() + backoffMs(this.#failures, BACKOFF, random);
-    this.#failures += 1;
-    if (this.#workers.size === 0) this.#fail(this.#lastFault);
-    else this.#endWarmings({ ok: false, ...this.#lastFault });
+    const known = this.#pause.failed(fault);
+    if (this.#workers.size === 0) this.#fail(known);
+    else this.#endWarmings({ ok: false, ...known });
   }
 
   #fail({ code, detail }: GuestFault): void {

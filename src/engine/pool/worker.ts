@@ -1,5 +1,7 @@
 // One worker from its fork to its end: each change of its state is made here and is one event for its pool.
+import { POOL_TUNING } from '../../base/limits/pool.ts';
 import type { GuestFault, InvocationOutcome } from '../../model/invocation.ts';
+import { withLastLines } from './exit.ts';
 import { createIdleWatch } from './idle_watch.ts';
 import { WORKER_SLOTS } from '../ring/geometry.ts';
 import type { PostOutcome, Ring, RingEvent } from '../ring/ring.ts';
@@ -11,8 +13,9 @@ export type WorkerState = 'starting' | 'idle' | 'busy' | 'ending';
 /**
  * Why a worker left its pool. `start_failed`: it said so. `start_late`, `late`, `recycling_late`: its start,
  * its request, or making its instance pristine took too long. `broken`: it lied about a length. `burning`: it
- * used the processor without anything to do. `evicted`: it was idle, and its place was needed or nobody needed it. `exited`: it ended by itself. `lost`: the engine
- * process died.
+ * used the processor without anything to do. `flooding`: it sent wake-ups without anything to report.
+ * `evicted`: it was idle, and its place was needed or nobody needed it. `exited`: it ended by itself. `lost`:
+ * the engine process died.
  */
 export type LeaveCause =
   | 'start_failed'
@@ -21,6 +24,7 @@ export type LeaveCause =
   | 'recycling_late'
   | 'broken'
   | 'burning'
+  | 'flooding'
   | 'evicted'
   | 'exited'
   | 'lost';
@@ -37,7 +41,7 @@ export type WorkerEvent = { worker: Worker } & (
   | { kind: 'returned'; invocations: readonly Invocation[] }
   /**
    * The invocations of `ended` had begun, or cannot be told from those that have. `fault` is why it could not
-   * start or ended by itself, else null.
+   * start, with the last lines that its start has logged, or why it ended by itself; else null.
    */
   | {
       kind: 'left';
@@ -67,6 +71,7 @@ const STUCK_SWEEPS = 2;
 const STARVED_SWEEPS = 11;
 const ALL_SLOTS = 2 ** WORKER_SLOTS - 1;
 
+const START_LATE: GuestFault = { code: 'execution_timeout', detail: 'its start took too long' };
 const LATE: GuestFault = { code: 'execution_timeout', detail: null };
 const CRASHED: GuestFault = { code: 'guest_crashed', detail: null };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };
@@ -107,6 +112,8 @@ export class Worker {
   #isStuck = false;
   /** It may still be making its instance pristine after the last request. */
   #isRecycling = false;
+  /** Wake-ups that it sent, less what it reported; an honest worker has a report for each. */
+  #wakesAhead = 0;
   readonly #watch = createIdleWatch();
   #isKilled = false;
   #hasExited = false;
@@ -164,8 +171,15 @@ export class Worker {
     return posted;
   }
 
+  /** It sent a wake-up. One that sends more than it has to report is killed. */
+  woke(nowMs: number): void {
+    this.#wakesAhead += 1;
+    if (this.#wakesAhead > POOL_TUNING.wakesAheadMax) this.#expose('flooding', nowMs);
+  }
+
   /** Acts on what it reports; a report that does not fit its state is ignored. */
   report(event: RingEvent, nowMs: number): void {
+    if (this.#wakesAhead > -POOL_TUNING.wakesAheadMax) this.#wakesAhead -= 1;
     if (this.#state === 'busy') {
       const at = this.#indexOf(event.slot);
       if (at < 0) return;
@@ -260,7 +274,7 @@ export class Worker {
   }
 
   /** It does what no worker of ours does. What it has not begun runs elsewhere. */
-  #expose(cause: 'broken' | 'burning', nowMs: number): void {
+  #expose(cause: 'broken' | 'burning' | 'flooding', nowMs: number): void {
     if (this.#state === 'ending') return;
     this.#withdraw('others', nowMs);
     this.#leave(cause, null, CRASHED);
@@ -270,7 +284,8 @@ export class Worker {
 
   #sweepStarting(nowMs: number): void {
     this.#poll(nowMs);
-    if (this.#state === 'starting' && nowMs >= this.#startDeadlineMs) this.#leave('start_late', LATE, LATE);
+    if (this.#state !== 'starting' || nowMs < this.#startDeadlineMs) return;
+    this.#leave('start_late', START_LATE, START_LATE);
   }
 
   #sweepBusy(nowMs: number): void {
@@ -345,11 +360,15 @@ export class Worker {
   /** Its pool forgets it before it is killed: the place comes free only once it is reaped. */
   #leaveWith(cause: LeaveCause, fault: GuestFault | null, outcome: InvocationOutcome): void {
     const from = this.#state;
+    const isReadable = from === 'starting' && cause !== 'lost';
+    // What its start has logged stays readable until it is reaped, and nothing else would show it.
+    const logs = isReadable ? this.#ring.logs(this.slot, this.generation) : null;
     const ended = this.kill().map((invocation) => ({
       invocation,
       outcome: this.#withLogs(outcome, invocation.slot),
     }));
-    this.#deliver({ kind: 'left', worker: this, cause, from, fault, ended });
+    const explained = fault === null ? null : withLastLines(fault, logs);
+    this.#deliver({ kind: 'left', worker: this, cause, from, fault: explained, ended });
   }
 
   /** What the guest logged in this slot stays readable until the worker is reaped. */

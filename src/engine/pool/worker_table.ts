@@ -1,7 +1,7 @@
 // The workers of a node by their place in the ring: who has which slots, and whose turn it is to act.
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import type { ProcessExit } from '../process_exit.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
 import { GENERATION_MAX, WORKER_SLOTS } from '../ring/geometry.ts';
 import type { Ring } from '../ring/ring.ts';
 import { exitFault } from './exit.ts';
@@ -21,6 +21,12 @@ export type WorkerCounts = { workers: number; busy: number; killed: number; cras
 export type WorkerName = { slot: number; generation: number };
 
 const KILL_CAUSES: ReadonlySet<LeaveCause> = new Set(['start_late', 'late', 'recycling_late']);
+
+const MISDEEDS: { readonly [cause in LeaveCause]?: string } = {
+  broken: 'broke the protocol',
+  burning: 'used the processor without a request',
+  flooding: 'sent wake-ups without a reason',
+};
 
 /** One thread, no waiting: every method returns at once, and workers tell their owners while it runs. */
 export class WorkerTable {
@@ -96,6 +102,12 @@ export class WorkerTable {
     return oldest !== null;
   }
 
+  /** A worker sent a wake-up. One of an earlier life is ignored. */
+  woke(slot: number, generation: number): void {
+    const worker = this.#workers[Math.floor(slot / WORKER_SLOTS)];
+    if (worker?.generation === generation) worker.woke(this.#clock.monotonicMs());
+  }
+
   /** Takes everything that workers have reported. */
   drain(): void {
     const ring = this.#ring;
@@ -167,9 +179,9 @@ export class WorkerTable {
 
   #count(worker: Worker, cause: LeaveCause): void {
     if (KILL_CAUSES.has(cause)) this.#killed += 1;
-    if (cause !== 'broken' && cause !== 'burning') return;
+    const did = MISDEEDS[cause];
+    if (did === undefined) return;
     this.#crashed += 1;
-    const did = cause === 'broken' ? 'broke the protocol' : 'used the processor without a request';
     this.#log.error(`a worker ${did} and is killed`, { pid: worker.pid });
   }
 }

@@ -1,8 +1,10 @@
 // The event stream of the zygote: one preface byte, then frames of 32 bytes that may arrive in pieces; pure.
-import type { ProcessExit } from '../process_exit.ts';
+import type { WallPart } from '../../model/wall.ts';
+import type { ProcessExit } from '../ring/process_exit.ts';
+import { decodePart } from '../wall/parts.ts';
 
 /** Kinds of `enum edge_event_kind`. */
-export const EVENT = { open: 1, started: 2, exited: 3, compiled: 4, pong: 5 } as const;
+export const EVENT = { open: 1, started: 2, exited: 3, compiled: 4, pong: 5, wall: 6 } as const;
 
 /** Positions of the words of `struct edge_event`. */
 export const EVENT_WORD = {
@@ -26,6 +28,7 @@ export type EngineEvent =
   | { kind: 'started'; slot: number; generation: number; pid: number }
   | { kind: 'exited'; slot: number; generation: number; pid: number; exit: ProcessExit }
   | { kind: 'pong' }
+  | { kind: 'wall'; part: WallPart }
   | { kind: 'compiled'; job: number; exit: ProcessExit };
 
 const FRAME_BYTES = EVENT_WORD.words * 4;
@@ -69,6 +72,10 @@ function decodeFrame(frame: Uint8Array): EngineEvent | null {
   if (kind === EVENT.open) return { kind: 'open', threads: value };
   if (kind === EVENT.started) return { kind: 'started', slot, generation, pid };
   if (kind === EVENT.pong) return { kind: 'pong' };
+  if (kind === EVENT.wall) {
+    const part = decodePart({ part: slot, state: word(EVENT_WORD.how), reason: value });
+    return part === null ? null : { kind: 'wall', part };
+  }
   const how = EXIT_WAYS[word(EVENT_WORD.how)];
   if (how === undefined) return null;
   if (kind === EVENT.exited) return { kind: 'exited', slot, generation, pid, exit: { how, value } };

@@ -2,20 +2,27 @@
 import { GEOMETRY_NAMES, type RingGeometry } from '../ring/geometry.ts';
 
 /**
- * `layoutVersion` is the edge's: the engine process refuses another than its own. `memfd` and `commandFd` are
- * inherited descriptors; `socketPath` is the edge's private unix socket.
+ * `layoutVersion` is the edge's: the engine process refuses another than its own. `commandFd` is an inherited
+ * descriptor; `socketPath` is the edge's private unix socket.
  */
 export type EngineRoleInput = {
   layoutVersion: number;
   libraryDir: string;
   socketPath: string;
   geometry: RingGeometry;
-  memfd: number;
   commandFd: number;
+  /** Serves also where a necessary part of the wall is missing. */
+  allowsWeakWalls: boolean;
 };
 
 /** The value of the variable EDGE_ROLE that selects the engine role. */
 export const ENGINE_ROLE = 'engine';
+
+/**
+ * Exit codes of the engine process. After `layout` no other can serve either: libedge_engine.so was built with
+ * another layout of the ring than this program.
+ */
+export const ENGINE_EXIT = { served: 0, failed: 1, layout: 3 } as const;
 
 /** Each of these keeps Bun from starting a thread: a process that forks must have only one. */
 const ONE_THREAD = {
@@ -37,7 +44,7 @@ export function encodeRoleInput(input: EngineRoleInput): { [name: string]: strin
 /** Reads the value of EDGE_ENGINE; throws when it is not what `encodeRoleInput` wrote. */
 export function decodeRoleInput(text: string): EngineRoleInput {
   const value: unknown = JSON.parse(text);
-  const { layoutVersion, libraryDir, socketPath, geometry, memfd, commandFd } = record(
+  const { layoutVersion, libraryDir, socketPath, geometry, commandFd, allowsWeakWalls } = record(
     value,
     'the engine input',
   );
@@ -48,8 +55,8 @@ export function decodeRoleInput(text: string): EngineRoleInput {
     libraryDir: path(libraryDir, 'libraryDir'),
     socketPath: path(socketPath, 'socketPath'),
     geometry: Object.fromEntries(GEOMETRY_NAMES.map((name) => [name, sizes[name]])) as RingGeometry,
-    memfd: natural(memfd, 'memfd'),
     commandFd: natural(commandFd, 'commandFd'),
+    allowsWeakWalls: allowsWeakWalls === true,
   };
 }
 

@@ -1,9 +1,10 @@
 // The shape of the ring: the numbers of native/ring.h on this side, and how large the parts of a slot are.
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
+import { EngineUnusable } from './process_exit.ts';
 
 /** What both sides of a ring must have in common (`EDGE_LAYOUT_VERSION`). */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 4;
 
 /** Requests that a worker may have at once, of which it serves one (`EDGE_WORKER_SLOTS`). */
 export const WORKER_SLOTS = 8;
@@ -46,12 +47,12 @@ export const GEOMETRY_NAMES = [
 const LOG_RECORD_BYTES = 12;
 const METHOD_AND_ID_BYTES = 4_096;
 
-/** Throws when libedge_ring.so was built with another layout of the ring than this program. */
+/** Throws an `EngineUnusable` when libedge_ring.so was built with another layout of the ring than this program. */
 export function checkLayout(libraryVersion: number): void {
   if (libraryVersion === LAYOUT_VERSION) return;
-  throw new Error(
+  throw new EngineUnusable(
     `libedge_ring.so has ring layout ${libraryVersion}, this program has ${LAYOUT_VERSION}: ` +
-      'rebuild both with `bun build.ts`',
+      'rebuild both with `bun build.ts`, or install the executable again',
   );
 }
 

@@ -20,6 +20,8 @@ export type SealedMemory = { readonly fd: number; readonly bytes: number; close(
 export type RingLibrary = {
   /** Copies `bytes`; the caller closes the result. Throws when the system gives no memory or descriptor. */
   seal(bytes: Uint8Array): SealedMemory;
+  /** This process takes no more connections on a port; those that are open stay. False where it cannot. */
+  stopListening(port: number): boolean;
   /** Throws when the library has another layout than this program, or the system gives no memory. */
   open(geometry: RingGeometry): Ring;
 };
@@ -57,7 +59,6 @@ export type CompileRequest = {
 
 /** Slots go by number, a worker by its first slot. After `close` nothing may be called. */
 export type Ring = {
-  readonly memfd: number;
   readonly geometry: RingGeometry;
   /** The child's end of a fresh command socket; the caller closes it with `closeFd`. Throws. */
   openCommand(): number;
@@ -88,8 +89,9 @@ export type Ring = {
   /** The report of one slot, also where its worker woke nobody. Not while `next` has more. */
   poll(slot: number, generation: number): RingEvent | null;
   /**
-   * What the guest has logged of the request in this slot, which has no answer, read and checked as the logs
-   * of an answer are; null where it logged nothing. A worker that runs may go on writing.
+   * What the guest has logged of the request in this slot, which has no answer, or of the start in it, which
+   * has not succeeded, read and checked as the logs of an answer are; null where it logged nothing. A worker
+   * that runs may go on writing.
    */
   logs(slot: number, generation: number): InvocationLogs | null;
   /** After a worker has exited: gives back the memory of its slots. */
@@ -126,6 +128,7 @@ export function bindRingLibrary(symbols: RingSymbols): RingLibrary {
         },
       };
     },
+    stopListening: (port) => symbols.edge_listener_stop(port) > 0,
     open: (geometry) => createRing(symbols, openMemory(symbols, geometry), geometry),
   };
 }
@@ -135,7 +138,6 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
   const lengths: HeadLengths = { method: 0, target: 0, headers: 0, requestId: 0 };
   const reports = createReports(symbols, ring, views);
   return {
-    memfd: symbols.edge_ring_memfd(ring),
     geometry,
     openCommand() {
       const fd = symbols.edge_ring_command_open(ring);
@@ -145,10 +147,8 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
     closeCommand: () => symbols.edge_ring_command_close(ring),
     closeFd: (fd) => symbols.edge_fd_close(fd),
     fork({ slot, generation, codeFd, startBlock }) {
-      const head = views.requestHead(slot);
-      if (startBlock.length > head.length) return false;
-      head.set(startBlock);
-      return symbols.edge_ring_fork(ring, slot, generation, codeFd) === 0;
+      const bytes = steady(startBlock);
+      return symbols.edge_ring_fork(ring, slot, generation, codeFd, bytes, startBlock.length) === 0;
     },
     ping: () => void symbols.edge_ring_ping(ring),
     cpuMs(pid) {

@@ -5,7 +5,6 @@ export const RING_SYMBOLS = {
   edge_ring_open: { args: ['u32', 'u32', 'u32', 'u32', 'u32', 'u32'], returns: 'ptr' },
   edge_ring_close: { args: ['ptr'], returns: 'void' },
   edge_ring_errno: { args: [], returns: 'i32' },
-  edge_ring_memfd: { args: ['ptr'], returns: 'i32' },
   edge_ring_command_open: { args: ['ptr'], returns: 'i32' },
   edge_ring_command_close: { args: ['ptr'], returns: 'void' },
   edge_ring_slot: { args: ['ptr', 'u32'], returns: 'ptr' },
@@ -13,7 +12,7 @@ export const RING_SYMBOLS = {
   edge_ring_offset: { args: ['ptr', 'u32'], returns: 'u32' },
   edge_code_open: { args: ['ptr', 'u32'], returns: 'i32' },
   edge_fd_close: { args: ['i32'], returns: 'void' },
-  edge_ring_fork: { args: ['ptr', 'u32', 'u32', 'i32'], returns: 'i32' },
+  edge_ring_fork: { args: ['ptr', 'u32', 'u32', 'i32', 'ptr', 'u32'], returns: 'i32' },
   edge_ring_kill: { args: ['ptr', 'u32', 'u32'], returns: 'i32' },
   edge_ring_compile: { args: ['ptr', 'u32', 'i32', 'u32', 'u32', 'ptr', 'u32'], returns: 'i32' },
   edge_ring_cancel: { args: ['ptr', 'u32'], returns: 'i32' },
@@ -29,4 +28,5 @@ export const RING_SYMBOLS = {
   edge_ring_release: { args: ['ptr', 'u32', 'u32'], returns: 'i32' },
   edge_ring_free: { args: ['ptr', 'u32'], returns: 'void' },
   edge_ring_hints: { args: ['ptr', 'u32'], returns: 'u32' },
+  edge_listener_stop: { args: ['u32'], returns: 'i32' },
 } as const;

@@ -1,5 +1,5 @@
 // What a deploy makes of the active deployments of one function, and which of them decides on a node.
-import type { SelectorNode } from './selector.ts';
+import type { SelectorNode } from '../target/selector.ts';
 import {
   isEveryNode,
   matchTarget,
@@ -7,7 +7,7 @@ import {
   type Target,
   type TargetMatch,
   targetKey,
-} from './target.ts';
+} from '../target/target.ts';
 
 /** `rank` orders the active deployments of a function: the highest that matches a node decides there. */
 export type ActiveDeployment = Target & {

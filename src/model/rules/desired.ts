@@ -2,7 +2,7 @@
 import type { VersionSettings } from '../function.ts';
 import { canonicalJson, type DesiredFunction, type DesiredState } from '../protocol.ts';
 import type { RouteRule } from '../route.ts';
-import type { Target } from './target.ts';
+import type { Target } from '../target/target.ts';
 
 /** An active deployment; the one with the highest rank that matches a node decides there. */
 export type DeploymentFact = Target & { id: string; version: string; rank: number };

@@ -9,7 +9,7 @@ import {
   entryOf,
   type FunctionFacts,
 } from './desired.ts';
-import { matchTarget, type NodeFact, type Target, targetKey, type TargetMatch } from './target.ts';
+import { matchTarget, type NodeFact, type Target, targetKey, type TargetMatch } from '../target/target.ts';
 
 /** What has changed up to `revision`: functions as a whole, all nodes, and ids that remain. */
 export type FleetChange = {

@@ -7,8 +7,8 @@ export type Stage = 'chosen' | 'pulled' | 'prepared' | 'open';
 
 /** What a node has of one function. The keys come from `versionKey` and `routesKey`. */
 export type ActualFunction = {
-  /** `isCompileDue`: it runs in the interpreter until it is compiled, which is to be tried now. */
-  serving: { key: string; routesKey: string; isCompileDue: boolean } | null;
+  /** `isRecompiled`: it runs in the interpreter, and a candidate of the same version has compiled code. */
+  serving: { key: string; routesKey: string; isRecompiled: boolean } | null;
   candidate: { key: string; stage: Stage } | null;
   /** Pools that were replaced and still have to be drained. */
   retired: number;
@@ -55,7 +55,7 @@ export function plan(desired: DesiredFunction | null, actual: ActualFunction): S
   }
   const key = versionKey(desired);
   const steps: Step[] = [];
-  const isServing = serving?.key === key && !serving.isCompileDue;
+  const isServing = serving?.key === key && !serving.isRecompiled;
   if (candidate !== null && (candidate.key !== key || isServing)) steps.push('discard');
   if (serving?.key === key && serving.routesKey !== routesKey(desired)) steps.push('switch');
   if (isServing) {

@@ -1,4 +1,5 @@
 // Replaces scalar minimum and maximum by calls of functions that compute them from comparisons.
+import { joinParts, type Sliced } from '../../base/concurrency.ts';
 import { leb } from './leb.ts';
 import { ModuleReader } from './parser/reader.ts';
 import { countFunctionImports, skipInstruction, skipLocals } from './parser/walk.ts';
@@ -7,6 +8,8 @@ const HEADER_BYTES = 8;
 const SECTION = { type: 1, import: 2, function: 3, code: 10 } as const;
 const [F32, F64] = [0x7d, 0x7c];
 const CALL = 0x10;
+/** Bytes of code that are read between two pauses. */
+const PAUSE_BYTES = 16 * 1024;
 
 /** Opcodes of one float type that a helper is made of. */
 const OPCODES = {
@@ -50,7 +53,7 @@ const HELPERS: ReadonlyMap<number, Helper> = new Map([
  * all others, so no index changes. Returns `bytes` itself where there is nothing to replace. `bytes` must
  * have passed `checkModule`: it throws for malformed ones.
  */
-export function replaceMinMax(bytes: Uint8Array): Uint8Array {
+export function* replaceMinMax(bytes: Uint8Array): Sliced<Uint8Array> {
   const sections = sectionsOf(bytes);
   const countOf = (id: number): number => {
     const section = sections.find((one) => one.id === id);
@@ -61,7 +64,7 @@ export function replaceMinMax(bytes: Uint8Array): Uint8Array {
   const added = new AddedFunctions(imported + countOf(SECTION.function));
   const code = sections.find(({ id }) => id === SECTION.code);
   if (code === undefined) return bytes;
-  const bodies = rewriteBodies(readerAt(bytes, code), added);
+  const bodies = yield* rewriteBodies(readerAt(bytes, code), added);
   const { helpers } = added;
   if (helpers.length === 0) return bytes;
   const types = countOf(SECTION.type);
@@ -74,12 +77,13 @@ export function replaceMinMax(bytes: Uint8Array): Uint8Array {
       parts.push(...extended(bytes, section, indices));
     } else if (section.id === SECTION.code) {
       const count = leb(countOf(SECTION.code) + helpers.length);
-      parts.push(...sectionParts(section.id, [Uint8Array.from(count), ...bodies, ...helpers.map(bodyOf)]));
+      const contents = [Uint8Array.from(count), ...bodies, ...helpers.map(bodyOf)];
+      for (const part of sectionParts(section.id, contents)) parts.push(part);
     } else {
       parts.push(bytes.subarray(section.start, section.end));
     }
   }
-  return Buffer.concat(parts);
+  return yield* joinParts(parts);
 }
 
 /** `start` is where the id stands, `contents` where the contents begin. */
@@ -123,33 +127,70 @@ class AddedFunctions {
 }
 
 /** The bodies of the code section, each with its size. */
-function rewriteBodies(reader: ModuleReader, added: AddedFunctions): Uint8Array[] {
+function* rewriteBodies(reader: ModuleReader, added: AddedFunctions): Sliced<Uint8Array[]> {
   const parts: Uint8Array[] = [];
   for (let count = reader.u32(); count > 0; count -= 1) {
     const start = reader.position;
     const size = reader.u32();
-    reader.within(size, 'function body', () => {
-      const pieces = rewriteBody(reader, added);
-      if (pieces.length === 1) parts.push(reader.bytes.subarray(start, reader.end));
-      else parts.push(Uint8Array.from(leb(bytesOf(pieces))), ...pieces);
-    });
+    const { end } = reader;
+    if (size > end - reader.position) reader.malformed('A function body ends beyond its section.', start);
+    reader.end = reader.position + size;
+    const body = yield* rewriteBody(reader, added);
+    reader.end = end;
+    if (body === null) parts.push(reader.bytes.subarray(start, reader.position));
+    else parts.push(Uint8Array.from(leb(body.length)), body);
   }
   return parts;
 }
 
-/** The body in pieces; one piece where nothing was replaced. */
-function rewriteBody(reader: ModuleReader, added: AddedFunctions): Uint8Array[] {
-  const pieces: Uint8Array[] = [];
+/** The new body; null where nothing was replaced. */
+function* rewriteBody(reader: ModuleReader, added: AddedFunctions): Sliced<Uint8Array | null> {
+  const written = new ByteWriter(reader.end - reader.position);
   let kept = reader.position;
+  let paused = reader.position;
   skipLocals(reader);
   while (reader.position < reader.end) {
     const at = reader.position;
     const helper = HELPERS.get(skipInstruction(reader));
+    if (reader.position - paused > PAUSE_BYTES) {
+      paused = reader.position;
+      yield;
+    }
     if (helper === undefined) continue;
-    pieces.push(reader.bytes.subarray(kept, at), Uint8Array.from([CALL, ...leb(added.indexOf(helper))]));
+    written.push(reader.bytes.subarray(kept, at));
+    written.push([CALL, ...leb(added.indexOf(helper))]);
     kept = reader.position;
   }
-  return [...pieces, reader.bytes.subarray(kept, reader.end)];
+  yield;
+  if (written.length === 0) return null;
+  written.push(reader.bytes.subarray(kept, reader.end));
+  return written.bytes();
+}
+
+/** Bytes that grow at their end. */
+class ByteWriter {
+  length = 0;
+  #bytes = new Uint8Array(0);
+  readonly #expected: number;
+
+  constructor(expected: number) {
+    this.#expected = expected;
+  }
+
+  push(piece: Uint8Array | readonly number[]): void {
+    const needed = this.length + piece.length;
+    if (needed > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#expected, needed * 2));
+      larger.set(this.bytes());
+      this.#bytes = larger;
+    }
+    this.#bytes.set(piece, this.length);
+    this.length = needed;
+  }
+
+  bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.length);
+  }
 }
 
 function typeOf(float: keyof typeof OPCODES): number[] {

@@ -1,4 +1,5 @@
 // Drops the custom sections of a module, so that nothing in them reaches the compiler.
+import { joinParts, type Sliced } from '../../base/concurrency.ts';
 import { ModuleReader } from './parser/reader.ts';
 
 const HEADER_BYTES = 8;
@@ -9,16 +10,10 @@ const KEPT = 'name';
  * A copy of `bytes` without custom sections, except for `name`, which makes traps readable; everything else
  * is the same byte for byte. `bytes` must have passed `parseModule`: it throws for malformed ones.
  */
-export function stripCustomSections(bytes: Uint8Array): Uint8Array {
+export function* stripCustomSections(bytes: Uint8Array): Sliced<Uint8Array> {
   const reader = new ModuleReader(bytes);
-  const kept = new Uint8Array(bytes.length);
-  let length = 0;
-  const keep = (from: number, to: number): void => {
-    kept.set(bytes.subarray(from, to), length);
-    length += to - from;
-  };
+  const kept: Uint8Array[] = [bytes.subarray(0, HEADER_BYTES)];
   reader.skip(HEADER_BYTES);
-  keep(0, HEADER_BYTES);
   while (reader.position < reader.end) {
     const start = reader.position;
     const id = reader.byte();
@@ -28,7 +23,7 @@ export function stripCustomSections(bytes: Uint8Array): Uint8Array {
       reader.position = reader.end;
       return name === KEPT;
     });
-    if (isKept) keep(start, reader.position);
+    if (isKept) kept.push(bytes.subarray(start, reader.position));
   }
-  return kept.slice(0, length);
+  return yield* joinParts(kept);
 }

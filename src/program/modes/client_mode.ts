@@ -1,8 +1,8 @@
 // The commands that talk to a control plane: finds the connection, then runs the command.
 import { createId, randomFraction } from '../../base/id.ts';
 import { type Api, createApi } from '../../cli/api.ts';
-import { deploy, type DeploySettings, planDeploy, printDeployed } from '../../cli/deploy.ts';
-import * as deployments from '../../cli/deployments.ts';
+import { deploy, type DeploySettings, planDeploy, printDeployed } from '../../cli/deployments/deploy.ts';
+import * as deployments from '../../cli/deployments/deployments.ts';
 import * as manage from '../../cli/manage.ts';
 import { readModule } from '../../cli/module_file.ts';
 import * as nodes from '../../cli/nodes.ts';
@@ -80,6 +80,6 @@ function createRemoteApi(connection: Connection, { clock, random }: Context): Ap
     fetch: (url, init) => fetch(url, init),
     clock,
     random: () => randomFraction(random),
-    createKey: () => createId('cli', clock.nowMs(), random),
+    commandKey: createId('cli', clock.nowMs(), random),
   });
 }

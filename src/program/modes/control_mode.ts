@@ -5,8 +5,8 @@ import { createMetrics } from '../../base/metrics.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { openMetricsListener } from '../../edge/figures/metrics_listener.ts';
 import type { Context } from './context.ts';
-import { ADMIN_TOKEN_FILE, wireControlPlane } from './control_plane.ts';
-import { explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
+import { ADMIN_TOKEN_FILE, openFilesOfControl, wireControlPlane } from './control_plane.ts';
+import { checkOpenFiles, explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
 
 export async function runControlMode(settings: SettingsOf<'cp'>, context: Context): Promise<number> {
   const stopped = stopSignal();
@@ -21,6 +21,7 @@ export async function runControlMode(settings: SettingsOf<'cp'>, context: Contex
     openMetricsListener({ listen: metricsListen, metrics, waitingFor: () => [] }),
   );
   closing.defer(() => listener.close());
+  checkOpenFiles(await openFilesOfControl(plane.control), context, log);
   await plane.writeProfile(edgeUrl);
   const joinToken = `"$(edge join-token --data-dir ${dataDir})"`;
   terminal.note(`control plane  ${plane.url}`);

@@ -1,6 +1,7 @@
 // Wires a control plane and its socket, and writes the profile that the CLI reads.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OPEN_FILES } from '../../base/limits/files.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
@@ -13,9 +14,18 @@ import { commandOfProgram } from '../child.ts';
 import { openAssets, versionOfProgram } from '../embedded/assets.ts';
 import { createModuleCheck } from '../roles/module_check.ts';
 import type { Context } from './context.ts';
-import { claimDataDir, explainBindFailures, localUrl } from './lifetime.ts';
+import { claimDataDir, explainBindFailures, localUrl, openFailpoints } from './lifetime.ts';
 
 export const ADMIN_TOKEN_FILE = 'admin-token';
+
+/** What the control plane and its clients open at one time. */
+export async function openFilesOfControl(control: Control): Promise<{ what: string; files: number }[]> {
+  const nodes = Math.max(OPEN_FILES.nodesMin, await control.nodeCount());
+  return [
+    { what: 'clients of the API', files: OPEN_FILES.clients },
+    { what: `${nodes} nodes`, files: nodes * OPEN_FILES.perNode },
+  ];
+}
 
 export type ControlPlane = {
   readonly control: Control;
@@ -29,7 +39,12 @@ export type ControlPlane = {
 
 /** Opens the control plane of a data directory; `closing` closes its parts in reverse order. */
 export async function wireControlPlane(options: {
-  settings: { dataDir: string; cpListen: ListenAddress; cpPublicUrl: string | null };
+  settings: {
+    dataDir: string;
+    cpListen: ListenAddress;
+    cpPublicUrl: string | null;
+    nodeOfflineSecs: number;
+  };
   context: Context;
   log: Log;
   metrics: Metrics;
@@ -47,6 +62,8 @@ export async function wireControlPlane(options: {
     random: context.random,
     log,
     metrics,
+    failpoints: openFailpoints(context, log),
+    nodeOfflineMs: settings.nodeOfflineSecs * 1_000,
     ...(cpPublicUrl === null ? {} : { publicUrl: cpPublicUrl }),
   });
   await using opened = new AsyncDisposableStack();

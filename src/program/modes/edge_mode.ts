@@ -5,8 +5,18 @@ import { createMetrics } from '../../base/metrics.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import type { Context } from './context.ts';
-import { claimDataDir, localUrl, openLog, stopSignal } from './lifetime.ts';
-import { hasJoined, nodeIdOfHost, systemCacheDir, wireEdge, wireEngine } from './node.ts';
+import { checkOpenFiles, localUrl, openLog, stopSignal } from './lifetime.ts';
+import {
+  claimNodeDir,
+  hasJoined,
+  nodeIdOfHost,
+  openFilesOfNode,
+  stopOrRefusal,
+  systemCacheDir,
+  untilStopped,
+  wireEdge,
+  wireEngine,
+} from './node.ts';
 
 export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context): Promise<number> {
   const stopped = stopSignal();
@@ -21,15 +31,17 @@ export async function runEdgeMode(settings: SettingsOf<'edge'>, context: Context
   const metrics = createMetrics();
   await using closing = new AsyncDisposableStack();
   closing.use(openIdleCollector());
-  claimDataDir(dataDir, 'node', closing);
+  claimNodeDir(dataDir, closing, log);
+  checkOpenFiles(openFilesOfNode(settings), context, log);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
-  const node = { nodeId, dataDir, cacheDir, cpUrl, joinToken };
+  const token = joinToken === null ? null : (): Promise<string> => Promise.resolve(joinToken);
+  const node = { nodeId, dataDir, cacheDir, cpUrl, joinToken: token };
   const controlFetch = (request: Request): Promise<Response> => fetch(request);
   const edge = await wireEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });
   terminal.note(`edge     ${localUrl(listen, edge.port)} (node ${nodeId}, pop ${popId})`);
   terminal.note(`metrics  ${localUrl(metricsListen, edge.metricsPort)}/metrics`);
   terminal.note(`data     ${dataDir}, cache ${cacheDir}`);
-  log.info('stopping', { signal: await stopped });
+  log.info('stopping', { signal: await untilStopped(stopOrRefusal(stopped, edge), engine) });
   return 0;
 }
 

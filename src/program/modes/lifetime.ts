@@ -1,8 +1,12 @@
 // What all servers share: the signal that stops them, their log, their sockets and their data directory.
-import { accessSync, constants, mkdirSync } from 'node:fs';
-import { createLog, type Log, type LogLevel } from '../../base/log.ts';
+import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { createFailpoints, type Failpoints, NO_FAILPOINTS } from '../../base/failpoints/failpoints.ts';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
+import { OPEN_FILES } from '../../base/limits/files.ts';
+import { createLog, type Log, type LogLevel, outliveOutput } from '../../base/log.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { formatAddress } from '../../config/kinds.ts';
+import { type DirectoryLock, lockDirectory } from '../../engine/directory_lock.ts';
 import type { ListenAddress } from '../../model/listen_address.ts';
 import { claimDirectory, type ClaimRole } from '../../store/data_dir.ts';
 import type { Context } from './context.ts';
@@ -32,8 +36,15 @@ export function stopSignal(): Promise<string> {
  * `info` otherwise.
  */
 export function openLog(context: Context, options: { level: LogLevel | null; isQuiet: boolean }): Log {
+  outliveOutput();
   const initial = options.isQuiet && context.isStdoutTerminal ? 'warn' : 'info';
   return createLog({ clock: context.clock, level: options.level ?? initial });
+}
+
+/** The failpoints that a test sets with EDGE_FAILPOINTS; none otherwise. */
+export function openFailpoints(context: Context, log: Log): Failpoints {
+  const text = context.env['EDGE_FAILPOINTS'];
+  return text === undefined ? NO_FAILPOINTS : createFailpoints(text, { log });
 }
 
 /** An address that a server binds, and the flag that sets it. */
@@ -104,14 +115,63 @@ export function makeDirectory(dir: string, flag: string): void {
   }
 }
 
-/** Refuses a data directory that another process has in this role; holds it until `closing` ends. */
+/**
+ * Refuses a data directory that another process has in this role; holds it until `closing` ends. A control
+ * plane also locks the directory itself, because a lock file can be removed.
+ */
 export function claimDataDir(dir: string, role: ClaimRole, closing: AsyncDisposableStack): void {
   makeDirectory(dir, '--data-dir');
   const claim = claimDirectory(dir, role);
-  if (claim === null) {
-    throw new CliFailure('data_dir_in_use', `${dir} is in use by another process.`, {
-      hint: 'Stop that process, or choose another directory with --data-dir.',
-    });
-  }
+  if (claim === null) throw directoryInUse(dir);
   closing.defer(() => claim.close());
+  if (role !== 'control') return;
+  const lock = lockSoon(dir);
+  if (lock === null) throw directoryInUse(dir);
+  closing.defer(() => lock.close());
+}
+
+const LOCK_RETRY_MS = 20;
+
+/** The kernel may release the two locks of a process that was killed one after the other. */
+function lockSoon(dir: string): DirectoryLock | null {
+  for (let waitedMs = 0; waitedMs < CONTROL_TUNING.claimMs; waitedMs += LOCK_RETRY_MS) {
+    const lock = lockDirectory(dir);
+    if (lock !== null) return lock;
+    Bun.sleepSync(LOCK_RETRY_MS);
+  }
+  return null;
+}
+
+function directoryInUse(dir: string): CliFailure {
+  return new CliFailure('data_dir_in_use', `${dir} is in use by another process.`, {
+    hint: 'Stop that process, or choose another directory with --data-dir.',
+  });
+}
+
+/** Says what is missing where this process may not open as many files as it needs. */
+export function checkOpenFiles(
+  needs: readonly { what: string; files: number }[],
+  { terminal }: Context,
+  log: Log,
+): void {
+  const limit = openFilesMax();
+  const needed = needs.reduce<number>((sum, { files }) => sum + files, OPEN_FILES.base);
+  if (limit === null || limit >= needed) return;
+  const parts = needs.map(({ what, files }) => `${files} for ${what}`).join(', ');
+  terminal.note(`edge: open_files_low: this process may open ${limit} files and needs ${needed} (${parts}).`);
+  terminal.note(
+    `  Raise the limit: \`ulimit -n ${needed}\` in the shell, or LimitNOFILE=${needed} of systemd.`,
+  );
+  log.warn('the limit of open files is too low', { limit, needed });
+}
+
+/** Null where the kernel does not say, and where there is no limit. */
+function openFilesMax(): number | null {
+  try {
+    const limits = readFileSync('/proc/self/limits', 'utf8');
+    const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
+    return soft === undefined ? null : Number(soft);
+  } catch {
+    return null;
+  }
 }

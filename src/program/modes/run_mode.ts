@@ -8,10 +8,11 @@ import { readModule } from '../../cli/module_file.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { edgeLimits } from '../../edge/edge.ts';
 import { createSingleRunner, type SingleRunner } from '../../edge/single.ts';
+import { EngineUnusable } from '../../engine/ring/process_exit.ts';
 import { defaultVersionSettings, type VersionSettings } from '../../model/function.ts';
 import type { Context } from './context.ts';
-import { explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
-import { wireEngine } from './node.ts';
+import { checkOpenFiles, explainBindFailures, localUrl, openLog, stopSignal } from './lifetime.ts';
+import { engineUnusable, openFilesOfNode, untilStopped, wireEngine } from './node.ts';
 
 export async function runSingleMode(
   file: string,
@@ -27,7 +28,10 @@ export async function runSingleMode(
   const cacheDir = resolve(settings.cacheDir ?? join(dataDir, 'cache'));
   await using closing = new AsyncDisposableStack();
   closing.use(openIdleCollector());
+  checkOpenFiles(openFilesOfNode(settings), context, log);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
+  const refusal = await engine.wallRefusal();
+  if (refusal !== null) throw new CliFailure('wall_missing', refusal);
   const createRunner = (): Promise<SingleRunner> =>
     createSingleRunner({
       bytes,
@@ -42,6 +46,7 @@ export async function runSingleMode(
       random,
       log,
       metrics: createMetrics(),
+      note: (line) => terminal.note(line),
     });
   const runner = await explainBindFailures([{ flag: '--listen', address: listen }], () =>
     explainRefusal(file, createRunner),
@@ -50,7 +55,7 @@ export async function runSingleMode(
   const url = localUrl(listen, runner.port);
   terminal.note(`${file} answers every path at ${url}`);
   terminal.note(`next  curl ${url}/`);
-  log.info('stopping', { signal: await stopped });
+  log.info('stopping', { signal: await untilStopped(stopped, engine) });
   return 0;
 }
 
@@ -66,12 +71,12 @@ function versionSettings(settings: SettingsOf<'run'>): VersionSettings {
   };
 }
 
-/** A refusal of the module becomes a CliFailure that names its file. */
+/** A refusal of the module becomes a CliFailure that names its file, an engine that never serves another. */
 async function explainRefusal<T>(file: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
   } catch (failure) {
     if (failure instanceof CodedError) throw new CliFailure(failure.code, `${file}: ${failure.message}`);
-    throw failure;
+    throw failure instanceof EngineUnusable ? engineUnusable(failure) : failure;
   }
 }

@@ -4,7 +4,7 @@ import { openIdleCollector } from '../../base/heap.ts';
 import { createId, randomFraction } from '../../base/id.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { type Api, createApi } from '../../cli/api.ts';
-import { deploy, NO_DEPLOY_SETTINGS } from '../../cli/deploy.ts';
+import { deploy, NO_DEPLOY_SETTINGS } from '../../cli/deployments/deploy.ts';
 import { CliFailure } from '../../cli/failure.ts';
 import { findFunction, listAll } from '../../cli/lookup.ts';
 import type { SettingsOf } from '../../config/settings.ts';
@@ -13,10 +13,10 @@ import type { Labels } from '../../model/names.ts';
 import { EdgeNode } from '../../model/node.ts';
 import { openAssets } from '../embedded/assets.ts';
 import type { Context } from './context.ts';
-import { type ControlPlane, wireControlPlane } from './control_plane.ts';
+import { type ControlPlane, openFilesOfControl, wireControlPlane } from './control_plane.ts';
 import { mergeMetrics } from './exposition.ts';
-import { claimDataDir, localUrl, openLog, stopSignal } from './lifetime.ts';
-import { hasJoined, wireEdge, wireEngine } from './node.ts';
+import { checkOpenFiles, localUrl, openLog, stopSignal } from './lifetime.ts';
+import { claimNodeDir, openFilesOfNode, stopOrRefusal, untilStopped, wireEdge, wireEngine } from './node.ts';
 
 /** The node of this process joins within milliseconds; nothing depends on it. */
 const JOIN_MS_MAX = 2_000;
@@ -45,12 +45,14 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
     metrics: controlMetrics,
     closing,
   });
-  claimDataDir(nodeDir, 'node', closing);
+  claimNodeDir(nodeDir, closing, log);
+  const opened = [...(await openFilesOfControl(plane.control)), ...openFilesOfNode(settings)];
+  checkOpenFiles(opened, context, log);
   const engine = await wireEngine({ settings, dataDir: nodeDir, cacheDir, context, log, closing });
   const api = createInProcessApi(plane, context);
   const { labels } = settings;
-  if (hasJoined(nodeDir)) await labelNode(api, { nodeId, labels });
-  const joinToken = hasJoined(nodeDir) ? null : await makeJoinToken(api, { nodeId, labels });
+  await labelNode(api, { nodeId, labels });
+  const joinToken = (): Promise<string> => makeJoinToken(api, { nodeId, labels });
   const node = { nodeId, dataDir: nodeDir, cacheDir, cpUrl: plane.url, joinToken };
   const controlFetch = (request: Request): Promise<Response> => plane.control.handle(request);
   const edge = await wireEdge({ settings, node, engine, controlFetch, context, log, metrics, closing });
@@ -63,7 +65,7 @@ export async function runUpMode(settings: SettingsOf<'up'>, context: Context): P
   terminal.note(`data           ${dataDir}`);
   if (settings.demo) await deployDemo(api, edgeUrl, context);
   else terminal.note(`next           edge deploy FILE.wasm --name hello --route /hello`);
-  log.info('stopping', { signal: await stopped });
+  log.info('stopping', { signal: await untilStopped(stopOrRefusal(stopped, edge), engine) });
   return 0;
 }
 
@@ -77,7 +79,7 @@ function createInProcessApi(plane: ControlPlane, { clock, random }: Context): Ap
     },
     clock,
     random: () => randomFraction(random),
-    createKey: () => createId('up', clock.nowMs(), random),
+    commandKey: createId('up', clock.nowMs(), random),
   });
 }
 
@@ -93,7 +95,7 @@ async function labelNode(api: Api, { nodeId, labels }: { nodeId: string; labels:
   try {
     await api.patch(`/nodes/${nodeId}`, { labels }, EdgeNode);
   } catch (failure) {
-    // The control plane has forgotten the node, which joins again under the id that it has then.
+    // It joins, or joins again, with a token that has these labels.
     if (!(failure instanceof CliFailure) || failure.code !== 'node_not_found') throw failure;
   }
 }

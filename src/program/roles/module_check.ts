@@ -1,7 +1,7 @@
 // Checks modules: a small one in this process, a larger one in a child that a time limit ends.
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { createSerialQueue } from '../../base/concurrency.ts';
+import { createSerialQueue, piecesOf } from '../../base/concurrency.ts';
 import { CHECK_BOUNDS, CHECK_TUNING } from '../../base/limits/module.ts';
 import { type CheckResult, checkModule, type ModuleCheck } from '../../model/wasm/check.ts';
 import { moduleFault } from '../../model/wasm/fault.ts';
@@ -43,16 +43,28 @@ async function checkInChild(
 ): Promise<CheckResult> {
   const child = Bun.spawn([...self], {
     env: childEnvironment({}, { EDGE_ROLE: 'check', [CHECK_VARIABLE]: JSON.stringify(checkOptions) }),
-    stdin: bytes,
+    stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'ignore',
     timeout: checkMs,
     killSignal: 'SIGKILL',
     maxBuffer: CHECK_BOUNDS.answerBytesMax,
   });
+  // A child that ends before it has read everything says why by its exit.
+  const sent = send(bytes, child.stdin).catch(() => undefined);
   const answer = await child.stdout.text();
+  await sent;
   const exitCode = await child.exited;
   if (child.signalCode === 'SIGKILL') return { ok: false, error: moduleFault('module_too_complex') };
   if (exitCode !== 0) throw new Error(`the process that checks a module ended with ${exitCode}`);
   return JSON.parse(answer) as CheckResult;
+}
+
+/** In pieces, because Bun copies at once what it is given. */
+async function send(bytes: Uint8Array, to: Bun.FileSink): Promise<void> {
+  for (const piece of piecesOf(bytes)) {
+    await to.write(piece);
+    await to.flush();
+  }
+  await to.end();
 }

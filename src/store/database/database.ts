@@ -1,12 +1,15 @@
 // The database as the operations see it, and what a dialect brings to it.
 import { desc, eq, sql } from 'drizzle-orm';
-import type { Clock } from '../../base/clock.ts';
+import { type Clock, createSteadyTime } from '../../base/clock.ts';
 import { canonicalJson } from '../../model/protocol.ts';
 import type { Tables } from '../schema.ts';
 import type { Query } from './query.ts';
 
-/** One consistent state of the database, for as long as a step runs. */
-export type Reading = { db: Query; tables: Tables; nowMs: number };
+/**
+ * One consistent state of the database, for as long as a step runs. `nowMs` is what people are shown; what
+ * is kept for a while is judged by `steadyMs`, what must not be valid for too long by `latestMs`.
+ */
+export type Reading = { db: Query; tables: Tables; nowMs: number; steadyMs: number; latestMs: number };
 
 /** Who did what to what; `detail` never holds a secret. */
 export type AuditRecord = { actor: string; action: string; target: string; detail?: Record<string, unknown> };
@@ -46,13 +49,17 @@ export function createDatabase(options: {
 }): Database {
   const { driver, clock, onCommit } = options;
   const { tables } = driver;
+  const time = createSteadyTime(clock);
+  const readingOf = (db: Query): Reading => {
+    return { db, tables, nowMs: clock.nowMs(), steadyMs: time.steadyMs(), latestMs: time.latestMs() };
+  };
   return {
-    read: (step) => driver.read((db) => step({ db, tables, nowMs: clock.nowMs() })),
+    read: (step) => driver.read((db) => step(readingOf(db))),
     write(step) {
       let revision: number | null = null;
       return driver.write(
         (db) => {
-          const reading = { db, tables, nowMs: clock.nowMs() };
+          const reading = readingOf(db);
           revision = null;
           const record = async (entry: AuditRecord): Promise<number> =>
             (revision = await appendAudit(reading, entry));
@@ -65,6 +72,11 @@ export function createDatabase(options: {
     },
     close: () => driver.close(),
   };
+}
+
+/** An open transaction as a database: what is asked of it becomes a part of that transaction. */
+export function insideOf(change: Change): Database {
+  return { read: (step) => step(change), write: (step) => step(change), close: () => Promise.resolve() };
 }
 
 /** The counter of mutations; 0 before the first. */

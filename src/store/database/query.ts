@@ -17,6 +17,7 @@ type Select<Found> = Promise<Found[]> & {
   where(condition: SQL | undefined): Select<Found>;
   orderBy(...order: (Column | SQL)[]): Select<Found>;
   limit(rows: number): Select<Found>;
+  offset(rows: number): Select<Found>;
 };
 
 type Insert<T extends Table> = Promise<unknown> & {

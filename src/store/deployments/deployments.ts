@@ -19,8 +19,8 @@ import {
   type NodeFact,
   requestedTarget,
   type Target,
-} from '../../model/rules/target.ts';
-import { refusalOfTarget, refusalOfTargets, type TargetRefusal } from '../../model/rules/target_check.ts';
+} from '../../model/target/target.ts';
+import { refusalOfTarget, refusalOfTargets, type TargetRefusal } from '../../model/target/target_check.ts';
 import type { Change, Database, Reading } from '../database/database.ts';
 import { markFunction } from '../marks.ts';
 import { nodeFacts } from '../nodes/nodes.ts';

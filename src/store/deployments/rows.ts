@@ -4,7 +4,7 @@ import { CodedError } from '../../base/errors.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import type { Deployment } from '../../model/deployment.ts';
 import type { ActiveDeployment, DeployDecision, MadeDeployment } from '../../model/rules/deploy.ts';
-import { type Target, targetKey } from '../../model/rules/target.ts';
+import { type Target, targetKey } from '../../model/target/target.ts';
 import type { Change, Reading } from '../database/database.ts';
 import { markFunction } from '../marks.ts';
 import { isoTime } from '../pages.ts';

@@ -5,32 +5,35 @@ import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
 import type { LabelChanges, Labels } from '../../model/names.ts';
 import type { EdgeNode } from '../../model/node.ts';
-import { canonicalJson, type JoinRequest, type ObservedFunction } from '../../model/protocol.ts';
-import type { NodeFact } from '../../model/rules/target.ts';
+import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
+import type { NodeFact } from '../../model/target/target.ts';
 import type { Change, Database, Reading } from '../database/database.ts';
 import { mark } from '../marks.ts';
 import { type Page, type PageRequest, pageOfRows } from '../pages.ts';
-import { addJoinToken, join, type JoinToken } from './join.ts';
+import { addJoinToken, join, type Joining, type JoinToken, sweepJoinTokens } from './join.ts';
 import { type NodeHeartbeat, report, type Reported } from './reports.ts';
 import { findNode, type NodeRow, toNode } from './rows.ts';
 
-/** When a node was last heard: what the liveness rule reads. */
-export type Silence = { id: string; status: EdgeNode['status']; last_heartbeat_ms: number | null };
+/** What the progress of a deployment needs of a node: with many nodes, what is large is left out. */
+export type FleetNode = Pick<NodeRow, 'id' | 'pop_id' | 'status' | 'applied_revision' | 'applied_digest'>;
 
 export type NodeOperations = {
-  /** Keeps the digest of the token only, and deletes tokens that have expired. */
-  addJoinToken(input: JoinToken & { actor: string }): Promise<void>;
+  /** Keeps the digest of the token only; returns when it expires. Also deletes tokens that have expired. */
+  addJoinToken(input: JoinToken & { actor: string }): Promise<string>;
+  /** Deletes join tokens that have expired. */
+  sweepJoinTokens(): Promise<void>;
   /**
-   * Uses the join token up; a node of the same id is replaced. Refuses `join_token_invalid` (unknown, used,
-   * expired, or for another node or pop), `limit_reached`, and `node_id_taken` while a node of this id is not
-   * offline, unless the token is for this node.
+   * Binds the join token to the node's key; the first report of the node uses it up. A node of the same id is
+   * replaced, and its token with it. Refuses `join_token_invalid` (unknown, used, expired, bound to another
+   * key, or for another node or pop), `limit_reached`, and `node_id_taken` while a node of this id is not
+   * offline, unless it has the same key or the token is for it.
    */
-  join(input: JoinRequest & { join_token_hash: string; token_hash: string }): Promise<EdgeNode>;
+  join(input: Joining): Promise<EdgeNode>;
   /** Refuses `node_not_found`. */
   get(id: string): Promise<EdgeNode>;
   list(page: PageRequest): Promise<Page<EdgeNode>>;
-  /** These nodes, with the digest of the desired state that each has accepted; ordered by id. */
-  some(ids: readonly string[]): Promise<{ node: EdgeNode; applied_digest: string | null }[]>;
+  /** These nodes as the progress of a deployment shows them; ordered by id. */
+  some(ids: readonly string[]): Promise<FleetNode[]>;
   /**
    * Changes the labels that are named, and removes those that are null. Refuses `node_not_found`, and
    * `limit_reached` where the node would have too many.
@@ -38,10 +41,14 @@ export type NodeOperations = {
   label(input: { id: string; labels: LabelChanges; actor: string }): Promise<EdgeNode>;
   /** Also deletes what the node reported. Refuses `node_not_found`. */
   remove(input: { id: string; actor: string }): Promise<void>;
-  /** Writes what is new in a node's report. Refuses `node_not_found`. */
-  report(id: string, heartbeat: NodeHeartbeat): Promise<Reported>;
-  silences(): Promise<Silence[]>;
-  markOffline(ids: readonly string[]): Promise<void>;
+  /**
+   * Writes what is new in a node's report; where nothing is, it writes nothing. Figures alone are new only
+   * where they are due. Refuses `node_not_found`.
+   */
+  report(id: string, heartbeat: NodeHeartbeat, options: { isDue: boolean }): Promise<Reported>;
+  statuses(): Promise<Pick<EdgeNode, 'id' | 'status'>[]>;
+  /** Marks those that are still silent when it begins, and returns them. */
+  markOffline(ids: readonly string[], isSilent: (id: string) => boolean): Promise<string[]>;
   /** What each node reports of one version of a function, by node. */
   observed(function_id: string, version: string): Promise<Map<string, ObservedFunction>>;
 };
@@ -49,19 +56,22 @@ export type NodeOperations = {
 export function nodeOperations(database: Database): NodeOperations {
   return {
     addJoinToken: (input) => database.write((change) => addJoinToken(change, input)),
+    sweepJoinTokens: () => database.write(sweepJoinTokens),
     join: (input) => database.write((change) => join(change, input)),
     get: (id) => database.read(async (reading) => toNode(await findNode(reading, id))),
     list: (page) => database.read((reading) => list(reading, page)),
     some: (ids) => database.read((reading) => some(reading, ids)),
     label: (input) => database.write((change) => label(change, input)),
     remove: (input) => database.write((change) => remove(change, input)),
-    report: (id, heartbeat) => database.write((change) => report(change, id, heartbeat)),
-    silences: () =>
+    report: (id, heartbeat, options) => report(database, id, { heartbeat, ...options }),
+    statuses: () =>
       database.read(async ({ db, tables: { nodes } }) => {
-        const { id, status, last_heartbeat_at_ms } = nodes;
-        return await db.select({ id, status, last_heartbeat_ms: last_heartbeat_at_ms }).from(nodes);
+        return await db.select({ id: nodes.id, status: nodes.status }).from(nodes);
       }),
-    markOffline: (ids) => database.write((change) => markOffline(change, ids)),
+    async markOffline(ids, isSilent) {
+      if (ids.length === 0) return [];
+      return await database.write((change) => markOffline(change, ids.filter(isSilent)));
+    },
     observed: (function_id, version) =>
       database.read(async ({ db, tables: { nodeFunctions } }) => {
         const isVersion = and(eq(nodeFunctions.function_id, function_id), eq(nodeFunctions.version, version));
@@ -77,17 +87,15 @@ export async function nodeFacts({ db, tables: { nodes } }: Reading): Promise<Nod
   return await db.select({ id, pop_id, labels }).from(nodes).orderBy(asc(nodes.id));
 }
 
-async function some(
-  { db, tables: { nodes } }: Reading,
-  ids: readonly string[],
-): Promise<{ node: EdgeNode; applied_digest: string | null }[]> {
-  const found: NodeRow[] = [];
+async function some({ db, tables: { nodes } }: Reading, ids: readonly string[]): Promise<FleetNode[]> {
+  const { id, pop_id, status, applied_revision, applied_digest } = nodes;
+  const columns = { id, pop_id, status, applied_revision, applied_digest };
+  const found: FleetNode[] = [];
   for (let at = 0; at < ids.length; at += CONTROL_TUNING.idsPerQuery) {
     const part = ids.slice(at, at + CONTROL_TUNING.idsPerQuery);
-    found.push(...(await db.select().from(nodes).where(inArray(nodes.id, part))));
+    found.push(...(await db.select(columns).from(nodes).where(inArray(id, part))));
   }
-  found.sort((a, b) => (a.id < b.id ? -1 : 1));
-  return found.map((row) => ({ node: toNode(row), applied_digest: row.applied_digest }));
+  return found.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 async function label(
@@ -127,12 +135,10 @@ async function remove(change: Change, input: { id: string; actor: string }): Pro
   await mark(change, 'nodes', await change.record({ actor, action: 'node.delete', target: id }));
 }
 
-async function markOffline(change: Change, ids: readonly string[]): Promise<void> {
+async function markOffline(change: Change, ids: string[]): Promise<string[]> {
   const { db, tables } = change;
   const { nodes } = tables;
-  await db
-    .update(nodes)
-    .set({ status: 'offline' })
-    .where(inArray(nodes.id, [...ids]));
+  if (ids.length > 0) await db.update(nodes).set({ status: 'offline' }).where(inArray(nodes.id, ids));
   for (const id of ids) await change.record({ actor: 'control', action: 'node.offline', target: id });
+  return ids;
 }

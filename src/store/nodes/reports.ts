@@ -1,40 +1,64 @@
 // What a node reports with its heartbeats; only what is new is written.
 import { and, eq, inArray } from 'drizzle-orm';
 import { CONTROL_TUNING } from '../../base/limits/control.ts';
-import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type HeartbeatRequest, type ObservedFunction } from '../../model/protocol.ts';
-import type { Change, Reading } from '../database/database.ts';
+import type { Change, Database, Reading } from '../database/database.ts';
+import { spendJoinToken } from './join.ts';
 import { findNode, type NodeRow, toNode } from './rows.ts';
 
-export type NodeHeartbeat = Omit<HeartbeatRequest, 'hold_ms'>;
+export type NodeHeartbeat = Omit<HeartbeatRequest, 'hold_ms' | 'instance'>;
 
 /** `moved`: the node's status or functions changed. `failed`: functions that newly report `error` or `failed`. */
 export type Reported = { node: EdgeNode; moved: boolean; failed: ObservedFunction[] };
 
-export async function report(change: Change, id: string, heartbeat: NodeHeartbeat): Promise<Reported> {
-  const { db, tables, nowMs } = change;
-  const { nodes } = tables;
-  const known = await findNode(change, id);
-  const { cpu_percent, mem_bytes } = heartbeat;
-  const state = stateOf({ ...heartbeat, reported_labels: heartbeat.labels });
-  const moved = canonicalJson(state) !== canonicalJson(stateOf(known));
-  const isDue = nowMs - (known.last_heartbeat_at_ms ?? 0) >= SYNC_TUNING.heartbeatPersistMs;
-  const next: NodeRow = { ...known, ...state, cpu_percent, mem_bytes, last_heartbeat_at_ms: nowMs };
-  if (moved || isDue) await db.update(nodes).set(next).where(eq(nodes.id, id));
-  const { changed, failed } = await observe(change, id, heartbeat.functions);
-  return { node: toNode(next), moved: moved || changed, failed };
+type ReportInput = { heartbeat: NodeHeartbeat; isDue: boolean };
+
+/** Most heartbeats report nothing new: those are found out without a transaction that others wait for. */
+export async function report(database: Database, id: string, input: ReportInput): Promise<Reported> {
+  const seen = await database.read((reading) => compare(reading, id, input));
+  if (!seen.isNew) return reportedOf(seen);
+  return await database.write(async (change) => {
+    const { db, tables } = change;
+    const news = await compare(change, id, input);
+    await spendJoinToken(change, news.known);
+    await db.update(tables.nodes).set(news.next).where(eq(tables.nodes.id, id));
+    await observe(change, id, news);
+    return reportedOf(news);
+  });
 }
 
-/** What is written at once when it changes; figures wait for the next write that is due. */
-type NodeState = Pick<
-  NodeRow,
-  'status' | 'edge_version' | 'reported_labels' | 'applied_revision' | 'applied_digest'
->;
+/** What a heartbeat changes. */
+type News = Observations & { known: NodeRow; next: NodeRow; isMoved: boolean; isNew: boolean };
+
+async function compare(reading: Reading, id: string, { heartbeat, isDue }: ReportInput): Promise<News> {
+  const known = await findNode(reading, id);
+  const { labels: reported_labels, wall = null } = heartbeat;
+  const state = stateOf({ ...heartbeat, reported_labels, wall });
+  const isMoved = canonicalJson(state) !== canonicalJson(stateOf(known));
+  const { cpu_percent, mem_bytes, applied_revision } = heartbeat;
+  const figures = { cpu_percent, mem_bytes, applied_revision, last_heartbeat_at_ms: reading.nowMs };
+  const next: NodeRow = { ...known, ...state, ...figures, join_token_hash: null };
+  const observations = await compareFunctions(reading, id, { reported: heartbeat.functions, isDue });
+  const isFirst = known.join_token_hash !== null;
+  const isNew =
+    isMoved || isDue || isFirst || observations.puts.length > 0 || observations.deletes.length > 0;
+  return { ...observations, known, next, isMoved, isNew };
+}
+
+function reportedOf({ next, isMoved, hasChanged, failed }: News): Reported {
+  return { node: toNode(next), moved: isMoved || hasChanged, failed };
+}
+
+/**
+ * What is written at once when it changes; figures wait for the next write that is due. A revision without
+ * another digest is a figure: a start of the control plane raises it on every node.
+ */
+type NodeState = Pick<NodeRow, 'status' | 'edge_version' | 'reported_labels' | 'wall' | 'applied_digest'>;
 
 function stateOf(source: NodeState): NodeState {
-  const { status, edge_version, reported_labels, applied_revision, applied_digest } = source;
-  return { status, edge_version, reported_labels, applied_revision, applied_digest };
+  const { status, edge_version, reported_labels, wall, applied_digest } = source;
+  return { status, edge_version, reported_labels, wall, applied_digest };
 }
 
 const keyOf = (function_id: string, version: string): string => `${function_id} ${version}`;
@@ -56,32 +80,50 @@ async function knownVersions(
   return found;
 }
 
+/** `hasChanged`: a state or an error, or which functions there are; figures are not among it. */
+type Observations = {
+  puts: ObservedFunction[];
+  deletes: { function_id: string; version: string }[];
+  hasChanged: boolean;
+  failed: ObservedFunction[];
+};
+
 /** Versions that the control plane does not know are left out: a node is not trusted to name them. */
-async function observe(
-  change: Change,
+async function compareFunctions(
+  reading: Reading,
   node_id: string,
-  reported: readonly ObservedFunction[],
-): Promise<{ changed: boolean; failed: ObservedFunction[] }> {
-  const { db, tables, nowMs } = change;
+  { reported, isDue }: { reported: readonly ObservedFunction[]; isDue: boolean },
+): Promise<Observations> {
+  const { db, tables } = reading;
   const { nodeFunctions } = tables;
-  const isOfNode = eq(nodeFunctions.node_id, node_id);
-  const held = await db.select().from(nodeFunctions).where(isOfNode);
+  const held = await db.select().from(nodeFunctions).where(eq(nodeFunctions.node_id, node_id));
   const before = new Map(held.map((row) => [keyOf(row.function_id, row.version), row]));
   const after = new Map(reported.map((item) => [keyOf(item.id, item.version), item]));
   const added = [...after].filter(([key]) => !before.has(key));
   const known = await knownVersions(
-    change,
+    reading,
     added.map(([, { id }]) => id),
   );
-  const failed: ObservedFunction[] = [];
-  let changed = false;
+  const deletes = [...before].filter(([key]) => !after.has(key)).map(([, row]) => row);
+  const found: Observations = { puts: [], deletes, hasChanged: deletes.length > 0, failed: [] };
   for (const [key, observed] of after) {
     const old = before.get(key)?.observed;
     if (old === undefined && !known.has(key)) continue;
-    if (old !== undefined && canonicalJson(old) === canonicalJson(observed)) continue;
-    const moved = old?.state !== observed.state || old.error !== observed.error;
-    if (moved) changed = true;
-    if (moved && (observed.state === 'error' || observed.state === 'failed')) failed.push(observed);
+    const isMoved = old?.state !== observed.state || old.error !== observed.error;
+    if (isMoved) found.hasChanged = true;
+    if (isMoved && (observed.state === 'error' || observed.state === 'failed')) found.failed.push(observed);
+    if (isMoved || (isDue && canonicalJson(old) !== canonicalJson(observed))) found.puts.push(observed);
+  }
+  return found;
+}
+
+async function observe(
+  { db, tables, nowMs }: Change,
+  node_id: string,
+  { puts, deletes }: Observations,
+): Promise<void> {
+  const { nodeFunctions } = tables;
+  for (const observed of puts) {
     const { id: function_id, version } = observed;
     await db
       .insert(nodeFunctions)
@@ -91,11 +133,8 @@ async function observe(
         set: { observed, changed_at_ms: nowMs },
       });
   }
-  for (const [key, { function_id, version }] of before) {
-    if (after.has(key)) continue;
-    changed = true;
+  for (const { function_id, version } of deletes) {
     const isVersion = and(eq(nodeFunctions.function_id, function_id), eq(nodeFunctions.version, version));
-    await db.delete(nodeFunctions).where(and(isOfNode, isVersion));
+    await db.delete(nodeFunctions).where(and(eq(nodeFunctions.node_id, node_id), isVersion));
   }
-  return { changed, failed };
 }

@@ -16,7 +16,7 @@ export async function findNode({ db, tables: { nodes } }: Reading, id: string): 
 }
 
 export function toNode(row: NodeRow): EdgeNode {
-  const { id, pop_id, labels, reported_labels, status, edge_version, applied_revision } = row;
+  const { id, pop_id, labels, reported_labels, status, edge_version, applied_revision, wall } = row;
   const { cpu_percent, mem_bytes } = row;
   return {
     id,
@@ -28,7 +28,9 @@ export function toNode(row: NodeRow): EdgeNode {
     applied_revision,
     cpu_percent,
     mem_bytes,
+    wall,
     joined_at: isoTime(row.joined_at_ms),
     last_heartbeat_at: row.last_heartbeat_at_ms === null ? null : isoTime(row.last_heartbeat_at_ms),
+    instances: [],
   };
 }

@@ -8,7 +8,7 @@ import { ENGINE_BOUNDS } from '../../../src/base/limits/engine.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
-import { type ArtifactCache, openCache } from '../../../src/edge/reconcile/cache.ts';
+import { type ArtifactCache, openCache } from '../../../src/edge/reconcile/cache/cache.ts';
 import { createEdgeFigures } from '../../../src/edge/figures/figures.ts';
 import type { Puller, PullOutcome } from '../../../src/edge/reconcile/pull.ts';
 import { Reconciler } from '../../../src/edge/reconcile/reconciler.ts';
@@ -303,6 +303,53 @@ describe('A version that the node could not compile for now', () => {
     await until('the first is closed', () => engine.openPools() === 1 && engine.openCodes() === 1);
     await clock.advance(EDGE_TUNING.recompileDelayMsMax * 10);
     expect(compiled()).toBe(2);
+  });
+
+  describe('while it is compiled again', () => {
+    const gate = { open: (): void => {} };
+    beforeEach(async () => {
+      await serve();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      gate.open = resolve;
+      engine.gates.set(TEXT, promise);
+      await seconds('it is compiled again', () => compiled() === 2);
+      engine.standIns.clear();
+    });
+    const leadsTo = (path: string): string | null => {
+      const match = reconciler.routing.match(`http://x${path}`, 'GET');
+      return match.kind === 'match' ? match.target.current.version : null;
+    };
+    const isFreed = (): boolean => engine.openPools() === 1 && engine.openCodes() === 1;
+
+    test('takes other routes at once, and then its compiled code', async () => {
+      const moved = desiredFunction(1, '1.0.0');
+      moved.routes = moved.routes.map((rule) => ({ ...rule, path: '/moved' }));
+      reconciler.apply({ functions: [moved] });
+      expect([leadsTo('/1'), leadsTo('/moved')]).toEqual([null, '1.0.0']);
+      expect(engine.cancels.at(-1)?.aborted).toBe(false);
+      gate.open();
+      await until('it is compiled', () => execution() === 'aot');
+      await until('the interpreter is closed', isFreed);
+      expect([leadsTo('/1'), leadsTo('/moved')]).toEqual([null, '1.0.0']);
+    });
+
+    test('makes way for another version at once, and its compile is cancelled', async () => {
+      reconciler.apply({ functions: [desiredFunction(1, '2.0.0')] });
+      expect(engine.cancels.at(-1)?.aborted).toBe(true);
+      await until('the other serves', () => leadsTo('/1') === '2.0.0');
+      gate.open();
+      await until('the first is closed', isFreed);
+      await clock.advance(EDGE_TUNING.recompileDelayMsMax * 10);
+      expect([compiled(), execution()]).toEqual([2, 'aot']);
+    });
+
+    test('leaves the node at once', async () => {
+      reconciler.apply({ functions: [] });
+      await until('it is gone', () => reconciler.observed().length === 0);
+      expect([leadsTo('/1'), engine.openPools(), cache.totals().entries]).toEqual([null, 0, 0]);
+      gate.open();
+      await until('its code is closed', () => engine.openCodes() === 0);
+    });
   });
 
   test('is tried again also where its artifact is gone from the cache and cannot be fetched', async () => {

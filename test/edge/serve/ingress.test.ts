@@ -263,6 +263,19 @@ describe('A guest that fails', () => {
     });
   }
 
+  test('by a WASI call that is denied is counted apart, and gone with its function', async () => {
+    await using server = openTestServer();
+    await fetch(server.url);
+    expect(await server.metrics.render()).not.toContain('wasi_denied_total{');
+    server.engine.handler = () => ({ kind: 'fault', code: 'wasi_denied', detail: null, logs: null });
+    await fetch(server.url);
+    await fetch(server.url);
+    const line = `wasi_denied_total{function_id="${functionId(1)}"} 2`;
+    expect(await server.metrics.render()).toContain(line);
+    server.figures.forgetFunction(functionId(1));
+    expect(await server.metrics.render()).not.toContain('wasi_denied_total{');
+  });
+
   test('cannot inject a header into the response', async () => {
     const injections: [string, string][] = [
       ['x-a', 'b\r\nset-cookie: stolen=1'],

@@ -1,12 +1,6 @@
 // Which answers of a control plane a node accepts, and which stored states.
 import { describe, expect, test } from 'bun:test';
-import {
-  type Accepted,
-  type Judgement,
-  judgeAnswer,
-  readAccepted,
-  readControlKey,
-} from '../../../src/edge/sync/accept.ts';
+import { type Accepted, type Judgement, judgeAnswer, readControlKey } from '../../../src/edge/sync/accept.ts';
 import { desiredDigest } from '../../../src/model/rules/desired.ts';
 import type { DesiredState } from '../../../src/model/protocol.ts';
 import { createFakeControl, desiredFunction } from '../fake_control.ts';
@@ -102,29 +96,6 @@ describe('An answer to a heartbeat', () => {
     test(`${name} is refused`, () =>
       expect(run()).toMatchObject({ kind: 'refused', reason: expect.any(String) }));
   }
-});
-
-describe('A stored desired state', () => {
-  const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
-
-  test('is loaded as it was stored', () => {
-    expect(readAccepted(bytes(accepted(one, 5)))).toEqual(accepted(one, 5));
-  });
-
-  const damaged: [name: string, value: unknown][] = [
-    ['another digest', { ...accepted(one, 5), digest: desiredDigest(two) }],
-    ['a negative revision', { ...accepted(one, 5), revision: -1 }],
-    ['no state', { revision: 1, digest: desiredDigest(one) }],
-    ['a changed state', { ...accepted(one, 5), desired: two }],
-    ['nothing in it', null],
-  ];
-  for (const [name, value] of damaged) {
-    test(`with ${name} is not loaded`, () => expect(readAccepted(bytes(value))).toBeNull());
-  }
-
-  test('that is cut short is not loaded', () => {
-    expect(readAccepted(bytes(accepted(one, 5)).slice(0, -1))).toBeNull();
-  });
 });
 
 test('Text that is no Ed25519 public key gives no key', () => {

@@ -1,14 +1,17 @@
 // The agent against a control plane that loses, repeats, reorders and forges its answers.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { createPublicKey, verify } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ERRORS, errorResponse } from '../../../src/base/errors.ts';
+import { createFailpoints, type Failpoints, NO_FAILPOINTS } from '../../../src/base/failpoints/failpoints.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import type { Accepted } from '../../../src/edge/sync/accept.ts';
 import { type Agent, type Heartbeats, type NodeReport, openAgent } from '../../../src/edge/sync/sync.ts';
 import { desiredDigest } from '../../../src/model/rules/desired.ts';
-import { createFakeControl, desiredFunction, type FakeControl } from '../fake_control.ts';
+import { createFakeControl, desiredFunction, digest, type FakeControl } from '../fake_control.ts';
 import { createTestClock, type TestClock, until } from '../harness.ts';
 
 type RunningAgent = { agent: Agent; heartbeats: Heartbeats };
@@ -20,6 +23,8 @@ let applied: Accepted[] = [];
 let storedWhenApplied: string[] = [];
 let results: string[] = [];
 let lines: string[] = [];
+let refusals: string[] = [];
+let failpoints: Failpoints = NO_FAILPOINTS;
 let report: NodeReport;
 let agents: RunningAgent[] = [];
 
@@ -31,6 +36,8 @@ beforeEach(() => {
   storedWhenApplied = [];
   results = [];
   lines = [];
+  refusals = [];
+  failpoints = NO_FAILPOINTS;
   agents = [];
   report = { status: 'online', cpu_percent: 1, mem_bytes: 2, functions: [] };
 });
@@ -69,9 +76,10 @@ async function start(options: { joinToken?: string | null } = {}): Promise<Runni
       popId: 'p1',
       labels: { region: 'tokyo' },
       edgeVersion: '0.0.0',
+      host: 'host-1',
       dataDir,
       cpUrl: 'http://control.test',
-      joinToken,
+      joinToken: joinToken === null ? null : () => Promise.resolve(joinToken),
       heartbeatIntervalMs: 25_000,
     },
     controlFetch: (request) => control.fetch(request),
@@ -79,12 +87,14 @@ async function start(options: { joinToken?: string | null } = {}): Promise<Runni
     random: systemRandom,
     log: createLog({ clock, write: (line) => void lines.push(line) }),
     onHeartbeat: (result) => void results.push(result),
+    onJoinRefused: (message) => void refusals.push(message),
+    failpoints,
   });
   const heartbeats = agent.start({
     report: () => report,
     onAccepted: (accepted) => {
       applied.push(accepted);
-      storedWhenApplied.push(readFileSync(join(dataDir, 'desired.json'), 'utf8'));
+      storedWhenApplied.push(readFileSync(join(dataDir, 'desired.state'), 'utf8'));
     },
   });
   const running = { agent, heartbeats };
@@ -108,16 +118,82 @@ describe('A node that joins', () => {
     expect(lines.join('')).not.toContain('join-1');
   });
 
-  test('with a refused token says what to do, tries again, and leaves nothing on disk', async () => {
+  test('with a refused token says so once, asks no more, and keeps no credentials', async () => {
     await start({ joinToken: 'wrong' });
-    await turnUntil('it tried twice', () => control.joins.length === 2);
+    await turnUntil('it was refused', () => refusals.length === 1);
+    for (let minute = 0; minute < 10; minute += 1) await clock.advance(60_000);
+    expect(control.joins.length).toBe(1);
+    expect(refusals).toEqual(['The join token is refused: run `edge join-token`.']);
     expect(existsSync(join(dataDir, 'node.json'))).toBe(false);
-    expect(lines.join('')).toContain('make another with `edge join-token`');
   });
 
-  test('does not start with damaged credentials', async () => {
-    writeFileSync(join(dataDir, 'node.json'), '{"node_id":"n1"');
-    await expect(start()).rejects.toThrow('node.json');
+  test.each([
+    [
+      'a field that is bad',
+      () =>
+        errorResponse('validation_failed', 'r', {
+          details: { fields: [{ field: 'labels.a', message: 'no' }] },
+        }),
+      'The request has bad fields. labels.a: no.',
+    ],
+    [
+      'an edge instead of a control plane',
+      () => errorResponse('route_not_found', 'r'),
+      'There is no control plane at this URL: check --cp-url.',
+    ],
+    ['an id that is taken', () => errorResponse('node_id_taken', 'r'), ERRORS.node_id_taken.message],
+  ])('ends for %s with a sentence that says so', async (_, answer, message) => {
+    control.fetch = async () => answer();
+    await start();
+    await turnUntil('it was refused', () => refusals.length === 1);
+    expect(refusals).toEqual([message]);
+  });
+
+  test.each([
+    ['an error that may pass', () => errorResponse('overloaded', 'r')],
+    ['something else than an error of the table', () => new Response('<html>', { status: 404 })],
+    ['no answer', () => Promise.reject(new Error('connection refused'))],
+  ])('asks again after %s', async (_, answer) => {
+    const { fetch: send } = control;
+    control.fetch = async () => {
+      control.fetch = send;
+      return await answer();
+    };
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    expect([control.joins.length, refusals]).toEqual([1, []]);
+  });
+
+  test('proves its key, which is the same after a crash before its files were written', async () => {
+    failpoints = createFailpoints('join_answered=hold', { log: createLog({ clock, write: () => {} }) });
+    const first = await start();
+    await turnUntil('the first join is answered', () => control.joinBodies.length === 1);
+    expect(existsSync(join(dataDir, 'node.json'))).toBe(false);
+    agents = agents.filter((one) => one !== first);
+    failpoints = NO_FAILPOINTS;
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    const [before, after] = control.joinBodies;
+    expect(after?.public_key).toBe(before?.public_key ?? '');
+    for (const body of [before, after]) {
+      const key = createPublicKey({
+        key: { kty: 'OKP', crv: 'Ed25519', x: body?.public_key ?? '' },
+        format: 'jwk',
+      });
+      const text = Buffer.from(`edge join\njoin-1\nn1\n${body?.public_key}`);
+      expect(verify(null, text, key, Buffer.from(body?.proof ?? '', 'base64url'))).toBe(true);
+    }
+    expect(statSync(join(dataDir, 'identity.pem')).mode & 0o777).toBe(0o600);
+  });
+
+  test('joins again where its credentials never worked, and a damaged key is replaced', async () => {
+    writeFileSync(join(dataDir, 'identity.pem'), 'no key');
+    const old = { node_id: 'n1', node_token: 'of a lost join', control_public_key: control.publicKey };
+    const sha256 = digest(JSON.stringify([old.node_id, old.node_token, old.control_public_key]));
+    writeFileSync(join(dataDir, 'node.json'), JSON.stringify({ ...old, sha256 }));
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    expect(control.joins.length).toBe(1);
   });
 });
 
@@ -152,6 +228,19 @@ describe('A heartbeat', () => {
     });
   });
 
+  test('names the process that sends it, another one after a restart', async () => {
+    const { heartbeats } = await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    await turn(heartbeats.close({ graceMs: 1_000 }));
+    const first = new Set(control.heartbeats.map(({ instance }) => instance?.id));
+    expect(first.size).toBe(1);
+    expect(control.heartbeats[0]?.instance?.host).toBe('host-1');
+    const count = control.heartbeats.length;
+    await start();
+    await turnUntil('a heartbeat is held', isHeld);
+    expect(first.has(control.heartbeats[count]?.instance?.id)).toBe(false);
+  });
+
   test('that is held is given up and sent anew when the observed state changes', async () => {
     const { agent } = await start();
     await turnUntil('a heartbeat is held', isHeld);
@@ -168,7 +257,7 @@ describe('A heartbeat', () => {
     control.deploy([desiredFunction(1, '1.0.0')]);
     await turnUntil('the state is applied', () => applied.length === 1);
     expect(storedWhenApplied[0]).toContain('"version":"1.0.0"');
-    expect(statSync(join(dataDir, 'desired.json')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(dataDir, 'desired.state')).mode & 0o777).toBe(0o600);
   });
 
   test('that is answered at once without news does not become a busy loop', async () => {
@@ -274,15 +363,4 @@ describe('A control plane that cannot be reached', () => {
     await start();
     await turnUntil('it was given up', () => results.includes('unreachable'), 1_000);
   });
-});
-
-test('A stored desired state that was changed on disk is not loaded', async () => {
-  control.deploy([desiredFunction(1, '1.0.0')]);
-  const { heartbeats } = await start();
-  await turnUntil('the state is applied', () => applied.length === 1);
-  await turn(heartbeats.close({ graceMs: 1_000 }));
-  const path = join(dataDir, 'desired.json');
-  writeFileSync(path, readFileSync(path, 'utf8').replace('1.0.0', '6.6.6'));
-  const { agent } = await start();
-  expect(agent.accepted()).toBeNull();
 });

@@ -1,10 +1,20 @@
 // Compiled files: only what this node wrote, under that very name, comes back.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { runAtOnce } from '../../../src/base/concurrency.ts';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createManualClock, createSystemClock } from '../../../src/base/clock.ts';
 import { systemRandom } from '../../../src/base/id.ts';
-import { codeName, evictionsOf, openCodeCache, openFile, sealFile } from '../../../src/engine/code/cache.ts';
+import { createLog } from '../../../src/base/log.ts';
+import {
+  codeName,
+  evictionsOf,
+  openCodeCache,
+  openFile,
+  removeLeftover,
+  sealFile,
+} from '../../../src/engine/code/cache.ts';
 import { cpuFeaturesOf } from '../../../src/engine/code/cpu.ts';
 import { openNodeKey } from '../../../src/engine/code/node_key.ts';
 
@@ -12,6 +22,8 @@ const key = new Uint8Array(32).fill(7);
 const code = new Uint8Array([1, 2, 3, 4, 5]);
 const entry = { execution: 'interpreter', code } as const;
 let directory = '';
+const lines: string[] = [];
+const log = createLog({ clock: createSystemClock(), level: 'warn', write: (line) => void lines.push(line) });
 const cacheDir = (): string => join(directory, 'compiled');
 
 beforeAll(async () => {
@@ -21,31 +33,31 @@ afterAll(() => rm(directory, { recursive: true }));
 
 describe('A sealed file', () => {
   test.each([['aot'], ['interpreter']] as const)('opens as it was sealed (%s)', (execution) => {
-    expect(openFile(key, 'a', sealFile(key, 'a', { execution, code }))).toEqual({
+    expect(runAtOnce(openFile(key, 'a', runAtOnce(sealFile(key, 'a', { execution, code }))))).toEqual({
       execution,
       code: Buffer.from(code),
     });
   });
 
   test('does not open with any one bit changed', () => {
-    const file = sealFile(key, 'a', entry);
+    const file = runAtOnce(sealFile(key, 'a', entry));
     for (let bit = 0; bit < file.length * 8; bit += 1) {
       const changed = Uint8Array.from(file);
       changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      expect(openFile(key, 'a', changed)).toBeNull();
+      expect(runAtOnce(openFile(key, 'a', changed))).toBeNull();
     }
   });
 
   test('does not open when it is cut short at any length', () => {
-    const file = sealFile(key, 'a', entry);
+    const file = runAtOnce(sealFile(key, 'a', entry));
     for (let length = 0; length < file.length; length += 1)
-      expect(openFile(key, 'a', file.subarray(0, length))).toBeNull();
+      expect(runAtOnce(openFile(key, 'a', file.subarray(0, length)))).toBeNull();
   });
 
   test('does not open under another name or with another key', () => {
-    const file = sealFile(key, 'a', entry);
-    expect(openFile(key, 'b', file)).toBeNull();
-    expect(openFile(new Uint8Array(32), 'a', file)).toBeNull();
+    const file = runAtOnce(sealFile(key, 'a', entry));
+    expect(runAtOnce(openFile(key, 'b', file))).toBeNull();
+    expect(runAtOnce(openFile(new Uint8Array(32), 'a', file))).toBeNull();
   });
 });
 
@@ -90,8 +102,9 @@ describe('A directory of compiled files', () => {
       dir: cacheDir(),
       key,
       bytesMax,
-      nowMs: () => 5_000,
+      clock: createManualClock(5_000),
       randomBytes: systemRandom,
+      log,
     });
 
   test('gives back what was put, also after it was opened again', async () => {
@@ -125,6 +138,37 @@ describe('A directory of compiled files', () => {
     expect(names.filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
+  test('removes what a crash left, whatever it is', async () => {
+    const left = join(cacheDir(), '.tmp-work-a');
+    await mkdir(join(left, ...Array.from({ length: 300 }, () => 'deep')), { recursive: true });
+    for (let file = 0; file < 500; file += 1) await writeFile(join(left, `-\n${file}`), '');
+    expect(Bun.spawnSync(['mkfifo', join(left, 'code')]).exitCode).toBe(0);
+    await symlink(directory, join(left, 'up'));
+    await chmod(left, 0o500);
+    await writeFile(join(cacheDir(), '.tmp-b'), '');
+    await open();
+    expect((await readdir(cacheDir())).filter((name) => name.startsWith('.tmp-work'))).toEqual(
+      process.getuid?.() === 0 ? [] : ['.tmp-work-a'],
+    );
+    await chmod(left, 0o700).catch(() => undefined);
+    await open();
+    expect((await readdir(cacheDir())).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  test('opens with a leftover that cannot be removed, and says so', async () => {
+    const path = join(cacheDir(), 'x'.repeat(300));
+    await removeLeftover(path, log);
+    expect(lines.at(-1)).toContain(path);
+    expect(lines.at(-1)).toContain('ENAMETOOLONG');
+  });
+
+  test('evicts also what is no file', async () => {
+    await mkdir(join(cacheDir(), 'i.bin'));
+    await (await open(150)).put('j', entry);
+    await (await open(40)).put('j', entry);
+    expect(await readdir(cacheDir())).toEqual([]);
+  });
+
   test('has nothing of a name that was never put', async () => {
     expect(await (await open()).get('never')).toBeNull();
   });
@@ -133,17 +177,45 @@ describe('A directory of compiled files', () => {
 describe('The key of a node', () => {
   test('is made once, has 32 bytes, and is for its owner only', async () => {
     const dataDir = join(directory, 'data');
-    const first = await openNodeKey({ dataDir, randomBytes: systemRandom });
+    const first = await openNodeKey({ dataDir, randomBytes: systemRandom, log });
     expect(first).toHaveLength(32);
-    expect(await openNodeKey({ dataDir, randomBytes: systemRandom })).toEqual(first);
+    expect(await openNodeKey({ dataDir, randomBytes: systemRandom, log })).toEqual(first);
     expect((await stat(join(dataDir, 'node.key'))).mode & 0o777).toBe(0o600);
     expect(await readdir(dataDir)).toEqual(['node.key']);
   });
 
-  test('is refused when the file is something else', async () => {
-    const dataDir = join(directory, 'other');
-    await openNodeKey({ dataDir, randomBytes: systemRandom });
-    await writeFile(join(dataDir, 'node.key'), 'short');
-    expect(openNodeKey({ dataDir, randomBytes: systemRandom })).rejects.toThrow('is not a key of 32 bytes');
+  test.each([
+    ['cut short', (path: string) => writeFile(path, 'short')],
+    ['empty', (path: string) => writeFile(path, '')],
+    ['too long', (path: string) => writeFile(path, 'x'.repeat(33))],
+    ['a directory', (path: string) => mkdir(join(path, 'inside'), { recursive: true })],
+    ['a pipe', (path: string) => Bun.$`mkfifo ${path}`.quiet()],
+  ])('is made again where it is %s', async (what, damage) => {
+    const dataDir = join(directory, what);
+    const path = join(dataDir, 'node.key');
+    const first = await openNodeKey({ dataDir, randomBytes: systemRandom, log });
+    await rm(path);
+    await damage(path);
+    const second = await openNodeKey({ dataDir, randomBytes: systemRandom, log });
+    expect(second).toHaveLength(32);
+    expect(second).not.toEqual(first);
+    expect(await openNodeKey({ dataDir, randomBytes: systemRandom, log })).toEqual(second);
+    expect((await readdir(dataDir)).toSorted()).toEqual(['node.key', 'node.key.damaged']);
   });
+
+  test('lasts as long as the process where the disk refuses it', async () => {
+    const dataDir = join(directory, 'in the way');
+    await writeFile(dataDir, '');
+    expect(await openNodeKey({ dataDir, randomBytes: systemRandom, log })).toHaveLength(32);
+    expect(lines.at(-1)).toContain('cannot be kept');
+  });
+});
+
+test('A directory of compiled files that cannot be made stops nobody', async () => {
+  const dir = join(directory, 'occupied');
+  await writeFile(dir, '');
+  const options = { dir, key, bytesMax: 1_000, clock: createManualClock(0), randomBytes: systemRandom, log };
+  const cache = await openCodeCache(options);
+  expect(await cache.get('a')).toBeNull();
+  expect(cache.put('a', entry)).rejects.toThrow();
 });

@@ -1,12 +1,11 @@
 // Numeric instructions give the same results in compiled code, in the interpreter and in JavaScript's engine.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemRandom } from '../../../src/base/id.ts';
-import { openCodeCache } from '../../../src/engine/code/cache.ts';
 import { openTestEngine } from '../harness.ts';
+import { interpret } from '../interpret.ts';
 import { CASES_PER_ANSWER, numericGuest, resultOf } from './numeric_guest.ts';
 
 type Guest = ReturnType<typeof numericGuest>;
@@ -54,21 +53,6 @@ async function resultsOfEngine(
   }
 }
 
-/** Makes the engines in `dir` run the module in the interpreter that they have compiled code of. */
-async function interpret({ module }: Guest, dir: string): Promise<void> {
-  const compiled = join(dir, 'compiled');
-  const name = (readdirSync(compiled)[0] ?? '').replace(/\.bin$/, '');
-  const key = new Uint8Array(readFileSync(join(dir, 'node.key')));
-  const cache = await openCodeCache({
-    dir: compiled,
-    key,
-    bytesMax: 1e9,
-    nowMs: () => 0,
-    randomBytes: systemRandom,
-  });
-  await cache.put(name, { execution: 'interpreter', code: module });
-}
-
 /** The first differences only: a list of thousands helps nobody. */
 const differences = (found: readonly string[], expected: readonly string[]): string[] =>
   found.flatMap((one, at) => (one === expected[at] ? [] : [`${one}, not ${expected[at]}`])).slice(0, 10);
@@ -88,7 +72,7 @@ describe.each([
     const here = await resultsHere(guest);
     expect(here.length).toBeGreaterThan(9_000);
     expect(differences(await resultsOfEngine(guest, dir, 'aot'), here)).toEqual([]);
-    await interpret(guest, dir);
+    await interpret(guest.module, dir);
     expect(differences(await resultsOfEngine(guest, dir, 'interpreter'), here)).toEqual([]);
   }, 120_000);
 });

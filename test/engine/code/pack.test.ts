@@ -1,13 +1,21 @@
 // Compiled code that is not complete is never loaded: planted faults, damaged files, and what packing keeps.
 import { describe, expect, test } from 'bun:test';
+import { runAtOnce } from '../../../src/base/concurrency.ts';
 import { incompleteness } from '../../../src/engine/code/complete.ts';
 import { ELF, readElf } from '../../../src/engine/code/elf.ts';
 import { packCode } from '../../../src/engine/code/pack.ts';
 import { objectOf, SYMBOLS, type TestObject, TEXT } from './object.ts';
 
-const MODULE = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
-const fault = (object: Uint8Array, architecture = 'x64'): string | null => {
-  const packed = packCode(MODULE, object, architecture);
+const HEADER = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+/** With one type and one function. */
+const MODULE = Uint8Array.from([...HEADER, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0]);
+/** The same behind so many imported functions. */
+const importing = (imports: number): Uint8Array => {
+  const items = Array.from({ length: imports }, () => [1, 0x61, 1, 0x62, 0, 0]).flat();
+  return Uint8Array.from([...MODULE.subarray(0, 14), 2, items.length + 1, imports, ...items, 3, 2, 1, 0]);
+};
+const fault = (object: Uint8Array, architecture = 'x64', module: Uint8Array = MODULE): string | null => {
+  const packed = runAtOnce(packCode(module, object, architecture));
   return packed.ok ? null : packed.fault;
 };
 
@@ -33,7 +41,7 @@ const moved = (name: string, changes: Partial<(typeof SYMBOLS)[number]>): TestOb
 
 describe('A complete object', () => {
   test('becomes its module and one custom section of what stands in memory', () => {
-    const packed = packCode(MODULE, objectOf(), 'x64');
+    const packed = runAtOnce(packCode(MODULE, objectOf(), 'x64'));
     expect(packed.ok && [...packed.code.subarray(MODULE.length)]).toEqual(
       [
         [0, 65, 8, ...Buffer.from('wasmedge'), 1, 1, 1],
@@ -54,9 +62,36 @@ describe('A complete object', () => {
     expect(fault(objectOf(), 'mips')).toBe('the processor of this machine is unknown');
   });
 
+  const numbered = (...names: string[]): Uint8Array =>
+    objectOf({
+      symbols: SYMBOLS.flatMap((one) =>
+        one.name === 'f0' ? names.map((name) => ({ ...one, name })) : [one],
+      ),
+    });
+
   test('keeps the numbers of functions behind those of its imports', () => {
-    const symbols = SYMBOLS.map((one) => (one.name === 'f0' ? { ...one, name: 'f7' } : one));
-    expect(fault(objectOf({ symbols }))).toBeNull();
+    expect(fault(numbered('f7'), 'x64', importing(7))).toBeNull();
+  });
+
+  test.each([[['f0', 'f7']], [['f6', 'f7']], [['f0', 'f2', 'f7']]])(
+    'has none of the code that the compiler left for imports: %p',
+    (names) => {
+      const bare = packCode(importing(7), numbered('f7'), 'x64');
+      expect(packCode(importing(7), numbered(...names), 'x64')).toEqual(bare);
+    },
+  );
+
+  test('is refused where it has no code for a type of the module', () => {
+    const module = Uint8Array.from([...HEADER, 1, 7, 2, 0x60, 0, 0, 0x60, 0, 0, 3, 2, 1, 0]);
+    expect(fault(objectOf(), 'x64', module)).toContain('is missing');
+  });
+
+  test.each([
+    [['f6'], 7],
+    [['f7', 'f8'], 7],
+    [['f8'], 7],
+  ])('is refused where its functions %p are not those of the module', (names, imports) => {
+    expect(fault(numbered(...names), 'x64', importing(imports))).toContain('is missing');
   });
 });
 
@@ -123,7 +158,7 @@ describe('An object is refused', () => {
   test('at any length at which it is cut short, and when it is empty', () => {
     const object = objectOf();
     for (let length = 0; length < object.length; length += 1)
-      expect(packCode(MODULE, object.subarray(0, length), 'x64').ok).toBe(false);
+      expect(runAtOnce(packCode(MODULE, object.subarray(0, length), 'x64')).ok).toBe(false);
   });
 
   test('without the control characters of its names in the fault', () => {
@@ -155,7 +190,7 @@ describe('Ten thousand damaged objects', () => {
         const value = next() % 2 === 0 ? (EDGES[next() % EDGES.length] ?? 0) : next() & 0xff;
         object[next() % object.length] = value;
       }
-      const packed = packCode(MODULE, object, 'x64');
+      const packed = runAtOnce(packCode(MODULE, object, 'x64'));
       if (!packed.ok) continue;
       accepted += 1;
       expect(plainFaults(object)).toEqual([]);
@@ -198,10 +233,12 @@ describe('The reader', () => {
     const section = Number(new DataView(object.buffer).getBigUint64(40, true)) + 64;
     const view = new DataView(object.buffer);
     view.setBigUint64(section + 16, 2n ** 53n - 1n, true);
-    const read = readElf(object);
+    const read = runAtOnce(readElf(object));
     expect(read.ok && read.file.sections[1]?.address).toBe(Number.MAX_SAFE_INTEGER);
-    expect(read.ok && incompleteness(read.file, ELF.machine.x64)).toContain('outside of its section');
+    expect(read.ok && runAtOnce(incompleteness(read.file, ELF.machine.x64))).toContain(
+      'outside of its section',
+    );
     view.setBigUint64(section + 16, 2n ** 53n, true);
-    expect(readElf(object)).toEqual({ ok: false, fault: 'a field is larger than any file' });
+    expect(runAtOnce(readElf(object))).toEqual({ ok: false, fault: 'a field is larger than any file' });
   });
 });

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSystemClock } from '../../../src/base/clock.ts';
+import { type Clock, createManualClock, createSystemClock } from '../../../src/base/clock.ts';
 import { COMPILE_BOUNDS } from '../../../src/base/limits/compile.ts';
 import { CodedError } from '../../../src/base/errors.ts';
 import { systemRandom } from '../../../src/base/id.ts';
@@ -16,7 +16,15 @@ import { openRingLibrary } from '../../../src/engine/ring/ring.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import { checkModule } from '../../../src/model/wasm/check.ts';
 import { body, moduleOf, repeated, vector, ZERO } from '../../model/wasm/builder.ts';
-import { childrenOf, libraryDir, openTestEngine, type TestEngine, textOf, until } from '../harness.ts';
+import {
+  childrenOf,
+  libraryDir,
+  openTestEngine,
+  silentLog,
+  type TestEngine,
+  textOf,
+  until,
+} from '../harness.ts';
 
 const FIXTURES = join(import.meta.dir, '../../../fixtures');
 const HELLO = new Uint8Array(readFileSync(join(FIXTURES, 'hello/hello-c.wasm')));
@@ -28,38 +36,49 @@ describe('Preparing with a compiler that is told what to do', () => {
   let dir = '';
   let compiles = 0;
   let outcome: CompileOutcome = { kind: 'done', code: new Uint8Array([1, 2, 3]) };
-  const clock = createSystemClock();
+  let mayCompile = true;
+  let signals: AbortSignal[] = [];
+  let ended: Promise<void> = Promise.resolve();
+  let lines: string[] = [];
+  const system = createSystemClock();
 
   beforeEach(() => {
+    mayCompile = true;
     dir = mkdtempSync(join(tmpdir(), 'edge-test-'));
     compiles = 0;
+    signals = [];
+    lines = [];
+    ended = Promise.resolve();
     outcome = { kind: 'done', code: new Uint8Array([1, 2, 3]) };
   });
   afterEach(() => rm(dir, { recursive: true }));
 
-  const open = async (cpuFeatures = 'cpu'): Promise<Preparer> => {
+  const open = async (cpuFeatures = 'cpu', clock: Clock = system): Promise<Preparer> => {
     const key = new Uint8Array(32).fill(1);
-    const nowMs = (): number => clock.nowMs();
     return createPreparer({
       cache: await openCodeCache({
         dir: join(dir, 'compiled'),
         key,
         bytesMax: 1e9,
-        nowMs,
+        clock,
         randomBytes: systemRandom,
+        log: silentLog,
       }),
       compiler: {
-        async compile() {
+        async compile(_, signal) {
           compiles += 1;
+          signals.push(signal);
+          await ended;
           return outcome;
         },
       },
+      mayCompile: () => mayCompile,
       library: openRingLibrary(libraryDir()),
       cpuFeatures,
       check: async (bytes, asked) => checkModule(bytes, { ...asked, typeCheck: isValid }),
       ready: async () => ({ wasmedgeVersion: '0.14.1' }),
       clock,
-      log: createLog({ clock, write: () => undefined }),
+      log: createLog({ clock, write: (line) => void lines.push(line) }),
     });
   };
 
@@ -102,6 +121,67 @@ describe('Preparing with a compiler that is told what to do', () => {
     expect(compiles).toBe(2);
     outcome = { kind: 'done', code: new Uint8Array(7) };
     expect(await prepare(await open())).toBe('aot 7 bytes');
+  });
+
+  test('compiles nothing where it may not, says why, and compiles once it may', async () => {
+    mayCompile = false;
+    const preparer = await open();
+    const sha256 = digestOf(HELLO);
+    const found = await preparer.prepare({ artifact: HELLO, sha256, settings });
+    if (!found.ok) throw new Error(found.error.code);
+    const { code } = found.prepared;
+    expect(code).toMatchObject({ execution: 'interpreter', isStandIn: false });
+    expect(code.interpreted).toContain('no second wall of files around the compiler');
+    code.close();
+    expect(compiles).toBe(0);
+    mayCompile = true;
+    expect(await prepare(preparer)).toBe('aot 3 bytes');
+    mayCompile = false;
+    expect(await prepare(await open())).toBe('aot 3 bytes');
+    expect(compiles).toBe(1);
+  });
+
+  test('tries a module again that the compiler aborts, with pauses, a bounded number of times', async () => {
+    outcome = { kind: 'aborted', detail: 'signal 6' };
+    const clock = createManualClock();
+    const preparer = await open('cpu', clock);
+    for (let times = 1; times < COMPILE_BOUNDS.abortsMax; times += 1) {
+      for (let asked = 0; asked < 3; asked += 1) expect(await prepare(preparer)).toContain('stand-in');
+      expect(compiles).toBe(times);
+      await clock.advance(COMPILE_BOUNDS.abortPauseMs * 2 ** (times - 1));
+    }
+    for (let asked = 0; asked < 3; asked += 1) expect(await prepare(preparer)).toContain('interpreter');
+    expect(compiles).toBe(COMPILE_BOUNDS.abortsMax);
+    expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({
+      reason: 'gave_up',
+      detail:
+        'the compiler aborted 5 times with pauses between, also with 2048 MiB: ' +
+        'it needs more memory for this module or fails on it',
+    });
+    outcome = { kind: 'done', code: new Uint8Array(7) };
+    expect(await prepare(await open())).toBe('aot 7 bytes');
+  });
+
+  test('ends a compile that nobody waits for, and only then', async () => {
+    const gate = Promise.withResolvers<void>();
+    ended = gate.promise;
+    const preparer = await open();
+    const [first, second] = [new AbortController(), new AbortController()];
+    const sha256 = digestOf(HELLO);
+    const ask = ({ signal }: AbortController): ReturnType<Preparer['prepare']> =>
+      preparer.prepare({ artifact: HELLO, sha256, settings, signal });
+    const asked = [ask(first), ask(second)];
+    await until('it compiles', () => compiles === 1);
+    first.abort();
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+    second.abort();
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    outcome = { kind: 'failed', detail: 'it was cancelled' };
+    const third = ask(new AbortController());
+    await until('the next one compiles anew', () => compiles === 2);
+    gate.resolve();
+    for (const found of await Promise.all([...asked, third])) if (found.ok) found.prepared.code.close();
+    expect(lines.filter((line) => line.includes('it was cancelled'))).toHaveLength(1);
   });
 
   test('keeps custom sections from compiler and interpreter', async () => {
@@ -184,8 +264,9 @@ describe('A compiled file on disk', () => {
       dir: join(dir, 'compiled'),
       key,
       bytesMax: 1e9,
-      nowMs: () => 0,
+      clock: createSystemClock(),
       randomBytes: systemRandom,
+      log: silentLog,
     };
     await (await openCodeCache(options)).put(name, { execution: 'interpreter', code: HELLO });
     expect(await answer()).toBe('interpreter Hello from edge!\n');

@@ -8,12 +8,19 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "attacks.h"
+
 struct life;
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third);
 
+#include "../../../native/instance.h"
+static enum edge_result misbehave_busy(struct life *life, struct edge_instance *instance, int32_t *detail);
+
 #define syscall(...) misbehave(life, __VA_ARGS__)
+#define edge_instance_handle(...) misbehave_busy(life, __VA_ARGS__)
 #include "../../../native/worker.c"
+#undef edge_instance_handle
 #undef syscall
 
 static bool is_asked(const struct life *life, const char *attack) {
@@ -24,13 +31,10 @@ static bool is_asked(const struct life *life, const char *attack) {
 /* Exit codes that tell the test how an attack ended. */
 enum { REACHED = 77, REFUSED = 78 };
 
-/* Grows the mapping of its own slots over those of the other workers, which lie behind it in the ring. */
+/* Grows the mapping of its own memory, as one would to reach what lies behind it in the file. */
 static void remap(const struct life *life) {
-  const size_t bytes = (size_t)life->geometry->slot_bytes * EDGE_WORKER_SLOTS;
-  const uint8_t *at = mremap(life->first, bytes, 2 * bytes, MREMAP_MAYMOVE);
-  if (at == MAP_FAILED) _exit(REFUSED);
-  const struct edge_slot *other = (const struct edge_slot *)(const void *)(at + bytes);
-  _exit(other->board.state[0] != 0 ? REACHED : REFUSED);
+  const size_t bytes = edge_geometry_worker_bytes(life->geometry);
+  _exit(mremap(life->board, bytes, 2 * bytes, MREMAP_MAYMOVE) == MAP_FAILED ? REFUSED : REACHED);
 }
 
 /* The largest mapping that this process had when the library was loaded. */
@@ -64,20 +68,32 @@ static void hoard(void) {
   _exit(steps);
 }
 
+static void flood(struct life *life) {
+  for (;;) {
+    __atomic_store_n(&life->board->edge_sleeping, 0, __ATOMIC_SEQ_CST);
+    (void)send(WAKE_FD, WAKE, sizeof *WAKE, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+}
+
+static enum edge_result misbehave_busy(struct life *life, struct edge_instance *instance, int32_t *detail) {
+  if (is_asked(life, "ATTACK=flood_busy")) flood(life);
+  return edge_instance_handle(instance, detail);
+}
+
 static long misbehave(struct life *life, long number, uint32_t *word, int operation, uint32_t value,
                       const void *timeout, const void *second, int third) {
+  attack_run(life->request.env.at, life->request.env.len, life->first,
+             (size_t)life->geometry->slot_bytes * EDGE_WORKER_SLOTS);
   if (is_asked(life, "ATTACK=remap")) remap(life);
   if (is_asked(life, "ATTACK=fill")) fill();
   if (is_asked(life, "ATTACK=hoard")) hoard();
   while (is_asked(life, "ATTACK=spin"))
     continue;
-  while (is_asked(life, "ATTACK=flood")) {
-    __atomic_store_n(&life->header->edge_sleeping, 0, __ATOMIC_SEQ_CST);
-    (void)send(WAKE_FD, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-  }
+  if (is_asked(life, "ATTACK=flood")) flood(life);
   while (is_asked(life, "ATTACK=lie")) {
-    for (uint32_t i = 0; i < sizeof life->header->done / sizeof life->header->done[0]; i++)
-      __atomic_store_n(&life->header->done[i], ~0u, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&life->board->done, ~0u, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 1; i < EDGE_WORKER_SLOTS; i++)
+      __atomic_store_n(&life->board->state[i], word_of(life, EDGE_SLOT_DONE), __ATOMIC_SEQ_CST);
   }
   return syscall(number, word, operation, value, timeout, second, third);
 }

@@ -52,7 +52,6 @@ function eventOf(report: Report, name: { slot: number; generation: number }): Ri
 
 /** What no rule of a pool depends on. */
 const NOTHING = {
-  memfd: -1,
   openCommand: () => -1,
   closeCommand: () => undefined,
   closeFd: () => undefined,

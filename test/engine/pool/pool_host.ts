@@ -3,7 +3,7 @@ import { createManualClock, type ManualClock } from '../../../src/base/clock.ts'
 import { createLog } from '../../../src/base/log.ts';
 import { type PoolLimits, VersionPool } from '../../../src/engine/pool/version_pool.ts';
 import { type WorkerCounts, WorkerTable } from '../../../src/engine/pool/worker_table.ts';
-import type { ProcessExit } from '../../../src/engine/process_exit.ts';
+import type { ProcessExit } from '../../../src/engine/ring/process_exit.ts';
 import { WORKER_SLOTS } from '../../../src/engine/ring/geometry.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import type { InvocationOutcome } from '../../../src/model/invocation.ts';
@@ -15,6 +15,8 @@ export type Held = { outcome: InvocationOutcome | null };
 
 export type PoolHost = {
   readonly clock: ManualClock;
+  /** The log so far, as JSON lines. */
+  readonly lines: string[];
   readonly table: WorkerTable;
   /** Replaced by a test that restarts the engine process. */
   ring: FakeRing;
@@ -35,11 +37,13 @@ export type PoolHost = {
 
 export function createPoolHost(): PoolHost {
   const clock = createManualClock(1_000);
-  const log = createLog({ clock, write: () => undefined });
+  const lines: string[] = [];
+  const log = createLog({ clock, write: (line) => void lines.push(line) });
   const table = new WorkerTable({ places: WORKERS, clock, log });
   const pools: VersionPool[] = [];
   const host: PoolHost = {
     clock,
+    lines,
     table,
     ring: createFakeRing(),
     openPool(limits = {}) {

@@ -246,6 +246,37 @@ describe('A version whose workers die at start', () => {
     expect(host.ring.alive.size).toBe(0);
   });
 
+  test.each([
+    ['failed', 'guest_start_failed', ''],
+    ['crashed', 'guest_start_failed', 'signal 11; '],
+    ['late', 'execution_timeout', 'its start took too long; '],
+  ] as const)('shows the last lines that a start has logged which %s', async (how, code, before) => {
+    const lines = Array.from({ length: 8 }, (_, at) => ({ level: 2, text: `line ${at}` }));
+    lines.push({ level: 4, text: `no\u001b[2J"table"\n${'x'.repeat(1_000)}` });
+    host.ring.logsOf = (slot) => (slot === 0 ? { lines, dropped: 2 } : null);
+    host.ring.hints = () => ({ isInGuest: true, isRecycling: false });
+    const pool = host.openPool();
+    const held = host.invoke(pool, '/', 60_000);
+    if (how === 'failed') failStart(0);
+    else if (how === 'crashed') host.exit(0, 'signalled', 11);
+    await host.clock.advance(POOL_BOUNDS.workerStartMs);
+    host.sweep();
+    await host.settle();
+    const shown = `"line 4", "line 5", "line 6", "line 7", "no\\u001b[2J\\"table\\"\\n${'x'.repeat(136)}"`;
+    expect(held.outcome).toMatchObject({
+      kind: 'fault',
+      code,
+      detail: `${before}it logged ${shown} and 6 more`,
+    });
+    const [line] = host.lines.filter((one) => one.includes('did not start'));
+    expect(JSON.parse(line ?? '{}')).toMatchObject({
+      function_id: 'fn_0',
+      version: '1.0.0',
+      while: 'starting',
+    });
+    expect(line).toContain('line 4');
+  });
+
   test('is killed when its start takes too long', async () => {
     const pool = host.openPool();
     const held = host.invoke(pool, '/', 60_000);
@@ -266,6 +297,38 @@ describe('Warming', () => {
     await host.clock.advance(POOL_BOUNDS.warmMs);
     host.sweep();
     expect(await warming).toMatchObject({ ok: false, code: 'worker_lost' });
+  });
+
+  test('on a full node ends as soon as those are ready that have room, and says so', async () => {
+    const other = await host.warmPool({}, 2);
+    host.invoke(other, '/a', 60_000);
+    host.invoke(other, '/b', 60_000);
+    const pool = host.openPool({ workersMin: 3, workersMax: 3 });
+    const outcomes: unknown[] = [];
+    void pool.warm(3).then((outcome) => outcomes.push(outcome));
+    host.sweep();
+    await host.settle();
+    expect([outcomes, pool.stats()]).toMatchObject([[], { workers: 1, starting: 1 }]);
+    host.ring.ready(2);
+    host.sweep();
+    await host.settle();
+    const detail = 'the node has room for 1 of its workers and no more';
+    expect([outcomes, pool.stats().idle]).toEqual([[{ ok: false, code: 'worker_lost', detail }], 1]);
+  });
+
+  test('takes the place of an idle worker that another pool can do without', async () => {
+    await host.warmPool({ workersMin: 0 }, 2);
+    const pool = host.openPool({ workersMax: 2 });
+    let isWarm = false;
+    void pool.warm(2).then(({ ok }) => (isWarm = ok));
+    host.ring.ready(2);
+    host.sweep();
+    host.exit(0);
+    host.sweep();
+    host.ring.ready(0);
+    host.sweep();
+    await host.settle();
+    expect([isWarm, pool.stats().idle]).toEqual([true, 2]);
   });
 
   test('to fewer than there are is done at once', async () => {

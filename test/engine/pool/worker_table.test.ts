@@ -1,5 +1,6 @@
 // The workers of a node: lies, room for every pool, and the end of the engine process.
 import { beforeEach, describe, expect, test } from 'bun:test';
+import { POOL_TUNING } from '../../../src/base/limits/pool.ts';
 import { createFakeRing } from './fake_ring.ts';
 import { createPoolHost, type PoolHost, WORKERS } from './pool_host.ts';
 
@@ -52,15 +53,72 @@ describe('A worker that lies', () => {
   });
 });
 
+describe('A worker that sends wake-ups', () => {
+  const wake = (times: number, generation = 1): void => {
+    for (let sent = 0; sent < times; sent += 1) host.table.woke(0, generation);
+  };
+
+  test('without anything to report is killed, busy or not', async () => {
+    const pool = await host.warmPool();
+    wake(POOL_TUNING.wakesAheadMax);
+    expect(pool.stats().workers).toBe(1);
+    wake(2);
+    expect(host.ring.calls).toContain('kill 0:1');
+    expect(host.counts()).toMatchObject({ crashed: 1 });
+    expect(pool.stats().workers).toBe(0);
+  });
+
+  test('ends with the request that it serves', async () => {
+    const pool = await host.warmPool();
+    const held = host.invoke(pool);
+    wake(POOL_TUNING.wakesAheadMax + 2);
+    await host.settle();
+    expect(held.outcome).toMatchObject({ kind: 'fault', code: 'guest_crashed' });
+  });
+
+  test('for each report lives, however many they are and whichever comes first', async () => {
+    const pool = await host.warmPool();
+    for (let round = 0; round < 3 * POOL_TUNING.wakesAheadMax; round += 1) {
+      host.invoke(pool);
+      if (round % 2 === 0) wake(1);
+      host.ring.answer(0);
+      host.drain();
+      if (round % 2 === 1) wake(1);
+    }
+    expect(pool.stats().workers).toBe(1);
+  });
+
+  test('has little credit, however often it reported without one', async () => {
+    const pool = await host.warmPool();
+    for (let round = 0; round < 4 * POOL_TUNING.wakesAheadMax; round += 1) {
+      host.invoke(pool);
+      host.ring.answer(0);
+      host.drain();
+    }
+    wake(2 * POOL_TUNING.wakesAheadMax + 1);
+    expect(pool.stats().workers).toBe(0);
+  });
+
+  test('in the name of an earlier worker, or of none, harms nobody', async () => {
+    const pool = await host.warmPool();
+    wake(9 * POOL_TUNING.wakesAheadMax, 2);
+    host.table.woke(0xffff_ffff, 1);
+    expect(pool.stats().workers).toBe(1);
+  });
+});
+
 describe('A worker that uses the processor', () => {
   const PID = 77;
+  const BURN_MS = 1_000;
+  const STEP_MS = 100;
 
-  /** Lets five seconds pass in which it uses one processor. */
-  const burn = async (): Promise<void> => {
-    host.table.started({ slot: 0, generation: 1, pid: PID });
-    for (let second = 1; second <= 5; second += 1) {
-      host.ring.cpu.set(PID, second * 1_000);
-      await host.clock.advance(1_000);
+  /** Lets a second pass in which it uses one processor. */
+  const burn = async (generation = 1): Promise<void> => {
+    host.ring.cpu.clear();
+    host.table.started({ slot: 0, generation, pid: PID });
+    for (let ms = STEP_MS; ms <= BURN_MS; ms += STEP_MS) {
+      host.ring.cpu.set(PID, ms);
+      await host.clock.advance(STEP_MS);
       host.sweep();
     }
   };
@@ -74,8 +132,28 @@ describe('A worker that uses the processor', () => {
     host.exit(0);
     host.sweep();
     expect(host.ring.alive.size).toBe(0);
-    host.invoke(pool);
-    expect(host.ring.calls.at(-1)).toBe('fork 0:2');
+  });
+
+  test('keeps its version without another one for a time that doubles', async () => {
+    const pool = await host.warmPool();
+    for (const [burned, waitMs] of [POOL_TUNING.misbehavedMsMin, 2 * POOL_TUNING.misbehavedMsMin].entries()) {
+      await burn(burned + 1);
+      host.exit(0);
+      const refused = host.invoke(pool);
+      await host.settle();
+      expect(refused.outcome).toMatchObject({ kind: 'fault', code: 'guest_crashed' });
+      // It was killed within the second that it burned.
+      await host.clock.advance(waitMs - BURN_MS - 1);
+      host.invoke(pool);
+      expect(host.ring.alive.size).toBe(0);
+      await host.clock.advance(BURN_MS);
+      host.invoke(pool);
+      expect(host.ring.calls.at(-1)).toBe(`fork 0:${burned + 2}`);
+      host.ring.ready(0);
+      host.drain();
+      host.ring.answer(0);
+      host.drain();
+    }
   });
 
   test('for a request stays', async () => {

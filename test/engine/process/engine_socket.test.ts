@@ -19,7 +19,10 @@ beforeEach(() => {
   engineSocket = openEngineSocket({
     socketPath: join(directory, 'engine'),
     event: (event) => void seen.push(`event ${event.kind}`),
-    wake: () => void seen.push('wake'),
+    wakes: {
+      woke: (slot, generation) => void seen.push(`woke ${slot} ${generation}`),
+      wake: () => void seen.push('wake'),
+    },
     closed: () => void seen.push('closed'),
   });
 });
@@ -53,13 +56,13 @@ describe('The socket of the engine process', () => {
     expect(seen).toEqual(['event open', 'event compiled']);
   });
 
-  test('passes on a wake for the preface and for what follows', async () => {
+  test('passes on each wake-up with its worker, then asks for the reports of all', async () => {
     const { socket } = await call();
     socket.write('W');
     await until('the first', () => seen.length === 1);
-    socket.write('x');
-    await until('the second', () => seen.length === 2);
-    expect(seen).toEqual(['wake', 'wake']);
+    socket.write(Buffer.from(new Uint32Array([16, 3, 8, 5]).buffer));
+    await until('the second', () => seen.length === 4);
+    expect(seen).toEqual(['wake', 'woke 16 3', 'woke 8 5', 'wake']);
   });
 
   test.each([

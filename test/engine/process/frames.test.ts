@@ -1,6 +1,8 @@
 // Event frames arrive whole whatever way the stream is cut.
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import type { WallPart } from '../../../src/model/wall.ts';
+import { PARTS, STATES } from '../../../src/engine/wall/parts.ts';
 import { createFrameReader, type EngineEvent, EVENT, EXIT_WAYS } from '../../../src/engine/process/frames.ts';
 
 /** The eight words of `struct edge_event`. */
@@ -9,6 +11,20 @@ function encode(events: readonly EngineEvent[]): Uint8Array {
     if (event.kind === 'open') return [EVENT.open, 0, 0, 0, 0, event.threads, 0, 0];
     if (event.kind === 'started') return [EVENT.started, event.slot, event.generation, event.pid, 0, 0, 0, 0];
     if (event.kind === 'pong') return [EVENT.pong, 0, 0, 0, 0, 0, 0, 0];
+    if (event.kind === 'wall') {
+      const { part, state, reason } = event.part;
+      const version = part === 'landlock' ? Number(reason?.slice('version '.length)) : 0;
+      return [
+        EVENT.wall,
+        PARTS.findIndex((name) => name === part),
+        0,
+        0,
+        STATES.indexOf(state),
+        version,
+        0,
+        0,
+      ];
+    }
     const { how, value } = event.exit;
     const exit = [EXIT_WAYS.indexOf(how), value, 5, 6];
     if (event.kind === 'compiled') return [EVENT.compiled, event.job, 0, 0, ...exit];
@@ -19,12 +35,18 @@ function encode(events: readonly EngineEvent[]): Uint8Array {
 
 const word = fc.integer({ min: 0, max: 0xffff_ffff });
 const exit = fc.record({ how: fc.constantFrom(...EXIT_WAYS), value: word });
+const heldPart = fc
+  .record({ part: fc.constantFrom(...PARTS), version: word })
+  .map(({ part, version }): WallPart => {
+    return { part, state: 'held', reason: part === 'landlock' ? `version ${version}` : null };
+  });
 const event: fc.Arbitrary<EngineEvent> = fc.oneof(
   fc.record({ kind: fc.constant('open' as const), threads: word }),
   fc.record({ kind: fc.constant('started' as const), slot: word, generation: word, pid: word }),
   fc.record({ kind: fc.constant('exited' as const), slot: word, generation: word, pid: word, exit }),
   fc.record({ kind: fc.constant('pong' as const) }),
   fc.record({ kind: fc.constant('compiled' as const), job: word, exit }),
+  fc.record({ kind: fc.constant('wall' as const), part: heldPart }),
 );
 
 describe('A stream of events', () => {

@@ -13,8 +13,8 @@ const input: EngineRoleInput = {
   libraryDir: '/opt/edge',
   socketPath: '/tmp/edge-a/engine',
   geometry: geometryOf({ workers: 4, requestBytesMax: 1_000_000, responseBytesMax: 5 }),
-  memfd: 3,
   commandFd: 4,
+  allowsWeakWalls: true,
 };
 
 describe('The input of the engine role', () => {
@@ -43,7 +43,7 @@ describe('The input of the engine role', () => {
     ['no geometry', { ...input, geometry: undefined }],
     ['a negative size', { ...input, geometry: { ...input.geometry, logBytes: -1 } }],
     ['a fraction of a slot', { ...input, geometry: { ...input.geometry, slots: 1.5 } }],
-    ['a descriptor as text', { ...input, memfd: '3' }],
+    ['a descriptor as text', { ...input, commandFd: '3' }],
   ])('is refused with %s', (_, value) => {
     expect(() => decodeRoleInput(JSON.stringify(value))).toThrow(/is not/);
   });

@@ -13,7 +13,9 @@ import { libraryDir } from '../harness.ts';
 
 const GENERATION = 1;
 /** Places of the words of `struct edge_slot`, which native/layout.h asserts. */
-const AT = { state: 4, result: 68, status: 76, headBytes: 80, logBytes: 88, logDropped: 92 } as const;
+const AT = { result: 20, status: 28, headBytes: 32, logBytes: 40, logDropped: 44 } as const;
+/** The state of the first slot in `struct edge_board`, which fills the page before it. */
+const STATE_AT = 12;
 const REQUEST = { requestId: 'r', method: 'GET', target: '/', headers: '', body: null };
 
 type Lie = { result?: number; status?: number; head?: string; headBytes?: number };
@@ -21,6 +23,7 @@ type Lie = { result?: number; status?: number; head?: string; headBytes?: number
 const { symbols } = dlopen(join(libraryDir(), 'libedge_ring.so'), RING_SYMBOLS);
 let ring: Ring;
 let slot: Buffer;
+let board: Buffer;
 let partAt: (part: number) => number;
 /** Readies the slot after a broken answer, for which the edge would kill the worker. */
 let release: () => void;
@@ -44,6 +47,7 @@ beforeEach(() => {
   const start = symbols.edge_ring_slot(memory, 0);
   if (start === null) throw new Error('the ring has no slot');
   slot = Buffer.from(toArrayBuffer(start, 0, symbols.edge_ring_slot_bytes(memory)));
+  board = Buffer.from(toArrayBuffer(start, -PAGE_BYTES, PAGE_BYTES));
   partAt = (number) => symbols.edge_ring_offset(memory, number);
   release = () => expect(symbols.edge_ring_release(memory, 0, GENERATION)).toBe(0);
   const command = ring.openCommand();
@@ -63,7 +67,7 @@ afterEach(() => {
 });
 
 function setState(state: number): void {
-  slot.writeUInt32LE((GENERATION << 8) | state, AT.state);
+  board.writeUInt32LE((GENERATION << 8) | state, STATE_AT);
 }
 
 function answer({ result = 0, status = 200, head = '', headBytes = head.length }: Lie): RingEvent | null {

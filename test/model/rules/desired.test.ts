@@ -11,7 +11,7 @@ import {
   type FunctionFacts,
 } from '../../../src/model/rules/desired.ts';
 import { Fleet } from '../../../src/model/rules/fleet.ts';
-import type { NodeFact } from '../../../src/model/rules/target.ts';
+import type { NodeFact } from '../../../src/model/target/target.ts';
 
 const idOf = (letter: string): string => `fn_${letter.repeat(26)}`;
 

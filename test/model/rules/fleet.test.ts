@@ -16,7 +16,7 @@ import {
   type NodeFact,
   type Target,
   targetKey,
-} from '../../../src/model/rules/target.ts';
+} from '../../../src/model/target/target.ts';
 
 const VERSIONS = ['1.0.0', '1.1.0', '2.0.0'];
 const idOf = (at: number): string => `fn_${String(at).padStart(26, '0')}`;

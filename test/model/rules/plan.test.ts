@@ -23,12 +23,12 @@ const two = desired('2.0.0');
 const nothing: ActualFunction = { serving: null, candidate: null, retired: 0, isStored: false };
 const serves = (what: DesiredFunction): ActualFunction => ({
   ...nothing,
-  serving: { key: versionKey(what), routesKey: routesKey(what), isCompileDue: false },
+  serving: { key: versionKey(what), routesKey: routesKey(what), isRecompiled: false },
   isStored: true,
 });
 const standIn = (what: DesiredFunction): ActualFunction => ({
   ...nothing,
-  serving: { key: versionKey(what), routesKey: routesKey(what), isCompileDue: true },
+  serving: { key: versionKey(what), routesKey: routesKey(what), isRecompiled: true },
   isStored: true,
 });
 const candidate = (what: DesiredFunction, stage: Stage): ActualFunction['candidate'] => ({

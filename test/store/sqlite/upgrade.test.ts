@@ -7,38 +7,46 @@ import { join } from 'node:path';
 import { createManualClock } from '../../../src/base/clock.ts';
 import { defaultVersionSettings } from '../../../src/model/function.ts';
 import { Fleet } from '../../../src/model/rules/fleet.ts';
+import type { WallReport } from '../../../src/model/wall.ts';
 import { migrate } from '../../../src/store/sqlite/migrate.ts';
 import { openStore, type Store } from '../../../src/store/store.ts';
 import { sqliteMigrations } from '../../control/harness.ts';
 
-/** The last migration of the release before deployments by target. */
-const LAST_BEFORE = '0001_audit_append_only.sql';
+/** The last migrations of releases before deployments by target, and of those the ones whose nodes have a key. */
+const LAST_BEFORE = [
+  '0001_audit_append_only.sql',
+  '0002_nodes_join_again.sql',
+  '0003_node_walls.sql',
+] as const;
+type LastBefore = (typeof LAST_BEFORE)[number];
+
+const WALL: WallReport = [{ part: 'seccomp', state: 'missing', reason: 'an old kernel' }];
 
 let dir = '';
 let store: Store;
 
-beforeEach(() => {
+function openUpgraded(last: LastBefore): void {
   dir = mkdtempSync(join(tmpdir(), 'edge-upgrade-'));
   const path = join(dir, 'control.db');
-  writeEarlierDatabase(path);
+  writeEarlierDatabase(path, last);
   store = openStore({
     path,
     migrations: sqliteMigrations(),
     clock: createManualClock(9_000),
     onCommit: () => {},
   });
-});
+}
 afterEach(async () => {
   await store.close();
   rmSync(dir, { recursive: true, force: true });
 });
 
 /** Three functions: on every node, by selector with a history, and by pops; one deployment each is active. */
-function writeEarlierDatabase(path: string): void {
+function writeEarlierDatabase(path: string, last: LastBefore): void {
   const sqlite = new Database(path);
   migrate(
     sqlite,
-    sqliteMigrations().filter(({ name }) => name <= LAST_BEFORE),
+    sqliteMigrations().filter(({ name }) => name <= last),
     1,
   );
   const insert = (table: string, row: Record<string, string | number | null>): void => {
@@ -103,9 +111,14 @@ function writeEarlierDatabase(path: string): void {
     };
     const times = { joined_at_ms: 1, last_heartbeat_at_ms: 2 };
     const labels = JSON.stringify({ region, disk: 20 });
-    insert('nodes', { id, pop_id: pop, labels, status: 'online', token_hash: id, ...figures, ...times });
+    const key =
+      last === '0001_audit_append_only.sql' ? {} : { public_key: `key-${id}`, join_token_hash: null };
+    const wall = last === '0003_node_walls.sql' ? { wall: JSON.stringify(WALL) } : {};
+    const row = { id, pop_id: pop, labels, status: 'online', token_hash: id, ...figures, ...times };
+    insert('nodes', { ...row, ...key, ...wall });
   }
-  insert('join_tokens', { hash: 'h', node_id: null, pop_id: null, created_at_ms: 1, expires_at_ms: 99_000 });
+  for (const hash of ['h', 'h2'])
+    insert('join_tokens', { hash, node_id: null, pop_id: null, created_at_ms: 1, expires_at_ms: 99_000 });
   insert('counters', { name: 'revision', value: 8 });
   sqlite.close();
 }
@@ -119,7 +132,9 @@ async function served(): Promise<string[]> {
   });
 }
 
-describe('An upgraded database', () => {
+describe.each(LAST_BEFORE)('A database of the release that ended with %s', (last) => {
+  beforeEach(() => openUpgraded(last));
+
   test('has the same versions on the same nodes', async () => {
     expect(await served()).toEqual([
       'n1: asia 1.1.0, every 1.0.0, pops 1.0.0',
@@ -136,8 +151,19 @@ describe('An upgraded database', () => {
         { region, disk: 20 },
       ]),
     );
-    const node = { node_id: 'n4', pop_id: 'p', labels: {}, edge_version: '0.1.0' };
+    const node = { node_id: 'n4', pop_id: 'p', labels: {}, edge_version: '0.1.0', public_key: 'key-n4' };
     expect((await store.nodes.join({ ...node, join_token_hash: 'h', token_hash: 't' })).labels).toEqual({});
+  });
+
+  test('keeps the keys and the walls that its nodes had', async () => {
+    const { items } = await store.nodes.list({ limit: 10, cursor: null });
+    const wall = last === '0003_node_walls.sql' ? WALL : null;
+    expect(items.map((node) => node.wall)).toEqual([wall, wall, wall]);
+    const again = { node_id: 'n1', pop_id: 'nrt', labels: {}, edge_version: '0.1.0', public_key: 'key-n1' };
+    const joined = store.nodes.join({ ...again, join_token_hash: 'h2', token_hash: 't2' });
+    if (last === '0001_audit_append_only.sql')
+      await expect(joined).rejects.toMatchObject({ code: 'node_id_taken' });
+    else expect((await joined).labels).toEqual({ region: 'asia', disk: 20 });
   });
 
   test('takes deploys, ends and rollbacks of what it holds', async () => {
