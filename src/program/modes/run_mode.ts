@@ -30,7 +30,7 @@ export async function runSingleMode(
   closing.use(openIdleCollector());
   checkOpenFiles(openFilesOfNode(settings), context, log);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
-  const refusal = await engine.wallRefusal();
+  const refusal = await explainRefusal(file, () => engine.wallRefusal());
   if (refusal !== null) throw new CliFailure('wall_missing', refusal);
   const createRunner = (): Promise<SingleRunner> =>
     createSingleRunner({
