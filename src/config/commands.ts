@@ -163,7 +163,7 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   nodes: {
     words: [],
     summary: 'List the nodes.',
-    details: 'Shows id, pop, status, labels, version of edge and last heartbeat of each.',
+    details: 'Shows id, pop, status, labels, wall around guests, version of edge and last heartbeat of each.',
     examples: ['edge nodes'],
     group: 'Nodes',
   },
