@@ -100,8 +100,12 @@ export const CONTROL_ERRORS = {
   route_taken: entry(409, 'Another function has this route: choose another path, host or method.'),
   node_id_taken: entry(409, 'A node of this id has joined already: choose another id, or delete that node.'),
   idempotency_conflict: entry(409, 'This idempotency key was used for another request: use a new one.'),
-  no_matching_nodes: entry(409, 'No node matches the selector: compare it with the labels of the nodes.'),
+  no_matching_nodes: entry(
+    409,
+    'No node matches the target: compare it with the pops and labels of the nodes.',
+  ),
   nothing_to_roll_back: entry(409, 'There is no earlier version to roll back to.'),
+  from_not_active: entry(409, 'No deployment runs the version that is to be left.'),
   not_deployed: entry(409, 'This function is not deployed: deploy a version of it first.'),
   selector_invalid: entry(422, 'The selector is not a valid expression over node labels.'),
   artifact_too_large: entry(413, 'The artifact is larger than the limit.'),

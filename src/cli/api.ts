@@ -25,6 +25,7 @@ export type Api = {
   readonly edgeUrl: string | null;
   get<S extends TSchema>(path: string, schema: S): Promise<Static<S>>;
   post<S extends TSchema>(path: string, body: unknown, schema: S): Promise<Static<S>>;
+  patch<S extends TSchema>(path: string, body: unknown, schema: S): Promise<Static<S>>;
   delete(path: string): Promise<void>;
   /** Sends bytes to a signed URL, without the token; calls `open` for every attempt. */
   put(url: string, open: OpenBody): Promise<void>;
@@ -86,6 +87,7 @@ export function createApi(options: ApiOptions): Api {
     edgeUrl: connection.edgeUrl,
     get: async (path, schema) => checked(schema, await call('GET', path)),
     post: async (path, body, schema) => checked(schema, await call('POST', path, body)),
+    patch: async (path, body, schema) => checked(schema, await call('PATCH', path, body)),
     delete: async (path) => void (await call('DELETE', path)),
     async put(url, open) {
       await attempt(options, { isMutation: true }, () => {
@@ -166,6 +168,9 @@ async function readText(response: Response): Promise<string> {
   throw new CliFailure('bad_answer', message);
 }
 
+/** Codes whose message holds all that the details say. */
+const SAID_BY_MESSAGE: ReadonlySet<string> = new Set(['selector_invalid']);
+
 /** The failure of an error body, or of the status where there is none. */
 function refusal(status: number, text: string): { failure: CliFailure; isRetryable: boolean } {
   const body = parseJson(text);
@@ -177,7 +182,8 @@ function refusal(status: number, text: string): { failure: CliFailure; isRetryab
     const message = `The control plane answered with status ${status} and no error code.`;
     return { failure: new CliFailure('bad_answer', message), isRetryable };
   }
-  return { failure: new CliFailure(code, `${message}${describeDetails(details)}`), isRetryable };
+  const facts = SAID_BY_MESSAGE.has(code) ? '' : describeDetails(details);
+  return { failure: new CliFailure(code, `${message}${facts}`), isRetryable };
 }
 
 /** The details of an error as ` (name: value; …)`, at most 1000 characters of them. */

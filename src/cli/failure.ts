@@ -32,12 +32,15 @@ const HINTS: Readonly<Record<string, string>> = {
   function_in_use: 'Run `edge undeploy NAME` first.',
   version_in_use: 'Run `edge undeploy NAME` first.',
   route_taken: '`edge routes` shows which function has it; choose another --route, --host or --method.',
-  no_matching_nodes: '`edge nodes` lists the labels that a selector can test.',
-  selector_invalid: "A selector looks like this: region == 'tokyo' && latency_ms < 30",
+  no_matching_nodes: 'Nothing has changed. `edge nodes` lists pops and labels.',
+  selector_invalid: "Nothing has changed. A selector looks like this: region == 'tokyo' and latency_ms < 30",
   nothing_to_roll_back:
     '`edge versions NAME` lists the versions; deploy one with `edge rollback NAME VERSION`.',
+  from_not_active: 'Nothing has changed. `edge status NAME` shows what runs where.',
+  deployment_not_found: '`edge deployments` lists the deployments with their ids.',
   deploy_failed:
     'The node keeps the version that it had and tries again; `edge status NAME` shows every node.',
+  deploy_waiting: '`edge deployments` shows what waits; `edge nodes` shows which nodes are offline.',
   deploy_superseded: '`edge status NAME` shows the current deployment.',
   deploy_timeout: 'The nodes continue by themselves; `edge status NAME` shows their progress.',
   upload_url_expired: 'Run the same command again: it continues where it stopped.',

@@ -1,9 +1,17 @@
 // Settings of the commands that talk to a control plane, and of the module that is deployed or run.
 import { FUNCTION_BOUNDS, FUNCTION_DEFAULTS } from '../base/limits/function.ts';
-import { Entrypoint, ENV_NAME_PATTERN, Name, Semver } from '../model/names.ts';
+import {
+  Entrypoint,
+  ENV_NAME_PATTERN,
+  LABEL_NAME_PATTERN,
+  Name,
+  NodeId,
+  PopId,
+  Semver,
+} from '../model/names.ts';
 import { RouteHost, RoutePath } from '../model/route.ts';
-import { choice, integer, list, onOff, pairs, text, url } from './kinds.ts';
-import { CLIENT, type SettingRow } from './row.ts';
+import { choice, integer, labels, list, onOff, pairs, text, url } from './kinds.ts';
+import { CLIENT, ID_BOUNDS, type SettingRow } from './row.ts';
 
 const NAME_BOUNDS = '1 to 63 lower-case letters, digits and dashes';
 const EXPORT_BOUNDS =
@@ -44,6 +52,7 @@ export const CLIENT_SETTINGS = {
       'inspect',
       'routes',
       'status',
+      'deployments',
       'rollback',
       'undeploy',
       'delete',
@@ -174,8 +183,72 @@ export const CLIENT_SETTINGS = {
     kind: text('EXPRESSION'),
     initial: null,
     meaning:
-      "Nodes to deploy to, such as region == 'tokyo' && latency_ms < 30. When not set: the function's own " +
-      'selector, or every node.',
+      "Nodes to deploy to, by their labels, such as region == 'tokyo' and not spare. Without --selector, --pop " +
+      'and --everywhere: the targets that the function has; a new function goes to every node. For rollback: ' +
+      'go back on these nodes alone.',
+    commands: ['deploy', 'rollback'],
+  },
+  pop: {
+    flag: '--pop',
+    variable: null,
+    kind: list('POP', {
+      pattern: PopId.pattern ?? '',
+      bounds: 'ids of pops',
+      max: FUNCTION_BOUNDS.targetPopsMax,
+    }),
+    initial: '',
+    meaning:
+      'Pop to deploy to, or to go back on; may be repeated, and other pops keep what they run. For join-token: ' +
+      'admit only a node of this pop; when not set, the node names its own.',
+    commands: ['deploy', 'rollback', 'join-token'],
+  },
+  everywhere: {
+    flag: '--everywhere',
+    variable: null,
+    kind: onOff(),
+    initial: 'false',
+    meaning: 'Deploy to every node, which ends all other deployments of the function.',
     commands: ['deploy'],
+  },
+  allowEmpty: {
+    flag: '--allow-empty',
+    variable: null,
+    kind: onOff(),
+    initial: 'false',
+    meaning: 'Deploy also where no node matches: one that joins later gets the version.',
+    commands: ['deploy'],
+  },
+  plan: {
+    flag: '--plan',
+    variable: null,
+    kind: onOff(),
+    initial: 'false',
+    meaning: 'Show which nodes would get, lose and keep which version; change nothing.',
+    commands: ['deploy'],
+  },
+  from: {
+    flag: '--from',
+    variable: null,
+    kind: text('SEMVER', { pattern: Semver.pattern ?? '', bounds: 'a semantic version such as 1.2.3' }),
+    initial: null,
+    meaning: 'Version to leave. When not set: that of the newest deployment.',
+    commands: ['rollback'],
+  },
+  label: {
+    flag: '--label',
+    variable: null,
+    kind: labels('NAME=VALUE', { name: LABEL_NAME_PATTERN, max: FUNCTION_BOUNDS.labelsMax }),
+    initial: '',
+    meaning: 'Label of the node that joins with the token, which selectors test; may be repeated.',
+    commands: ['join-token'],
+  },
+  tokenNode: {
+    flag: '--node',
+    variable: null,
+    kind: text('ID', { pattern: NodeId.pattern ?? '', bounds: ID_BOUNDS }),
+    initial: null,
+    meaning:
+      'Admit only the node of this id, also while it is not offline; it keeps its labels. When not set: any new node.',
+    commands: ['join-token'],
   },
 } as const satisfies Record<string, SettingRow>;

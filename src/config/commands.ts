@@ -44,9 +44,7 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     details:
       'The first start needs a join token, later starts do not. The edge keeps answering while the control ' +
       'plane is unreachable, even after a restart of its own.',
-    examples: [
-      'edge --mode=edge --cp-url http://cp.internal --join-token TOKEN --labels region=tokyo,latency_ms=12',
-    ],
+    examples: ['edge --mode=edge --cp-url http://cp.internal --join-token TOKEN --pop-id nrt'],
     group: 'Run',
     hidden: true,
   },
@@ -69,10 +67,15 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     details:
       'Creates the function, or a new version of it. When neither the file nor the settings differ from ' +
       'the latest version, deploys that one. Prints id, version, SHA-256 and URL. Run it again after a ' +
-      'failure: it continues where it stopped.',
+      'failure: it continues where it stopped. ' +
+      'With --pop or --selector only those nodes change. Without either, every target that the function has ' +
+      'moves to the version; a new function goes to every node. A target that no node matches is refused. ' +
+      'Exits with 0 once every node that can be reached has the version, with 1 when one reports an error or ' +
+      'is not ready in time.',
     examples: [
       'edge deploy hello.wasm --name hello --route /hello',
       "edge deploy api.wasm --route '/api/*' --host api.example.com --selector \"region == 'tokyo'\"",
+      'edge deploy hello.wasm --pop nrt --plan',
     ],
     group: 'Functions',
   },
@@ -106,18 +109,41 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   },
   status: {
     words: ['<name>'],
-    summary: 'Show the version that is deployed, and its state on every matching node.',
+    summary: 'Show which version runs where, and its state on every node.',
     details:
-      'The state is pending (the node has not reported yet), loading, cached (ready to answer) or error, ' +
-      'with the reason.',
+      'The state is pending (the node has not reported yet), loading, cached (ready to answer), error (with ' +
+      'the reason; it is tried again) or failed (it fails in the same way each time and is not tried again).',
     examples: ['edge status hello'],
+    group: 'Functions',
+  },
+  deployments: {
+    usage: 'deployments [options] [name | show <id> | end <id>]',
+    words: ['[name]', '[id]'],
+    summary: 'List the deployments, show one, or end one.',
+    details:
+      'On each node the newest deployment whose target matches decides which version runs. Without words: the ' +
+      'active deployments of all functions; with a name: those of one function, and its last ones that are ' +
+      'over. Ending one gives its nodes back to the next that matches them; where none does they lose the ' +
+      'function. A deployment is done, waiting or failed.',
+    examples: [
+      'edge deployments',
+      'edge deployments hello',
+      'edge deployments end dep_01m7ze58ebnr1zg0bxhhxrd3e1',
+    ],
     group: 'Functions',
   },
   rollback: {
     words: ['<name>', '[version]'],
-    summary: 'Deploy the previous version again, or the one that is given.',
-    details: 'Waits until every matching node is ready.',
-    examples: ['edge rollback hello', 'edge rollback hello 1.0.0'],
+    summary: 'Leave the version that was deployed last, for the one before it or the one that is given.',
+    details:
+      'Each target that runs the version to leave goes back to what ran there before; other targets stay as ' +
+      'they are. With --pop or --selector only those nodes go back, from what they run. Running it again changes ' +
+      'nothing: name a version, or --from, to go further back. Waits until every node is ready.',
+    examples: [
+      'edge rollback hello',
+      'edge rollback hello 1.0.0 --pop nrt',
+      'edge rollback hello --from 1.0.1',
+    ],
     group: 'Functions',
   },
   undeploy: {
@@ -137,16 +163,28 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   nodes: {
     words: [],
     summary: 'List the nodes.',
-    details: 'Shows id, pop, status, labels, version of edge and last heartbeat of each.',
+    details: 'Shows id, pop, status, labels, wall around guests, version of edge and last heartbeat of each.',
     examples: ['edge nodes'],
+    group: 'Nodes',
+  },
+  node: {
+    usage: 'node [options] label <id> <name=value | name->...',
+    words: ['<action>', '<id>', '[labels...]'],
+    summary: 'Set or remove labels of a node.',
+    details:
+      'Selectors test the labels that the join token or this command gives, never what a node says of itself. ' +
+      'Labels that are not named stay; NAME- removes one. A change counts at once for every deployment.',
+    examples: ['edge node label nrt-1 region=tokyo disk_gb=80', 'edge node label nrt-1 spare-'],
     group: 'Nodes',
   },
   'join-token': {
     words: [],
     summary: 'Create a token with which one edge joins the control plane.',
-    details: 'It is shown once. It expires after one hour, or when an edge has joined with it.',
+    details:
+      'It is shown once. It expires after one hour, or when an edge has joined with it. The node gets the ' +
+      'labels of the token, which selectors test.',
     examples: [
-      'edge join-token',
+      'edge join-token --pop nrt --label region=tokyo --label disk_gb=80',
       'EDGE_JOIN_TOKEN=$(edge join-token) edge --mode=edge --cp-url http://cp.internal:8080',
     ],
     group: 'Nodes',

@@ -1,6 +1,6 @@
 // The kinds of settings: how the text of a flag or a variable becomes a value, and which values are allowed.
 import type { ListenAddress } from '../model/listen_address.ts';
-import type { Labels } from '../model/names.ts';
+import { type Labels, labelValue } from '../model/names.ts';
 
 /** `expected` completes the sentence "--flag: expected …, not what was given". */
 export type Parsed<T> = { ok: true; value: T } | { ok: false; expected: string };
@@ -155,15 +155,10 @@ export function labels(placeholder: string, options: { name: string; max: number
     parse: (texts) => {
       const parsed = untyped.parse(texts);
       if (!parsed.ok) return parsed;
-      const typed = Object.entries(parsed.value).map(([key, value]) => [key, typedLabel(value)] as const);
+      const typed = Object.entries(parsed.value).map(([key, value]) => [key, labelValue(value)] as const);
       return { ok: true, value: Object.fromEntries(typed) };
     },
   };
-}
-
-function typedLabel(value: string): string | number | boolean {
-  if (value === 'true' || value === 'false') return value === 'true';
-  return /^-?\d{1,15}(\.\d{1,9})?$/.test(value) ? Number(value) : value;
 }
 
 function single<T>(placeholder: string, bounds: string, parse: (given: string) => Parsed<T>): Kind<T> {

@@ -14,12 +14,18 @@ export const CLIENT = [
   'inspect',
   'routes',
   'nodes',
+  'node',
   'join-token',
   'status',
+  'deployments',
   'rollback',
   'undeploy',
   'delete',
 ] as const;
+
+/** What `NodeId` and `PopId` allow, in words. */
+export const ID_BOUNDS =
+  '1 to 63 letters, digits, dots, dashes and underscores, starting with a letter or digit';
 
 export type SettingRow = {
   readonly flag: string;

@@ -3,12 +3,9 @@ import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { POOL_BOUNDS, POOL_DEFAULTS } from '../base/limits/pool.ts';
 import { REQUEST_BOUNDS, REQUEST_DEFAULTS } from '../base/limits/request.ts';
 import { SYNC_DEFAULTS } from '../base/limits/sync.ts';
-import { NodeId, PopId } from '../model/names.ts';
+import { LABEL_NAME_PATTERN, NodeId, PopId } from '../model/names.ts';
 import { address, choice, decimal, integer, labels, onOff, text, url } from './kinds.ts';
-import { CLIENT, type SettingRow } from './row.ts';
-
-const LABEL_NAME = '^[A-Za-z_][A-Za-z0-9_]{0,62}$';
-const ID_BOUNDS = '1 to 63 letters, digits, dots, dashes and underscores, starting with a letter or digit';
+import { CLIENT, ID_BOUNDS, type SettingRow } from './row.ts';
 
 export const SERVER_SETTINGS = {
   dataDir: {
@@ -107,9 +104,11 @@ export const SERVER_SETTINGS = {
   labels: {
     flag: '--labels',
     variable: 'EDGE_LABELS',
-    kind: labels('NAME=VALUE,…', { name: LABEL_NAME, max: FUNCTION_BOUNDS.labelsMax }),
+    kind: labels('NAME=VALUE,…', { name: LABEL_NAME_PATTERN, max: FUNCTION_BOUNDS.labelsMax }),
     initial: '',
-    meaning: 'Labels of this node, which selectors test, such as region=tokyo,latency_ms=12.',
+    meaning:
+      'Labels of this node, such as region=tokyo,latency_ms=12. Selectors test those of `edge up`; those of ' +
+      '--mode=edge are only shown: give them with `edge join-token --label` or `edge node label`.',
     commands: ['up', 'edge'],
   },
   cacheDir: {

@@ -163,7 +163,7 @@ async function drainParts(parts: {
  * refused engine is never ready.
  */
 function follow(engine: Engine, on: { start: () => void; notify: () => void }): void {
-  // The engine was closed before: its log says why.
+  // The engine was closed before, or can never serve: its log says why.
   const ignore = (): void => undefined;
   engine.wallRefusal().then(on.notify, ignore);
   engine.ready().then(() => {

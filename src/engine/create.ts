@@ -104,6 +104,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       wall: wall.tried,
     },
   });
+  void supervisor.unusable.then((reason) => wall.giveUp(reason));
   const prepared = new WeakMap<Code, CodeFacts>();
   return {
     async prepare(input) {

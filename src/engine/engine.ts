@@ -90,7 +90,10 @@ export type Engine = {
   readonly stopListening: (port: number) => boolean;
   /** The wall around guests, as the last engine process has tried it; null before the first. */
   wall(): WallReport | null;
-  /** Once the wall was tried: why no guest may run behind it, as a sentence; null where one may. */
+  /**
+   * Once the wall was tried: why no guest may run behind it, as a sentence; null where one may. Rejects as `ready`
+   * does where no process has tried it.
+   */
   wallRefusal(): Promise<string | null>;
   /** Resolves when no engine process will ever serve; otherwise stays pending. */
   readonly unusable: Promise<EngineUnusable>;

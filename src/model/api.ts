@@ -10,9 +10,8 @@ import {
   Type,
 } from '@sinclair/typebox';
 import { CONTROL_BOUNDS } from '../base/limits/control.ts';
-import { NodeProgress } from './deployment.ts';
 import { EdgeFunction, Upload, Version } from './function.ts';
-import { NodeId, PopId } from './names.ts';
+import { LabelChanges, Labels, NodeId, PopId } from './names.ts';
 
 /** One page of a list. `next_cursor` is opaque: `?cursor=` takes it for the next page; null on the last. */
 export function pageOf<Item extends TSchema>(
@@ -33,16 +32,16 @@ export type FunctionCreated = Static<typeof FunctionCreated>;
 export const VersionCreated = Type.Object({ version: Version, ...Upload.properties });
 export type VersionCreated = Static<typeof VersionCreated>;
 
-/** 200 of a deploy with `dry_run`: the nodes that would run the version, ordered by id. */
-export const DryRunAnswer = Type.Object({ nodes: Type.Array(NodeProgress) });
-export type DryRunAnswer = Static<typeof DryRunAnswer>;
-
-/** POST /nodes/join-tokens. A token made with `node_id` or `pop_id` admits only that node or pop. */
+/**
+ * POST /nodes/join-tokens. A token made with `node_id` or `pop_id` admits only that node or pop. `labels` are
+ * those of the node that joins with it.
+ */
 export const JoinTokenRequest = Type.Object(
   {
     ttl_ms: Type.Optional(Type.Integer({ minimum: 1_000, maximum: CONTROL_BOUNDS.joinTokenTtlMsMax })),
     node_id: Type.Optional(NodeId),
     pop_id: Type.Optional(PopId),
+    labels: Type.Optional(Labels),
   },
   { additionalProperties: false },
 );
@@ -51,6 +50,10 @@ export type JoinTokenRequest = Static<typeof JoinTokenRequest>;
 /** 201 of POST /nodes/join-tokens. The token is shown once; the control plane keeps only its digest. */
 export const JoinTokenAnswer = Type.Object({ join_token: Type.String(), expires_at: Type.String() });
 export type JoinTokenAnswer = Static<typeof JoinTokenAnswer>;
+
+/** PATCH /nodes/:id. Labels that are named change, those that are null are removed, others stay. */
+export const NodePatch = Type.Object({ labels: LabelChanges }, { additionalProperties: false });
+export type NodePatch = Static<typeof NodePatch>;
 
 /** One mutation. `hash` covers the row and the hash of the row before it: a changed row breaks the chain. */
 export const AuditEntry = Type.Object({

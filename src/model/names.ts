@@ -37,10 +37,21 @@ export const Env = Type.Record(
   },
 );
 
+export const LABEL_NAME_PATTERN = '^[A-Za-z_][A-Za-z0-9_]{0,62}$';
+const LabelName = Type.String({ pattern: LABEL_NAME_PATTERN });
+const LabelValue = Type.Union([Type.String({ maxLength: 256 }), Type.Number(), Type.Boolean()]);
+const labelBounds = { maxProperties: FUNCTION_BOUNDS.labelsMax, additionalProperties: false };
+
 /** What operators say about a node and selectors read; numbers and booleans keep their type. */
-export const Labels = Type.Record(
-  Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' }),
-  Type.Union([Type.String({ maxLength: 256 }), Type.Number(), Type.Boolean()]),
-  { maxProperties: FUNCTION_BOUNDS.labelsMax, additionalProperties: false },
-);
+export const Labels = Type.Record(LabelName, LabelValue, labelBounds);
 export type Labels = { [name: string]: string | number | boolean };
+
+/** Null removes a label. */
+export const LabelChanges = Type.Record(LabelName, Type.Union([LabelValue, Type.Null()]), labelBounds);
+export type LabelChanges = { [name: string]: string | number | boolean | null };
+
+/** The value of a label as a person writes it: what looks like a number or a truth value is one. */
+export function labelValue(text: string): string | number | boolean {
+  if (text === 'true' || text === 'false') return text === 'true';
+  return /^-?\d{1,15}(\.\d{1,9})?$/.test(text) ? Number(text) : text;
+}

@@ -19,7 +19,10 @@ export type NodeInstance = Static<typeof NodeInstance>;
 export const EdgeNode = Type.Object({
   id: NodeId,
   pop_id: PopId,
+  /** From its join token or an operator: what selectors read. */
   labels: Labels,
+  /** What the node says of itself; nothing reads them. */
+  reported_labels: Labels,
   status: NodeStatus,
   edge_version: Type.String(),
   applied_revision: Type.Integer(),

@@ -47,8 +47,14 @@ export const ObservedFunction = Type.Object(
   {
     id: Type.String({ maxLength: 64 }),
     version: Semver,
-    state: Type.Union([Type.Literal('loading'), Type.Literal('cached'), Type.Literal('error')]),
-    /** A code of the error table and a sentence; null unless `state` is `error`. */
+    /** `error` is tried again; `failed` is not: it fails in the same way each time. */
+    state: Type.Union([
+      Type.Literal('loading'),
+      Type.Literal('cached'),
+      Type.Literal('error'),
+      Type.Literal('failed'),
+    ]),
+    /** A code of the error table and a sentence; null unless `state` is `error` or `failed`. */
     error: Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()]),
     /** `aot`: compiled code. `interpreter`: the compiler gave up on this artifact. */
     execution: Type.Union([Type.Literal('aot'), Type.Literal('interpreter'), Type.Null()]),
@@ -113,9 +119,9 @@ export const DesiredState = Type.Object(
 export type DesiredState = Static<typeof DesiredState>;
 
 /**
- * The answer to a heartbeat. `revision` only rises: an edge refuses an answer below its own. `desired` is
- * null if the node has that state already. The header `x-edge-signature` holds the Ed25519 signature of the
- * exact bytes of the body, in base64url.
+ * The answer to a heartbeat. `revision` is that of the last change of this node's desired state and only rises:
+ * an edge refuses an answer below its own. `desired` is null if the node has that state already. The header
+ * `x-edge-signature` holds the Ed25519 signature of the exact bytes of the body, in base64url.
  */
 export const HeartbeatAnswer = Type.Object(
   {

@@ -1,46 +1,92 @@
-// Everything that desired states are made of, read from one state of the database with its revision.
-import { and, asc, eq } from 'drizzle-orm';
-import type { FunctionFact, RouteFact, VersionFact } from '../model/rules/desired.ts';
-import type { Deployment } from '../model/deployment.ts';
+// Everything that desired states are made of, or what of it has changed since a revision.
+import { and, asc, type Column, eq, gt, inArray, type SQL } from 'drizzle-orm';
+import { CONTROL_TUNING } from '../base/limits/control.ts';
+import type { FunctionFacts, VersionFact } from '../model/rules/desired.ts';
+import type { FleetChange } from '../model/rules/fleet.ts';
 import { type Database, type Reading, revisionOf } from './database/database.ts';
+import { marksOf } from './marks.ts';
+import { nodeFacts } from './nodes/nodes.ts';
 import { isActive } from './schema.ts';
-
-/** Of active deployments only; a selector is its source text. */
-export type StoredFacts = {
-  revision: number;
-  deployments: Pick<Deployment, 'function_id' | 'version' | 'pop_selector' | 'target_pop'>[];
-  functions: FunctionFact[];
-  versions: VersionFact[];
-  routes: RouteFact[];
-  /** All nodes that have joined. */
-  node_ids: string[];
-};
 
 export type FactOperations = {
   revision(): Promise<number>;
-  read(): Promise<StoredFacts>;
+  /** What has changed after the revision `since`; everything where it is null. */
+  read(since: number | null): Promise<FleetChange>;
+  /** This function alone, and all nodes. */
+  ofFunction(id: string): Promise<FleetChange>;
 };
 
 export function factOperations(database: Database): FactOperations {
   return {
     revision: () => database.read(revisionOf),
-    read: () => database.read(readFacts),
+    read: (since) => database.read((reading) => readFacts(reading, since)),
+    ofFunction: (id) =>
+      database.read(async (reading) => ({
+        revision: await revisionOf(reading),
+        functions: await functionFacts(reading, eq(reading.tables.functions.id, id)),
+        nodes: await nodeFacts(reading),
+        deployed: null,
+      })),
   };
 }
 
-async function readFacts(reading: Reading): Promise<StoredFacts> {
+async function readFacts(reading: Reading, since: number | null): Promise<FleetChange> {
+  const { functions } = reading.tables;
+  const marks = await marksOf(reading);
+  const isChanged = since === null ? undefined : gt(functions.desired_revision, since);
+  return {
+    revision: await revisionOf(reading),
+    functions: await functionFacts(reading, isChanged),
+    nodes: since === null || marks.nodes > since ? await nodeFacts(reading) : null,
+    deployed: since !== null && marks.deletions > since ? await deployedIds(reading) : null,
+  };
+}
+
+async function deployedIds({ db, tables }: Reading): Promise<string[]> {
+  const { deployments } = tables;
+  const rows = await db.select({ id: deployments.function_id }).from(deployments).where(isActive(tables));
+  return rows.map((row) => row.id);
+}
+
+/** Of the functions that fulfil the condition; those without a deployment are among them. */
+async function functionFacts(reading: Reading, condition: SQL | undefined): Promise<FunctionFacts[]> {
   const { db, tables } = reading;
-  const { artifacts, deployments, functions, nodes, routes, versions } = tables;
-  const active = isActive(tables);
-  const activeFunctions = await db
-    .select({ id: functions.id, project_id: functions.project_id, name: functions.name })
-    .from(functions)
-    .innerJoin(deployments, and(eq(deployments.function_id, functions.id), active));
-  const isOfVersion = and(
-    eq(deployments.function_id, versions.function_id),
-    eq(deployments.version, versions.version),
+  const { deployments, functions, routes } = tables;
+  const owners = await db.select().from(functions).where(condition);
+  if (owners.length === 0) return [];
+  const ids = owners.length > CONTROL_TUNING.idsPerQuery ? null : owners.map((row) => row.id);
+  /** By id where they are few: a database finds them by index, and reads a whole table where they are many. */
+  const isOwned = (column: Column): SQL | undefined => (ids === null ? undefined : inArray(column, ids));
+  const active = await db
+    .select()
+    .from(deployments)
+    .where(and(isOwned(deployments.function_id), isActive(tables)));
+  const routed = await db.select().from(routes).where(isOwned(routes.function_id)).orderBy(asc(routes.id));
+  const versions = await activeVersions(reading, isOwned(deployments.function_id));
+  const deploymentsOf = Map.groupBy(active, (row) => row.function_id);
+  const versionsOf = Map.groupBy(versions, (row) => row.function_id);
+  const routesOf = Map.groupBy(routed, (row) => row.function_id);
+  return owners.map(({ id, project_id, name }) => ({
+    id,
+    project_id,
+    name,
+    deployments: deploymentsOf.get(id) ?? [],
+    versions: versionsOf.get(id) ?? [],
+    routes: routesOf.get(id) ?? [],
+  }));
+}
+
+/** The versions of active deployments with their artifacts; one that several run is there as often. */
+async function activeVersions(
+  { db, tables }: Reading,
+  condition: SQL | undefined,
+): Promise<(VersionFact & { function_id: string })[]> {
+  const { artifacts, deployments, versions } = tables;
+  const isOfDeployment = and(
+    eq(versions.function_id, deployments.function_id),
+    eq(versions.version, deployments.version),
   );
-  const activeVersions = await db
+  return await db
     .select({
       function_id: versions.function_id,
       version: versions.version,
@@ -48,28 +94,8 @@ async function readFacts(reading: Reading): Promise<StoredFacts> {
       sha256: artifacts.sha256,
       size_bytes: artifacts.size_bytes,
     })
-    .from(versions)
-    .innerJoin(deployments, and(isOfVersion, active))
-    .innerJoin(artifacts, eq(artifacts.sha256, versions.sha256));
-  const activeRoutes = await db
-    .select({
-      id: routes.id,
-      function_id: routes.function_id,
-      host: routes.host,
-      path: routes.path,
-      methods: routes.methods,
-      priority: routes.priority,
-    })
-    .from(routes)
-    .innerJoin(deployments, and(eq(deployments.function_id, routes.function_id), active))
-    .orderBy(asc(routes.id));
-  const joined = await db.select({ id: nodes.id }).from(nodes);
-  return {
-    revision: await revisionOf(reading),
-    deployments: await db.select().from(deployments).where(active),
-    functions: activeFunctions,
-    versions: activeVersions,
-    routes: activeRoutes,
-    node_ids: joined.map((row) => row.id),
-  };
+    .from(deployments)
+    .innerJoin(versions, isOfDeployment)
+    .innerJoin(artifacts, eq(artifacts.sha256, versions.sha256))
+    .where(and(condition, isActive(tables)));
 }

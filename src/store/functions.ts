@@ -3,6 +3,7 @@ import { and, asc, eq, gt } from 'drizzle-orm';
 import { CodedError } from '../base/errors.ts';
 import type { EdgeFunction, Version, VersionSettings } from '../model/function.ts';
 import type { Change, Database, Reading } from './database/database.ts';
+import { mark } from './marks.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import { isActive, type Tables } from './schema.ts';
 import { insertVersion, latestPublished, removeUnreferenced } from './versions.ts';
@@ -65,7 +66,7 @@ async function create(
     .from(functions)
     .where(and(eq(functions.project_id, project_id), eq(functions.name, name)));
   if (taken !== undefined) throw new CodedError('name_taken', { details: { function_id: taken.id } });
-  const row: FunctionRow = { id, project_id, name, pop_selector, created_at_ms: nowMs };
+  const row: FunctionRow = { id, project_id, name, pop_selector, desired_revision: 0, created_at_ms: nowMs };
   await db.insert(functions).values(row);
   const version = await insertVersion(change, { function_id: id, version: input.version, settings });
   await change.record({ actor, action: 'function.create', target: id, detail: { project_id, name } });
@@ -116,7 +117,12 @@ async function remove(change: Change, input: { id: string; actor: string }): Pro
     .from(versions)
     .where(eq(versions.function_id, id));
   await db.delete(functions).where(eq(functions.id, id));
-  await change.record({ actor, action: 'function.delete', target: id, detail: { project_id, name } });
+  const detail = { project_id, name };
+  await mark(
+    change,
+    'deletions',
+    await change.record({ actor, action: 'function.delete', target: id, detail }),
+  );
   return removeUnreferenced(
     change,
     owned.map((row) => row.sha256),

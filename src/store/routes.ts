@@ -5,6 +5,7 @@ import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { methodsOverlap, type Route, type RouteRule, routeShape } from '../model/route.ts';
 import type { Change, Database, Reading } from './database/database.ts';
 import { findFunction } from './functions.ts';
+import { markFunction } from './marks.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import type { Tables } from './schema.ts';
 
@@ -58,12 +59,13 @@ async function create(
   if ((owned?.routes ?? 0) >= FUNCTION_BOUNDS.routesPerFunctionMax) throw new CodedError('limit_reached');
   const route = { id, function_id, host, path, shape, methods, priority, created_at_ms: nowMs };
   await db.insert(routes).values(route);
-  await change.record({
+  const revision = await change.record({
     actor,
     action: 'route.create',
     target: id,
     detail: { host, path, methods, priority, function_id },
   });
+  await markFunction(change, function_id, revision);
   return { route: toRoute({ route, project_id }), created: true };
 }
 
@@ -88,7 +90,9 @@ async function remove(change: Change, input: { id: string; actor: string }): Pro
   if (row === undefined) throw new CodedError('route_unknown');
   await db.delete(routes).where(eq(routes.id, id));
   const { host, path, function_id } = row;
-  await change.record({ actor, action: 'route.delete', target: id, detail: { host, path, function_id } });
+  const detail = { host, path, function_id };
+  const revision = await change.record({ actor, action: 'route.delete', target: id, detail });
+  await markFunction(change, function_id, revision);
 }
 
 /** The query, not yet run. */

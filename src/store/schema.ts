@@ -63,7 +63,8 @@ export type Kit = {
 
 /**
  * Property names are column names. Deleting a function takes its versions, routes and deployments with it;
- * deleting a node takes what it reported. Uploads have no table: a presigned URL carries its own expiry and
+ * deleting a node takes what it reported. `functions.desired_revision` is that of the last change that desired
+ * states show. Uploads have no table: a presigned URL carries its own expiry and
  * signature.
  */
 export type Tables = ReturnType<typeof assemble>;
@@ -102,8 +103,12 @@ function buildFunctions(kit: Kit) {
       name: kit.text().notNull(),
       pop_selector: kit.text(),
       created_at_ms: kit.integer().notNull(),
+      desired_revision: kit.integer().notNull().default(0),
     },
-    (table) => [kit.uniqueIndex('functions_name').on(table.project_id, table.name)],
+    (table) => [
+      kit.uniqueIndex('functions_name').on(table.project_id, table.name),
+      kit.index('functions_desired').on(table.desired_revision),
+    ],
   );
   const artifacts = kit.table('artifacts', {
     sha256: kit.text().primaryKey(),
@@ -159,7 +164,10 @@ function buildNodes(kit: Kit) {
     {
       id: kit.text().primaryKey(),
       pop_id: kit.text().notNull(),
+      /** From the join token or an operator: what selectors read. */
       labels: kit.json<Labels>().notNull(),
+      /** What the node says of itself; shown, and read by nothing. */
+      reported_labels: kit.json<Labels>().notNull().default({}),
       status: kit.text().$type<EdgeNode['status']>().notNull(),
       edge_version: kit.text().notNull(),
       applied_revision: kit.integer().notNull(),
@@ -179,6 +187,7 @@ function buildNodes(kit: Kit) {
     hash: kit.text().primaryKey(),
     node_id: kit.text(),
     pop_id: kit.text(),
+    labels: kit.json<Labels>().notNull().default({}),
     public_key: kit.text(),
     created_at_ms: kit.integer().notNull(),
     expires_at_ms: kit.integer().notNull(),
@@ -197,15 +206,19 @@ function buildFleet(kit: Kit, on: ReturnType<typeof buildFunctions> & ReturnType
         .references(() => on.functions.id, { onDelete: 'cascade' }),
       version: kit.text().notNull(),
       previous_version: kit.text(),
+      /** The version that a rollback left with this deployment. */
+      from_version: kit.text(),
       pop_selector: kit.text(),
       target_pop: kit.json<string[]>(),
       status: kit.text().$type<Deployment['status']>().notNull(),
       revision: kit.integer().notNull(),
+      /** Orders the active deployments of a function. */
+      rank: kit.integer().notNull().default(0),
       created_at_ms: kit.integer().notNull(),
     },
     (table) => [
       kit
-        .uniqueIndex('deployments_active')
+        .index('deployments_active')
         .on(table.function_id)
         .where(sql`status = 'active'`),
       kit.index('deployments_function').on(table.function_id),

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
 import { type AuditOperations, auditOperations } from './audit.ts';
 import { createDatabase, type Database, insideOf, type Migration } from './database/database.ts';
-import { type DeploymentOperations, deploymentOperations } from './deployments.ts';
+import { type DeploymentOperations, deploymentOperations } from './deployments/deployments.ts';
 import { type FactOperations, factOperations } from './facts.ts';
 import { type FunctionOperations, functionOperations } from './functions.ts';
 import { type IdempotencyOperations, idempotencyOperations } from './idempotency.ts';

@@ -9,6 +9,9 @@ import type { Change, Database, Reading } from './database/database.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
 import { isActive, type Tables } from './schema.ts';
 
+/** The number of a function's first version. */
+export const VERSION_FIRST = '1.0.0';
+
 export type VersionKey = { function_id: string; version: string };
 export type NewArtifact = { sha256: string; size_bytes: number; report: ModuleReport | null };
 
@@ -18,7 +21,7 @@ export type UpcomingVersion = VersionKey & { settings: VersionSettings; status: 
 export type VersionOperations = {
   /**
    * Without `version`: the next patch after the highest. Settings that are left out come from the highest
-   * version. Refuses `function_not_found`, `version_exists`, `limit_reached`.
+   * version. Pre-releases count only where there is nothing else. Refuses `function_not_found`, `version_exists`, `limit_reached`.
    */
   create(input: {
     function_id: string;
@@ -86,7 +89,7 @@ export async function findVersion(reading: Reading, key: VersionKey): Promise<Ve
   throw new CodedError('version_not_found');
 }
 
-/** The highest published version of each function that has one, by semver precedence. */
+/** The highest published version of each function that has one, by semver precedence; no pre-release. */
 export async function latestPublished(
   { db, tables: { versions } }: Reading,
   function_ids: readonly string[],
@@ -96,8 +99,10 @@ export async function latestPublished(
     .from(versions)
     .where(and(inArray(versions.function_id, [...function_ids]), eq(versions.status, 'published')));
   const latest = new Map<string, string>();
-  for (const { function_id, version } of rows)
-    latest.set(function_id, higher(latest.get(function_id), version));
+  for (const { function_id, version } of rows) {
+    if (semver.prerelease(version) === null)
+      latest.set(function_id, higher(latest.get(function_id), version));
+  }
   return latest;
 }
 
@@ -133,6 +138,23 @@ export async function removeUnreferenced(
   return unreferenced;
 }
 
+/** The number that the next version of a function gets. */
+export async function nextVersion(reading: Reading, function_id: string): Promise<string> {
+  const highest = highestOf(await versionsOf(reading, function_id));
+  return highest === null ? VERSION_FIRST : after(highest);
+}
+
+/** Pre-releases count only where there is nothing else. */
+function highestOf(versions: readonly string[]): string | null {
+  const releases = versions.filter((version) => semver.prerelease(version) === null);
+  const [first, ...others] = releases.length === 0 ? versions : releases;
+  return first === undefined ? null : others.reduce(higher, first);
+}
+
+function after(version: string): string {
+  return semver.inc(version, 'patch') ?? version;
+}
+
 async function create(
   change: Change,
   input: {
@@ -146,7 +168,7 @@ async function create(
   await requireFunction(change, function_id);
   const held = await versionsOf(change, function_id);
   if (held.length >= FUNCTION_BOUNDS.versionsPerFunctionMax) throw new CodedError('limit_reached');
-  const next = await following(change, function_id);
+  const next = await following(change, function_id, held);
   const version = input.version ?? next.version;
   if (held.includes(version)) throw new CodedError('version_exists');
   const settings = { ...next.settings, ...input.settings };
@@ -235,20 +257,20 @@ async function upcoming(reading: Reading, function_id: string): Promise<Upcoming
   const [newest] = rows;
   if (newest !== undefined)
     return { function_id, version: newest.version, settings: newest.settings, status: 'pending' };
-  const { version, settings } = await following(reading, function_id);
-  return { function_id, version, settings, status: 'new' };
+  const held = await versionsOf(reading, function_id);
+  return { function_id, ...(await following(reading, function_id, held)), status: 'new' };
 }
 
-/** The next patch after the highest version, and that one's settings. Refuses `version_not_found`. */
+/** The number that follows `held`, and the settings of the highest of them. Refuses `version_not_found`. */
 async function following(
   reading: Reading,
   function_id: string,
+  held: readonly string[],
 ): Promise<{ version: string; settings: VersionSettings }> {
-  const [first, ...others] = await versionsOf(reading, function_id);
-  if (first === undefined) throw new CodedError('version_not_found');
-  const highest = others.reduce(higher, first);
+  const highest = highestOf(held);
+  if (highest === null) throw new CodedError('version_not_found');
   const { settings } = await findVersion(reading, { function_id, version: highest });
-  return { version: semver.inc(highest, 'patch') ?? highest, settings };
+  return { version: after(highest), settings };
 }
 
 async function versionsOf({ db, tables }: Reading, function_id: string): Promise<string[]> {

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { createSystemClock } from '../../src/base/clock.ts';
 import { defaultVersionSettings } from '../../src/model/function.ts';
 import type { ObservedFunction } from '../../src/model/protocol.ts';
+import { EVERY_NODE } from '../../src/model/target/target.ts';
 import type { NodeHeartbeat } from '../../src/store/nodes/reports.ts';
 import type { openStore, Store } from '../../src/store/store.ts';
 
@@ -50,8 +51,8 @@ async function createFunction(store: Store, id: string): Promise<void> {
 }
 
 async function deploy(store: Store, id: string, functionAt: number): Promise<void> {
-  const target = { version: undefined, pop_selector: null, target_pop: null };
-  await store.deployments.deploy({ id, function_id: functionId(functionAt), ...target, actor });
+  const wanted = { version: undefined, target: EVERY_NODE, from: null, allow_empty: true };
+  await store.deployments.deploy({ function_id: functionId(functionAt), ...wanted, newId: () => id, actor });
 }
 
 /** Each report is due, so that each is written. */
@@ -84,7 +85,8 @@ async function fill(store: Store): Promise<void> {
   }
   for (let at = 0; at < NODES; at += 1) {
     const hash = `join-${at}`;
-    await store.nodes.addJoinToken({ hash, node_id: null, pop_id: null, ttl_ms: 3_600_000, actor });
+    const token = { hash, node_id: null, pop_id: null, labels: {}, ttl_ms: 3_600_000 };
+    await store.nodes.addJoinToken({ ...token, actor });
     const node = { node_id: nodeId(at), pop_id: 'pop', labels: {}, edge_version: '0.1.0', public_key: hash };
     await store.nodes.join({ ...node, join_token_hash: hash, token_hash: `token-${at}` });
     await report(store, at, 0);

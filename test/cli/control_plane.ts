@@ -30,6 +30,8 @@ export type TestControl = {
   clock: Clock;
   /** Every request as `METHOD /path`. */
   calls: string[];
+  /** The API for the bearer of another token. */
+  withToken(token: string): Api;
   close(): Promise<void>;
 };
 
@@ -48,18 +50,21 @@ export async function openTestControl(): Promise<TestControl> {
     metrics: createMetrics(),
   });
   const calls: string[] = [];
-  const api = createApi({
-    connection: { url: 'http://control', token: control.newAdminToken ?? '', edgeUrl: 'http://edge:3000' },
-    fetch: (url, init) => {
-      calls.push(`${init.method} ${new URL(url).pathname.replaceAll(/_[0-9a-z]{26}/g, '_ID')}`);
-      return control.handle(new Request(url, init));
-    },
-    clock,
-    random: () => 0,
-    commandKey: 'command',
-  });
+  let commands = 0;
+  const withToken = (token: string): Api =>
+    createApi({
+      connection: { url: 'http://control', token, edgeUrl: 'http://edge:3000' },
+      fetch: (url, init) => {
+        calls.push(`${init.method} ${new URL(url).pathname.replaceAll(/_[0-9a-z]{26}/g, '_ID')}`);
+        return control.handle(new Request(url, init));
+      },
+      clock,
+      random: () => 0,
+      commandKey: `command-${(commands += 1)}`,
+    });
   return {
-    api,
+    api: withToken(control.newAdminToken ?? ''),
+    withToken,
     terminal: createRecorder(clock),
     clock,
     calls,

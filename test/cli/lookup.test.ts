@@ -18,6 +18,7 @@ function createPages(pages: number): Api & { asked: string[] } {
       return Value.Parse(schema, { items: [page], next_cursor: page + 1 < pages ? String(page + 1) : null });
     },
     post: refuse,
+    patch: refuse,
     delete: refuse,
     put: refuse,
   };

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
+import { SYNC_TUNING } from '../../src/base/limits/sync.ts';
 import type { JoinAnswer } from '../../src/model/protocol.ts';
 import { type Answer, type Fleet, helloAgain, observed, openFleet, until } from './harness.ts';
 
@@ -99,27 +100,46 @@ describe('A route', () => {
 });
 
 describe('Deploying', () => {
-  test('takes the highest published version and every node, even before a node has joined', async () => {
+  test('takes the highest published version and every node', async () => {
     const id = await fleet.publish('hello');
+    await fleet.join('n1');
     const done = await deploy(id);
     expect(done.status).toBe(201);
     expect(done.body).toMatchObject({
       deployment: {
         version: '1.0.0',
         previous_version: null,
+        from: null,
         status: 'active',
         pop_selector: null,
         target_pop: null,
       },
-      nodes: [],
+      nodes: [{ node_id: 'n1', state: 'pending' }],
+      state: 'waiting',
+      changed: true,
       complete: false,
     });
   });
 
+  test('never takes a pre-release unless it is named', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.join('n1');
+    for (const version of ['2.0.0-rc.1', '1.5.0']) {
+      await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: { version } });
+      await fleet.call('POST', `/api/v1/functions/${id}/upload?version=${version}`, { body: helloAgain });
+    }
+    expect((await fleet.call('GET', `/api/v1/functions/${id}`)).at('latest_version')).toBe('1.5.0');
+    expect((await deploy(id)).at('deployment.version')).toBe('1.5.0');
+    const asked = await deploy(id, { version: '2.0.0-rc.1', strategy: 'pull' });
+    expect(asked.at('deployment.version')).toBe('2.0.0-rc.1');
+    const next = await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: {} });
+    expect(next.at('version.version')).toBe('1.5.1');
+  });
+
   test('uses the selector of the function unless the request has its own target', async () => {
-    const { id, uploadUrl } = await fleet.create('hello', { pop_selector: "region == 'tokyo'" });
+    const { id } = await fleet.create('hello', { pop_selector: "region == 'tokyo'" });
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
-    expect(uploadUrl).toContain(id);
+    await fleet.join('n1', { labels: { region: 'tokyo', gpu: true }, popId: 'p' });
     expect((await deploy(id)).at('deployment.pop_selector')).toBe("region == 'tokyo'");
     expect((await deploy(id, { target_pop: ['p'] })).body).toMatchObject({
       deployment: { pop_selector: null, target_pop: ['p'] },
@@ -127,19 +147,22 @@ describe('Deploying', () => {
     expect((await deploy(id, { pop_selector: 'gpu' })).at('deployment.pop_selector')).toBe('gpu');
   });
 
-  test('supersedes the active deployment', async () => {
+  test('replaces the deployment of the same target, and is listed before it', async () => {
     const id = await fleet.publish('hello');
+    await fleet.join('n1');
     const first = await deploy(id);
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
     const second = await deploy(id);
     expect(second.at('deployment.previous_version')).toBe('1.0.0');
     const old = await fleet.call('GET', `/api/v1/deployments/${first.string('deployment.id')}`);
-    expect(old.at('deployment.status')).toBe('superseded');
+    expect(old.body).toMatchObject({ deployment: { status: 'superseded' }, state: 'over', nodes: [] });
     const listed = await fleet.call('GET', `/api/v1/functions/${id}/deployments?limit=1`);
     expect(listed.at('items.0.id')).toBe(second.at('deployment.id'));
     const cursor = listed.string('next_cursor');
     const rest = await fleet.call('GET', `/api/v1/functions/${id}/deployments?cursor=${cursor}`);
     expect(rest.at('items.0.id')).toBe(first.at('deployment.id'));
+    const active = await fleet.call('GET', '/api/v1/deployments?status=active');
+    expect([active.at('items.0.id'), active.at('items.1')]).toEqual([second.at('deployment.id'), undefined]);
   });
 
   test.each([
@@ -152,6 +175,7 @@ describe('Deploying', () => {
     [{ weights: 1 }, 422, 'validation_failed'],
   ])('%j is refused', async (json, status, code) => {
     const id = await fleet.publish('hello');
+    await fleet.join('n1', { labels: { region: 'tokyo' } });
     await fleet.call('POST', `/api/v1/functions/${id}/versions`, { json: {} });
     const refused = await deploy(id, json);
     expect([refused.status, refused.code]).toEqual([status, code]);
@@ -164,66 +188,30 @@ describe('Deploying', () => {
     expect((await deploy('fn_x')).code).toBe('function_not_found');
     expect((await fleet.call('GET', '/api/v1/functions/fn_x/deployments')).code).toBe('function_not_found');
   });
-
-  test('with dry_run lists the nodes and changes nothing', async () => {
-    const id = await fleet.publish('hello');
-    const none = await deploy(id, { dry_run: true });
-    expect([none.status, none.code]).toEqual([409, 'no_matching_nodes']);
-    await fleet.join('n2', { labels: { region: 'tokyo' } });
-    await fleet.join('n1', { labels: { region: 'tokyo' } });
-    await fleet.join('n3', { labels: { region: 'paris' } });
-    const dry = await deploy(id, { dry_run: true, pop_selector: "region == 'tokyo'" });
-    expect(dry.status).toBe(200);
-    expect([dry.at('nodes.0.node_id'), dry.at('nodes.1.node_id'), dry.at('nodes.2')]).toEqual([
-      'n1',
-      'n2',
-      undefined,
-    ]);
-    expect((await fleet.call('GET', `/api/v1/functions/${id}/deployments`)).at('items')).toEqual([]);
-  });
-});
-
-describe('Undeploying and rolling back', () => {
-  test('undeploy ends the active deployment, once', async () => {
-    const id = await fleet.publish('hello');
-    await deploy(id);
-    const ended = await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
-    expect([ended.status, ended.at('status')]).toEqual([200, 'undeployed']);
-    const again = await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
-    expect([again.status, again.code]).toEqual([409, 'not_deployed']);
-    const back = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
-    expect([back.status, back.code]).toEqual([409, 'not_deployed']);
-  });
-
-  test('rollback deploys the version before to the same pops; a second one returns', async () => {
-    const id = await fleet.publish('hello');
-    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
-    await deploy(id, { version: '1.0.0' });
-    const nothing = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
-    expect([nothing.status, nothing.code]).toEqual([409, 'nothing_to_roll_back']);
-    await deploy(id, { version: '1.0.1', target_pop: ['p'] });
-    await deploy(id, { version: '1.0.1', target_pop: ['p'] });
-    const back = await fleet.call('POST', `/api/v1/functions/${id}/rollback`);
-    expect(back.status).toBe(201);
-    expect(back.at('deployment')).toMatchObject({
-      version: '1.0.0',
-      previous_version: '1.0.1',
-      target_pop: ['p'],
-    });
-    const forth = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, { json: {} });
-    expect(forth.at('deployment.version')).toBe('1.0.1');
-    const named = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, {
-      json: { version: '1.0.0' },
-    });
-    expect(named.at('deployment.version')).toBe('1.0.0');
-    const unknown = await fleet.call('POST', `/api/v1/functions/${id}/rollback`, {
-      json: { version: '7.0.0' },
-    });
-    expect(unknown.code).toBe('version_not_found');
-  });
 });
 
 describe('The progress of a deployment', () => {
+  test('has failed with the reason of a node, and says whether it is tried again', async () => {
+    const id = await fleet.publish('hello');
+    const [a, b] = [await fleet.join('a'), await fleet.join('b')];
+    const path = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}`;
+    await settle(a, [observed(id, '1.0.0', 'error', 'artifact_unavailable: gone')]);
+    expect((await fleet.call('GET', path)).body).toMatchObject({
+      state: 'failed',
+      reason: 'a: artifact_unavailable: gone',
+      complete: false,
+    });
+    await settle(b, [observed(id, '1.0.0', 'failed', 'guest_start_failed: it traps')]);
+    expect((await fleet.call('GET', path)).body).toMatchObject({
+      state: 'failed',
+      reason: 'b: guest_start_failed: it traps',
+      nodes: [{ state: 'error' }, { state: 'failed' }],
+    });
+    await settle(a, [observed(id, '1.0.0', 'cached')]);
+    await settle(b, [observed(id, '1.0.0', 'cached')]);
+    expect((await fleet.call('GET', path)).body).toMatchObject({ state: 'done', reason: null });
+  });
+
   test('is complete once every node that is not offline has the version', async () => {
     const id = await fleet.publish('hello');
     const [a, b] = [await fleet.join('a'), await fleet.join('b')];
@@ -262,6 +250,49 @@ describe('The progress of a deployment', () => {
     expect((await fleet.call('GET', `/api/v1/deployments/${again}`)).at('complete')).toBe(true);
   });
 
+  test('counts a revision that a node has said and that no change of its state has stored', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const node = await fleet.join('n');
+    await deploy(id, { version: '1.0.0' });
+    const functions = [observed(id, '1.0.0', 'cached')];
+    const applied_digest = (await settle(node, functions)).string('digest');
+    const away = (await deploy(id, { version: '1.0.1' })).string('deployment.id');
+    await fleet.call('GET', `/api/v1/deployments/${away}`);
+    const path = `/api/v1/deployments/${(await deploy(id, { version: '1.0.0' })).string('deployment.id')}`;
+    const applied_revision = Number((await fleet.beat(node, { applied_digest, functions })).at('revision'));
+    await fleet.beat(node, { applied_digest, applied_revision, functions });
+    await deploy(await fleet.publish('other'));
+    expect((await fleet.call('GET', path)).at('nodes.0.state')).toBe('cached');
+  });
+
+  test('begins with the nodes on which it decides in the transaction that makes it', async () => {
+    const id = await fleet.publish('hello');
+    for (const [nodeId, popId] of ['nrt', 'fra'].map((pop) => [`${pop}-1`, pop] as const))
+      await fleet.join(nodeId, { popId });
+    const nodesOf = (answer: Answer) => [answer.at('nodes.0.node_id'), answer.at('nodes.1.node_id')];
+    expect(nodesOf(await deploy(id, { target_pop: ['nrt'] }))).toEqual(['nrt-1', undefined]);
+    const all = await deploy(id, { pop_selector: "pop_id != ''" });
+    expect([all.status, ...nodesOf(all), all.at('state')]).toEqual([201, 'fra-1', 'nrt-1', 'waiting']);
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const both = await deploy(id, { version: '1.0.1' });
+    expect([both.at('deployments.length'), ...nodesOf(both)]).toEqual([2, 'fra-1', 'nrt-1']);
+    expect(both.at('nodes.length')).toBe(2);
+  });
+
+  test('that was found and not made begins as far as its nodes have said', async () => {
+    const id = await fleet.publish('hello');
+    await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    const node = await fleet.join('n');
+    for (const version of ['1.0.0', '1.0.1']) await deploy(id, { version });
+    await settle(node, [observed(id, '1.0.1', 'cached')]);
+    const back = () => fleet.call('POST', `/api/v1/functions/${id}/rollback`);
+    expect((await back()).at('state')).toBe('waiting');
+    await settle(node, [observed(id, '1.0.0', 'cached')]);
+    const again = await back();
+    expect([again.status, again.at('changed'), again.at('state')]).toEqual([200, false, 'done']);
+  });
+
   test('holds a waiting request until the state of a node changes', async () => {
     const id = await fleet.publish('hello');
     const node = await fleet.join('n');
@@ -273,6 +304,21 @@ describe('The progress of a deployment', () => {
     await settle(node, [observed(id, '1.0.0', 'cached')]);
     await until(() => answer !== null);
     expect(answer).toMatchObject({ status: 200 });
+  });
+
+  test('is looked at once for reports that come close together: each look costs as much as there are nodes', async () => {
+    const id = await fleet.publish('hello');
+    const count = 2 * SYNC_TUNING.progressNodesPerMs;
+    const nodes = await Promise.all(Array.from({ length: count }, (_, at) => fleet.join(`n${at}`)));
+    const target = `/api/v1/deployments/${(await deploy(id)).string('deployment.id')}?wait_ms=20000`;
+    let answer: Answer | null = null;
+    void fleet.call('GET', target).then((got) => (answer = got));
+    await until(async () => (await fleet.metrics.render()).includes('control_held_polls 1'));
+    for (const node of nodes) await settle(node, [observed(id, '1.0.0', 'cached')]);
+    expect(answer).toBeNull();
+    await fleet.clock.advance(count / SYNC_TUNING.progressNodesPerMs);
+    await until(() => answer !== null);
+    expect(answer).toMatchObject({ body: { state: 'done' } });
   });
 
   test('ends a wait after its time, and at once where there is nothing to wait for', async () => {

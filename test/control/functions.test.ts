@@ -215,7 +215,7 @@ describe('Deleting', () => {
 
   test('a deployed function is refused until it is undeployed', async () => {
     const id = await fleet.publish('hello');
-    await fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json: {} });
+    await fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json: { allow_empty: true } });
     const refused = await fleet.call('DELETE', `/api/v1/functions/${id}`);
     expect([refused.status, refused.code]).toEqual([409, 'function_in_use']);
     await fleet.call('POST', `/api/v1/functions/${id}/undeploy`);
@@ -225,7 +225,7 @@ describe('Deleting', () => {
   test('a version is refused while it is deployed', async () => {
     const id = await fleet.publish('hello');
     await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
-    await fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json: {} });
+    await fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json: { allow_empty: true } });
     const refused = await fleet.call('DELETE', `/api/v1/functions/${id}/versions/1.0.1`);
     expect([refused.status, refused.code]).toEqual([409, 'version_in_use']);
     expect((await fleet.call('DELETE', `/api/v1/functions/${id}/versions/1.0.0`)).status).toBe(204);

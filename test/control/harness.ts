@@ -139,8 +139,9 @@ function fleetOf(
     },
     async join(nodeId, options = {}) {
       const { labels = {}, popId = 'pop-1' } = options;
-      const token = options.joinToken ?? (await fleet.joinToken());
-      const json = signedJoin(token, { node_id: nodeId, pop_id: popId, labels, edge_version: '0.1.0' });
+      const token = options.joinToken ?? (await fleet.joinToken({ labels }));
+      const about = { node_id: nodeId, pop_id: popId, labels: {}, edge_version: '0.1.0' };
+      const json = signedJoin(token, about);
       const joined = await fleet.call('POST', '/api/v1/nodes/join', { token, json });
       if (joined.status !== 201) throw new Error(joined.text);
       return Value.Parse(JoinAnswer, joined.body);
@@ -200,7 +201,7 @@ export function heartbeatOf(given: Partial<HeartbeatRequest>): HeartbeatRequest 
 export function observed(
   id: string,
   version: string,
-  state: 'loading' | 'cached' | 'error',
+  state: ObservedFunction['state'],
   error: string | null = null,
 ): ObservedFunction {
   const figures = { invocation_count: 0, error_count: 0, avg_latency_ms: 0, p99_ms: 0 };

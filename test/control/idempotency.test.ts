@@ -126,44 +126,82 @@ describe('A DELETE with an idempotency key', () => {
   });
 });
 
-/** Every mutation that takes a key: how it is asked for, given a function with a published 1.0.0. */
-const MUTATIONS: readonly [string, (id: string) => { method?: string; target: string; json?: unknown }][] = [
+type Ask = { method?: string; target: string; json?: unknown };
+
+const deployed = async (id: string, version = '1.0.0'): Promise<string> => {
+  const json = { version, allow_empty: true };
+  return (await fleet.call('POST', `/api/v1/functions/${id}/deploy`, { json })).string('deployment.id');
+};
+const deployedAfter = async (id: string): Promise<string> => {
+  const uploaded = await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+  await deployed(id);
+  return await deployed(id, uploaded.string('version'));
+};
+
+/** Every mutation that takes a key: makes what it needs, given a function with a published 1.0.0. */
+const MUTATIONS: readonly [string, (id: string) => Ask | Promise<Ask>][] = [
   ['a function', () => ({ target: '/api/v1/functions', json: { name: 'other' } })],
   ['a version', (id) => ({ target: `/api/v1/functions/${id}/versions`, json: {} })],
   ['a route', (id) => ({ target: '/api/v1/routes', json: { function_id: id, path: '/hello' } })],
-  ['a deployment', (id) => ({ target: `/api/v1/functions/${id}/deploy`, json: {} })],
-  ['a join token', () => ({ target: '/api/v1/nodes/join-tokens', json: {} })],
+  [
+    'a deployment',
+    async (id) => {
+      await fleet.join('n1');
+      return { target: `/api/v1/functions/${id}/deploy`, json: { target_pop: ['pop-1'] } };
+    },
+  ],
+  [
+    'a rollback',
+    async (id) => {
+      await deployedAfter(id);
+      return { target: `/api/v1/functions/${id}/rollback`, json: {} };
+    },
+  ],
+  ['the end of a deployment', async (id) => ({ target: `/api/v1/deployments/${await deployed(id)}/end` })],
+  [
+    'an undeploy',
+    async (id) => {
+      await deployed(id);
+      return { target: `/api/v1/functions/${id}/undeploy` };
+    },
+  ],
+  [
+    'labels',
+    async () => {
+      await fleet.join('n1');
+      return { method: 'PATCH', target: '/api/v1/nodes/n1', json: { labels: { spare: true } } };
+    },
+  ],
+  ['a join token', () => ({ target: '/api/v1/nodes/join-tokens', json: { labels: { spare: true } } })],
   ['a deletion', (id) => ({ method: 'DELETE', target: `/api/v1/functions/${id}/versions/1.0.0` })],
 ];
 
 describe.each(MUTATIONS)('The mutation of %s', (_, ask) => {
-  const send = (id: string) => {
-    const { method = 'POST', target, json } = ask(id);
-    return fleet.call(method, target, { json, headers: { 'idempotency-key': 'k' } });
-  };
+  const send = ({ method = 'POST', target, json }: Ask) =>
+    fleet.call(method, target, { json, headers: { 'idempotency-key': 'k' } });
   const auditCount = async (): Promise<number> => {
     const { body } = await fleet.call('GET', '/api/v1/audit?limit=200');
     return (body as { items: unknown[] }).items.length;
   };
 
   test('that fails before its commit leaves nothing, and the same request then succeeds', async () => {
-    const id = await fleet.publish('hello');
+    const asked = await ask(await fleet.publish('hello'));
     fleet = await fleet.reopen({ failpoints: failpoints('mutation_done=fail:SQLITE_FULL') });
     const before = await auditCount();
-    expect((await send(id)).code).toBe('storage_full');
+    expect((await send(asked)).code).toBe('storage_full');
     expect(await auditCount()).toBe(before);
-    const done = await send(id);
+    const done = await send(asked);
     expect([done.status < 300, done.headers.has('idempotency-replayed')]).toEqual([true, false]);
     expect(await auditCount()).toBe(before + 1);
   });
 
   test('that fails after its commit is answered by the same request', async () => {
-    const id = await fleet.publish('hello');
+    const asked = await ask(await fleet.publish('hello'));
     const before = await auditCount();
     fleet = await fleet.reopen({ failpoints: failpoints('mutation_committed=fail:EIO') });
-    expect((await send(id)).code).toBe('internal');
+    expect((await send(asked)).code).toBe('internal');
     fleet = await fleet.reopen({ failpoints: NO_FAILPOINTS });
-    const replays = [await send(id), await send(id)];
+    const replays = [await send(asked), await send(asked)];
     for (const replay of replays) {
       expect([replay.status < 300, replay.headers.get('idempotency-replayed')]).toEqual([true, 'true']);
     }

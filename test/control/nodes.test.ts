@@ -82,8 +82,8 @@ describe('A heartbeat', () => {
   test('is answered with the whole desired state, signed over the exact bytes', async () => {
     const id = await fleet.publish('hello');
     await fleet.call('POST', '/api/v1/routes', { json: { function_id: id, path: '/hello' } });
-    await deploy(id);
     const node = await fleet.join('n1');
+    await deploy(id);
     const answer = await fleet.beat(node);
     const body = Value.Parse(HeartbeatAnswer, answer.body);
     expect(body.desired?.functions).toMatchObject([
@@ -119,8 +119,8 @@ describe('A heartbeat', () => {
 
   test('stores what the node reports, except of versions that do not exist', async () => {
     const id = await fleet.publish('hello');
-    const progress = (await deploy(id)).string('deployment.id');
     const node = await fleet.join('n1');
+    const progress = (await deploy(id)).string('deployment.id');
     const digest = (await fleet.beat(node)).string('digest');
     const functions = [
       observed(id, '1.0.0', 'loading'),

@@ -327,8 +327,12 @@ describe('Downloading an artifact', () => {
   test('is allowed to a node only for versions in its desired state', async () => {
     const mine = await fleet.publish('mine');
     const other = await fleet.publish('other');
-    await fleet.call('POST', `/api/v1/functions/${mine}/deploy`, { json: { target_pop: ['pop-1'] } });
-    await fleet.call('POST', `/api/v1/functions/${other}/deploy`, { json: { target_pop: ['pop-2'] } });
+    await fleet.call('POST', `/api/v1/functions/${mine}/deploy`, {
+      json: { target_pop: ['pop-1'], allow_empty: true },
+    });
+    await fleet.call('POST', `/api/v1/functions/${other}/deploy`, {
+      json: { target_pop: ['pop-2'], allow_empty: true },
+    });
     const { node_token: token } = await fleet.join('n1');
     expect((await fleet.call('GET', `/api/v1/artifacts/${mine}/1.0.0`, { token })).status).toBe(200);
     const foreign = await fleet.call('GET', `/api/v1/artifacts/${other}/1.0.0`, { token });

@@ -5,7 +5,7 @@ import * as pg from 'drizzle-orm/pg-core';
 import { drizzle } from 'drizzle-orm/pg-proxy';
 import { createManualClock } from '../../src/base/clock.ts';
 import { createDatabase, type Driver, type Reading } from '../../src/store/database/database.ts';
-import { deploymentOperations } from '../../src/store/deployments.ts';
+import { deploymentOperations } from '../../src/store/deployments/deployments.ts';
 import { buildTables, type Kit } from '../../src/store/schema.ts';
 import * as sqliteTables from '../../src/store/sqlite/tables.ts';
 import { tokenOperations } from '../../src/store/tokens.ts';
@@ -59,7 +59,7 @@ describe('The schema', () => {
     if (deployments === undefined || nodeFunctions === undefined) throw new Error('a table is missing');
     const indexes = pg.getTableConfig(deployments).indexes.map(({ config }) => [config.name, config.unique]);
     expect(indexes).toEqual([
-      ['deployments_active', true],
+      ['deployments_active', false],
       ['deployments_function', false],
     ]);
     expect(pg.getTableConfig(nodeFunctions).primaryKeys[0]?.columns).toHaveLength(3);

@@ -46,7 +46,7 @@ function startEdge(args: string[]): void {
     `--cp-url=${controlUrl()}`,
     '--node-id=node-1',
     '--pop-id=pop-1',
-    '--labels=region=tokyo,latency_ms=12',
+    '--labels=region=oslo',
     `--data-dir=${join(directory.path, 'edge')}`,
     `--cache-dir=${join(directory.path, 'cache')}`,
     `--listen=127.0.0.1:${ports.listen}`,
@@ -74,7 +74,14 @@ beforeAll(async () => {
     ports[name] = await freePort();
   await startControl();
   token = readFileSync(join(directory.path, 'cp', 'admin-token'), 'utf8').trim();
-  const { code, out, err } = await cli(['join-token', '--json']);
+  const { code, out, err } = await cli([
+    'join-token',
+    '--label',
+    'region=tokyo',
+    '--label',
+    'latency_ms=12',
+    '--json',
+  ]);
   if (code !== 0) throw new Error(err);
   startEdge(['--join-token', String((JSON.parse(out) as Record<string, unknown>)['join_token'])]);
   await edgeReady();
@@ -104,7 +111,7 @@ describe('An edge in a process of its own', () => {
     expect(await response.text()).toBe('Hello from edge!\n');
   });
 
-  test('does not serve the functions whose selector does not match it', async () => {
+  test('does not serve the functions whose selector does not match it, whatever it says of itself', async () => {
     const result = await cli([
       'deploy',
       fixture('hello/hello-c.wasm'),
@@ -114,6 +121,7 @@ describe('An edge in a process of its own', () => {
       '/others',
       '--selector',
       "region == 'oslo'",
+      '--allow-empty',
       '--json',
     ]);
     expect(`${result.code} ${result.err}`).toStartWith('0');

@@ -261,7 +261,7 @@ export async function publish(
   const nodes = await until('the node has reported the version', async () => {
     const { json } = await up.api('GET', `/deployments/${deployment.id}?wait_ms=1000`);
     const reported = (json as { nodes: Published['nodes'] }).nodes;
-    const isComplete = reported.every(({ state }) => state === 'cached' || state === 'error');
+    const isComplete = reported.every(({ state }) => ['cached', 'error', 'failed'].includes(state));
     return reported.length > 0 && isComplete ? reported : null;
   });
   return { ok: true, functionId: edgeFunction.id, nodes };

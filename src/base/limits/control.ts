@@ -22,6 +22,8 @@ export const CONTROL_BOUNDS = {
   idempotencyRowsMax: 20_000,
   joinTokenTtlMsMax: 604_800_000,
   nodesMax: 10_000,
+  /** Active deployments of one function: each costs an evaluation per node. */
+  activeDeploymentsMax: 64,
   /** How long one request may wait for a deployment. */
   deploymentWaitMsMax: 25_000,
 } as const;
@@ -44,6 +46,8 @@ export const CONTROL_TUNING = {
   databaseBusyMs: 5_000,
   /** How long a starting process waits for its data directory: its predecessor may be about to exit. */
   claimMs: 500,
-  /** Desired states kept in memory: nodes with the same functions share one. */
-  desiredSetsMax: 1_000,
+  /** Bound values per statement, far below the limit of every dialect. */
+  idsPerQuery: 500,
+  /** Targets of deployments kept compiled in memory. */
+  targetsCompiledMax: 10_000,
 } as const;

@@ -25,6 +25,8 @@ export const EDGE_TUNING = {
   /** Backoff after a function could not be brought to its desired state. */
   reconcileDelayMsMin: 1_000,
   reconcileDelayMsMax: 60_000,
+  /** A version that fails this often in a row with the same fault of its own is not tried again. */
+  sameFaultsMax: 3,
   /** Backoff before a version whose compile failed for want of memory, time or disk is compiled again. */
   recompileDelayMsMin: 10_000,
   recompileDelayMsMax: 10 * 60_000,

@@ -20,6 +20,8 @@ export const FUNCTION_BOUNDS = {
   selectorNodesMax: 500,
   selectorDepthMax: 32,
   labelsMax: 64,
+  /** Pops that one deployment names. */
+  targetPopsMax: 1_000,
   routesPerFunctionMax: 64,
   versionsPerFunctionMax: 1_000,
   /** Requests that one instance may serve with `isolation: reuse`; it is the default as well. */

@@ -39,6 +39,8 @@ export const SYNC_TUNING = {
   livenessBrakePercent: 55,
   /** The brake needs at least this many silent nodes. */
   livenessBrakeNodesMin: 3,
+  /** A wait for a deployment looks at its nodes again after a millisecond for each so many of them. */
+  progressNodesPerMs: 10,
   /** Times that make a node silent after which the brake holds it no longer. */
   livenessBrakePeriods: 5,
   /** Time between two writes of the figures of a node; what changes its state is written at once. */

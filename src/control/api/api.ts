@@ -8,6 +8,7 @@ import type { Publish } from '../publish/publish.ts';
 import type { Sync } from '../sync/sync.ts';
 import { artifactsApi } from './artifacts.ts';
 import { deploymentsApi } from './deployments.ts';
+import { deploysApi } from './deploys.ts';
 import { functionsApi } from './functions.ts';
 import { nodesApi } from './nodes.ts';
 import { routesApi } from './routes.ts';
@@ -31,7 +32,8 @@ export function createApi(options: {
     versionsApi({ versions, publish, contexts, mutations }),
     artifactsApi({ versions, publish, sync, contexts, mutations }),
     routesApi({ routes, contexts, mutations, newId }),
-    deploymentsApi({ functions, deployments, progress: sync.progress, contexts, mutations, newId }),
+    deploysApi({ deployments, progress: sync.progress, contexts, mutations, newId }),
+    deploymentsApi({ deployments, progress: sync.progress, contexts, mutations }),
     nodesApi({ nodes, auth, sync, contexts, mutations }),
     systemApi({ facts, audit, productVersion }),
   ];

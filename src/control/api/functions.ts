@@ -6,6 +6,7 @@ import { CreateFunction, defaultVersionSettings, EdgeFunction } from '../../mode
 import { Name } from '../../model/names.ts';
 import type { NewFunction } from '../../store/functions.ts';
 import type { Store } from '../../store/store.ts';
+import { VERSION_FIRST } from '../../store/versions.ts';
 import { jsonBody } from '../http/bodies.ts';
 import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
@@ -27,7 +28,6 @@ const ListQuery = Type.Object(
 );
 
 const PROJECT_DEFAULT = 'default';
-const VERSION_FIRST = '1.0.0';
 
 export function functionsApi(options: {
   functions: Store['functions'];

@@ -1,10 +1,10 @@
 // Nodes over HTTP: join tokens, joining, heartbeats, find, list, delete.
 import { Type } from '@sinclair/typebox';
-import type { AnyElysia } from 'elysia';
+import { type AnyElysia, type ElysiaCustomStatusResponse, status } from 'elysia';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
-import { JoinTokenAnswer, JoinTokenRequest, pageOf } from '../../model/api.ts';
+import { JoinTokenAnswer, JoinTokenRequest, NodePatch, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
 import {
   HeartbeatAnswer,
@@ -19,10 +19,19 @@ import { jsonBody, jsonUpTo } from '../http/bodies.ts';
 import type { Mutations } from '../http/mutations.ts';
 import type { RequestContexts } from '../http/request_context.ts';
 import type { Sync } from '../sync/sync.ts';
+import { requireLabelNames } from './request_rules.ts';
 import { createResource, noContent, pageAnswer, PageQuery, pageRequest } from './resource.ts';
 
 const NodeParams = Type.Object({ id: Type.String() });
 const heartbeatBody = jsonUpTo(SYNC_BOUNDS.heartbeatBytesMax);
+
+const PATCH_DETAIL = {
+  tags: ['nodes'],
+  summary: 'Set labels of a node',
+  description:
+    'Labels that are named change, those that are null are removed, others stay. Selectors read these labels ' +
+    'and those of the join token; what a node says of itself (`reported_labels`) selects nothing.',
+};
 
 type NodesOptions = {
   nodes: Store['nodes'];
@@ -35,21 +44,14 @@ type NodesOptions = {
 export function nodesApi(options: NodesOptions): AnyElysia {
   const { nodes, auth, sync, contexts, mutations } = options;
   return createResource('/api/v1/nodes')
-    .post(
-      '/join-tokens',
-      ({ body, request, status }) => {
-        const { token: join_token, hash } = auth.newToken('edge_join');
-        const { node_id = null, pop_id = null, ttl_ms = CONTROL_DEFAULTS.joinTokenTtlMs } = body;
-        const input = { hash, node_id, pop_id, ttl_ms, actor: contexts.actorOf(request) };
-        return mutations.run(request, async (store) => {
-          return status(201, { join_token, expires_at: await store.nodes.addJoinToken(input) });
-        });
-      },
-      { parse: [jsonBody, 'json'], body: JoinTokenRequest, response: { 201: JoinTokenAnswer } },
-    )
+    .post('/join-tokens', ({ body, request }) => addJoinToken(options, body, request), {
+      parse: [jsonBody, 'json'],
+      body: JoinTokenRequest,
+      response: { 201: JoinTokenAnswer },
+    })
     .post(
       '/join',
-      async ({ body, request, status }) => {
+      async ({ body, request }) => {
         const reply = await mutations.run(request, async (store) =>
           status(201, await join(options, store, { body, request })),
         );
@@ -88,6 +90,13 @@ export function nodesApi(options: NodesOptions): AnyElysia {
       params: NodeParams,
       response: { 200: EdgeNode },
     })
+    .patch('/:id', ({ params, body, request }) => label(options, { ...params, ...body }, request), {
+      params: NodeParams,
+      parse: [jsonBody, 'json'],
+      body: NodePatch,
+      response: { 200: EdgeNode },
+      detail: PATCH_DETAIL,
+    })
     .delete(
       '/:id',
       async ({ params, request }) => {
@@ -101,6 +110,31 @@ export function nodesApi(options: NodesOptions): AnyElysia {
       },
       { params: NodeParams },
     );
+}
+
+/** The body of the answer holds the token, of which the store keeps the digest only. */
+function addJoinToken(
+  { auth, contexts, mutations }: NodesOptions,
+  body: JoinTokenRequest,
+  request: Request,
+): Promise<ElysiaCustomStatusResponse<201, JoinTokenAnswer>> {
+  const { token: join_token, hash } = auth.newToken('edge_join');
+  const { node_id = null, pop_id = null, labels = {}, ttl_ms = CONTROL_DEFAULTS.joinTokenTtlMs } = body;
+  requireLabelNames(labels);
+  const input = { hash, node_id, pop_id, labels, ttl_ms, actor: contexts.actorOf(request) };
+  return mutations.run(request, async (store) => {
+    return status(201, { join_token, expires_at: await store.nodes.addJoinToken(input) });
+  });
+}
+
+function label(
+  { sync, contexts, mutations }: NodesOptions,
+  changes: NodePatch & { id: string },
+  request: Request,
+): Promise<ElysiaCustomStatusResponse<200, EdgeNode>> {
+  requireLabelNames(changes.labels);
+  const input = { ...changes, actor: contexts.actorOf(request) };
+  return mutations.run(request, async (store) => status(200, sync.shown(await store.nodes.label(input))));
 }
 
 /**

@@ -25,7 +25,7 @@ export type Idempotency = {
 };
 
 /** The methods of mutations; a presigned PUT needs no key, since the same bytes change nothing twice. */
-const METHODS = new Set(['POST', 'DELETE']);
+const METHODS = new Set(['POST', 'PATCH', 'DELETE']);
 
 /** Whether the request asks for it. */
 export function hasIdempotencyKey(request: Request): boolean {

@@ -6,7 +6,6 @@ import { randomFraction, type RandomBytes } from '../../base/id.ts';
 import { SYNC_DEFAULTS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../../model/protocol.ts';
-import type { SelectorNode } from '../../model/rules/selector.ts';
 import type { Store } from '../../store/store.ts';
 import type { DesiredStates } from './desired_states.ts';
 import type { Notifier } from './notifier.ts';
@@ -52,7 +51,7 @@ export function createHeartbeats(options: HeartbeatOptions): Heartbeats {
       polls.enter(async () => {
         const { hold_ms: _, instance, ...heartbeat } = request;
         presence.heard(nodeId, request);
-        const { node, moved, failed } = await nodes.report(nodeId, heartbeat, { isDue: due.take(nodeId) });
+        const { moved, failed } = await nodes.report(nodeId, heartbeat, { isDue: due.take(nodeId) });
         for (const item of failed) logFailure(log, nodeId, item);
         if (moved) reports.wake();
         const holder = `${nodeId} ${instance?.id ?? ''}`;
@@ -60,8 +59,7 @@ export function createHeartbeats(options: HeartbeatOptions): Heartbeats {
         const hold = new AbortController();
         holds.set(holder, hold);
         try {
-          const target = { id: nodeId, pop_id: node.pop_id, labels: request.labels };
-          return await answers.next(target, request, AbortSignal.any([signal, hold.signal]));
+          return await answers.next(nodeId, request, AbortSignal.any([signal, hold.signal]));
         } finally {
           if (holds.get(holder) === hold) holds.delete(holder);
         }
@@ -89,7 +87,7 @@ function createDue({ clock, random }: Pick<HeartbeatOptions, 'clock' | 'random'>
 }
 
 type Answers = {
-  next(node: SelectorNode, request: HeartbeatRequest, signal: AbortSignal): Promise<HeartbeatAnswer>;
+  next(nodeId: string, request: HeartbeatRequest, signal: AbortSignal): Promise<HeartbeatAnswer>;
   forget(nodeId: string): void;
 };
 
@@ -112,18 +110,22 @@ function createAnswers(options: HeartbeatOptions): Answers {
 
   return {
     forget: (nodeId) => void sent.delete(nodeId),
-    async next(node, request, signal) {
+    async next(nodeId, request, signal) {
       const holdMs = request.status === 'offline' ? 0 : jittered(request.hold_ms);
       const untilMs = clock.monotonicMs() + holdMs;
       for (;;) {
         const seen = revisions.version;
-        const snapshot = await states.snapshot();
-        if (!snapshot.isNode(node.id)) throw new CodedError('node_not_found');
-        const { desired, digest } = snapshot.desiredFor(node);
-        const head = { node_id: node.id, revision: snapshot.revision, digest };
+        const state = (await states.fleet()).desiredOf(nodeId);
+        if (state === null) throw new CodedError('node_not_found');
+        const { digest } = state.set;
+        const head = { node_id: nodeId, revision: state.revision, digest };
         if (digest !== request.applied_digest)
-          return { ...head, desired, next_heartbeat_ms: delayAfterSending(node.id, digest) };
-        sent.delete(node.id);
+          return {
+            ...head,
+            desired: state.set.desired,
+            next_heartbeat_ms: delayAfterSending(nodeId, digest),
+          };
+        sent.delete(nodeId);
         if (revisions.closed)
           return { ...head, desired: null, next_heartbeat_ms: jittered(SYNC_TUNING.heartbeatRepeatMs) };
         const leftMs = untilMs - clock.monotonicMs();

@@ -1,22 +1,31 @@
 // How far the nodes are with a deployment, and waiting for them.
 import type { Clock } from '../../base/clock.ts';
 import type { Gate } from '../../base/concurrency.ts';
+import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Deployment, DeploymentProgress, NodeProgress } from '../../model/deployment.ts';
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
-import { type DeploymentTarget, isTargeted } from '../../model/rules/desired.ts';
-import type { Store } from '../../store/store.ts';
-import { type DesiredSnapshot, type DesiredStates, targetOf } from './desired_states.ts';
+import { Fleet } from '../../model/rules/fleet.ts';
+import { hasFailed, summaryOf } from '../../model/rules/progress.ts';
+import type { FleetNode } from '../../store/nodes/nodes.ts';
+import type { Operations, Store } from '../../store/store.ts';
+import type { DesiredStates } from './desired_states.ts';
 import type { Notifier } from './notifier.ts';
 import type { Presence } from './presence.ts';
 
 export type Progress = {
   of(deployment: Deployment): Promise<DeploymentProgress>;
-  /** The progress of a deployment that commits with this answer: no node has reported it yet. */
-  begun(deployment: Deployment, store: Pick<Store, 'nodes'>): Promise<DeploymentProgress>;
   /**
-   * Resolves once every node that is not offline has settled (`cached` or `error`), once the progress differs
-   * from when the wait began, once the deployment is over, or after `ms`. Refuses `deployment_not_found` and
-   * `overloaded`.
+   * The nodes of deployments of one function, by id, in the transaction that made or found these. Reports count
+   * from nodes that have accepted the revision of the deployment: none for one that was made now.
+   */
+  begun(
+    deployments: readonly Deployment[],
+    operations: Pick<Operations, 'facts' | 'nodes'>,
+  ): Promise<NodeProgress[]>;
+  /**
+   * Resolves once every node that is not offline has settled (`cached`, `error` or `failed`), once the
+   * progress differs from when the wait began, once the deployment is over, or after `ms`. Refuses
+   * `deployment_not_found` and `overloaded`.
    */
   wait(id: string, options: { ms: number; signal: AbortSignal }): Promise<DeploymentProgress>;
 };
@@ -32,24 +41,28 @@ export function createProgress(options: {
 }): Progress {
   const { store, presence, states, revisions, reports, polls, clock } = options;
   const of = async (deployment: Deployment): Promise<DeploymentProgress> => {
-    const snapshot = await states.snapshot();
-    const observed = await store.nodes.observed(deployment.function_id, deployment.version);
-    const stored = await store.nodes.all();
-    const nodes = stored.map(({ node, ...rest }) => {
-      const applied_revision = presence.appliedRevision(node.id) ?? node.applied_revision;
-      return { ...rest, node: { ...node, applied_revision } };
-    });
-    return progressOf({ deployment, target: targetOf(deployment), snapshot, observed, nodes });
+    const fleet = await states.fleet();
+    const { nodes: decided, matched } = fleet.reachOf(deployment);
+    const ids = decided.map(({ id }) => id);
+    const digestOf = (id: string): string | null => fleet.desiredOf(id)?.set.digest ?? null;
+    const nodes = await nodesOf({ deployment, ids, nodes: store.nodes, presence, digestOf });
+    const summary = summaryOf(nodes);
+    const state = deployment.status === 'active' ? summary.state : 'over';
+    return { deployment, nodes, matched_nodes: matched, ...summary, state };
   };
   return {
     of,
-    async begun(deployment, { nodes }) {
-      const target = targetOf(deployment);
-      const targeted = (await nodes.all()).filter(({ node }) => isTargeted(node, target));
-      const waiting = targeted.map(({ node }): NodeProgress => {
-        return { ...placeOf(node), state: 'pending', error: null, interpreted: null };
-      });
-      return { deployment, nodes: waiting, complete: false };
+    async begun(deployments, { facts, nodes }) {
+      const [first] = deployments;
+      if (first === undefined) return [];
+      const fleet = new Fleet();
+      fleet.update(await facts.ofFunction(first.function_id));
+      const found: NodeProgress[] = [];
+      for (const deployment of deployments) {
+        const ids = fleet.reachOf(deployment).nodes.map(({ id }) => id);
+        found.push(...(await nodesOf({ deployment, ids, nodes, presence, digestOf: () => null })));
+      }
+      return found.sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
     },
     wait: (id, { ms, signal }) =>
       polls.enter(async () => {
@@ -70,54 +83,63 @@ export function createProgress(options: {
             revisions.wait({ seen: seen.revisions, ...either }),
           ]);
           changed.abort();
+          const gapMs = Math.min(gapFor(progress), untilMs - clock.monotonicMs());
+          if (gapMs > 0) await clock.sleep(gapMs, signal);
         }
       }),
   };
 }
 
-type FleetEntry = Awaited<ReturnType<Store['nodes']['all']>>[number];
-type FleetNode = FleetEntry['node'];
+/** How far each of the nodes `ids` is. `digestOf`: of a node's desired state; null where it is not known. */
+async function nodesOf(facts: {
+  deployment: Deployment;
+  ids: readonly string[];
+  nodes: Pick<Store['nodes'], 'some' | 'observed'>;
+  presence: Pick<Presence, 'appliedRevision'>;
+  digestOf: (id: string) => string | null;
+}): Promise<NodeProgress[]> {
+  const { deployment, ids, nodes, presence, digestOf } = facts;
+  const observed = await nodes.observed(deployment.function_id, deployment.version);
+  const known = await nodes.some(ids);
+  return known.map((stored) => {
+    const applied_revision = presence.appliedRevision(stored.id) ?? stored.applied_revision;
+    const node = { ...stored, applied_revision };
+    return nodeProgress({ deployment, node, digestOf, report: observed.get(node.id) });
+  });
+}
 
 /**
  * What a node reports of a version counts once it has accepted a desired state that holds the deployment:
  * earlier reports are about an earlier deployment.
  */
-function progressOf(facts: {
+function nodeProgress(facts: {
   deployment: Deployment;
-  target: DeploymentTarget;
-  snapshot: DesiredSnapshot;
-  /** By node id. */
-  observed: ReadonlyMap<string, ObservedFunction>;
-  nodes: readonly FleetEntry[];
-}): DeploymentProgress {
-  const { deployment, target, snapshot, observed } = facts;
-  const nodes: NodeProgress[] = [];
-  for (const { node, applied_digest } of facts.nodes) {
-    if (!isTargeted(node, target)) continue;
-    const hasAccepted =
-      node.applied_revision >= deployment.revision || applied_digest === snapshot.desiredFor(node).digest;
-    const report = hasAccepted ? observed.get(node.id) : undefined;
-    nodes.push({
-      ...placeOf(node),
-      state: report?.state ?? 'pending',
-      error: report?.error ?? null,
-      interpreted: report?.interpreted ?? null,
-    });
-  }
-  const present = presentNodes(nodes);
-  const complete = present.length > 0 && present.every((node) => node.state === 'cached');
-  return { deployment, nodes, complete };
+  node: FleetNode;
+  digestOf: (id: string) => string | null;
+  report: ObservedFunction | undefined;
+}): NodeProgress {
+  const { deployment, node, digestOf } = facts;
+  const { applied_revision, applied_digest } = node;
+  const hasAccepted =
+    applied_revision >= deployment.revision ||
+    (applied_digest !== null && applied_digest === digestOf(node.id));
+  const report = hasAccepted ? facts.report : undefined;
+  return {
+    node_id: node.id,
+    pop_id: node.pop_id,
+    node_status: node.status,
+    state: report?.state ?? 'pending',
+    error: report?.error ?? null,
+    interpreted: report?.interpreted ?? null,
+  };
 }
 
-function placeOf(node: FleetNode): Pick<NodeProgress, 'node_id' | 'pop_id' | 'node_status'> {
-  return { node_id: node.id, pop_id: node.pop_id, node_status: node.status };
+/** Many nodes report one by one: looking at all of them for each report would cost the square of their number. */
+function gapFor({ nodes }: DeploymentProgress): number {
+  return Math.floor(nodes.length / SYNC_TUNING.progressNodesPerMs);
 }
 
-function isSettled(progress: DeploymentProgress): boolean {
-  const present = presentNodes(progress.nodes);
-  return present.length > 0 && present.every((node) => node.state === 'cached' || node.state === 'error');
-}
-
-function presentNodes(nodes: readonly NodeProgress[]): NodeProgress[] {
-  return nodes.filter((node) => node.node_status !== 'offline');
+function isSettled({ nodes }: DeploymentProgress): boolean {
+  const present = nodes.filter((node) => node.node_status !== 'offline');
+  return present.length > 0 && present.every((node) => node.state === 'cached' || hasFailed(node));
 }

@@ -1,6 +1,7 @@
 // Keeps nodes in step with what users asked for: heartbeats, desired states, progress, liveness.
 import type { Clock } from '../../base/clock.ts';
 import { createGate } from '../../base/concurrency.ts';
+import { CodedError } from '../../base/errors.ts';
 import type { RandomBytes } from '../../base/id.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import type { Log } from '../../base/log.ts';
@@ -65,9 +66,9 @@ export function createSync(options: {
     joined: (nodeId) => presence.joined(nodeId),
     progress: createProgress({ store, presence, states, revisions, reports, polls, clock }),
     async isDesired(nodeId, { function_id, version }) {
-      const node = await nodes.get(nodeId);
-      const { desired } = (await states.snapshot()).desiredFor(node);
-      return desired.functions.some((item) => item.function_id === function_id && item.version === version);
+      const fleet = await states.fleet();
+      if (!fleet.isNode(nodeId)) throw new CodedError('node_not_found');
+      return fleet.versionOn(nodeId, function_id) === version;
     },
     forgetNode(nodeId) {
       heartbeats.forget(nodeId);

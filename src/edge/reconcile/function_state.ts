@@ -118,7 +118,8 @@ export function observe({ wanted, serving, failure }: FunctionState): ObservedFu
   if (wanted !== null && serving?.key !== wanted.key) {
     const final = failure !== null && failure.key === wanted.key && failure.isFinal ? failure : null;
     const error = final === null ? null : `${final.code}: ${final.message}`.slice(0, ERROR_LENGTH_MAX);
-    const state = final === null ? 'loading' : 'error';
+    const fault = final?.isOver === true ? 'failed' : 'error';
+    const state = final === null ? 'loading' : fault;
     reports.push(observedOf(wanted.desired, wanted.figures, { state, error, execution: null }));
   }
   if (serving !== null && (serving.desired.version !== wanted?.desired.version || reports.length === 0)) {

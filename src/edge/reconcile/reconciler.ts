@@ -210,7 +210,8 @@ export class Reconciler {
   }
 
   #readinessAfter({ code, retryAtMs }: FunctionFailure): Readiness {
-    const retryAfterMs = Math.max(NOT_READY_RETRY_MS, retryAtMs - this.#parts.clock.monotonicMs());
+    const leftMs = Math.min(retryAtMs - this.#parts.clock.monotonicMs(), EDGE_TUNING.reconcileDelayMsMax);
+    const retryAfterMs = Math.max(NOT_READY_RETRY_MS, leftMs);
     const isArtifact = code === 'artifact_unavailable';
     return { ready: false, code: isArtifact ? 'artifact_unavailable' : 'not_ready', retryAfterMs };
   }
@@ -307,9 +308,9 @@ export class Reconciler {
       this.#recompiles.failed(state);
       return false;
     }
-    const attempt = state.failure?.key === key ? state.failure.attempt + 1 : 1;
+    const before = state.failure?.key === key ? state.failure : null;
     const nowMs = clock.monotonicMs();
-    const failure = failureOf(thrown, { key, attempt, nowMs, random: () => randomFraction(random) });
+    const failure = failureOf(thrown, { key, before, nowMs, random: () => randomFraction(random) });
     state.failure = failure;
     const delayMs = failure.retryAtMs - nowMs;
     log.error('a function could not be brought to its desired state', {
@@ -317,10 +318,11 @@ export class Reconciler {
       version: state.wanted?.desired.version ?? null,
       error: failure.code,
       message: failure.code === 'internal' ? String(thrown) : failure.message,
-      attempt,
-      retry_ms: Math.round(delayMs),
+      attempt: failure.attempt,
+      retry_ms: failure.isOver ? null : Math.round(delayMs),
     });
     this.#routes.settle(state.functionId, this.#readinessAfter(failure));
+    if (failure.isOver) return true;
     void clock.sleep(delayMs, this.#closing.signal).then(() => {
       failure.retryAtMs = 0;
       if (state.failure === failure) this.#enqueue(state);

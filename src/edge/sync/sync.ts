@@ -258,7 +258,7 @@ export class Agent {
     const { config, log, failpoints } = this.#options;
     const { nodeId, popId, labels, edgeVersion, joinToken } = config;
     if (joinToken === null) {
-      const advice = 'start it once with --join-token "$(edge join-token)" to join again';
+      const advice = `start it once with --join-token "$(edge join-token --node ${nodeId})" to join again`;
       throw new Error(`this node has lost its credentials and keeps what it serves; ${advice}`);
     }
     const token = await joinToken();

@@ -33,9 +33,11 @@ export type EngineWall = {
   tried(report: WallReport): void;
   /** What the last engine process found that tried its wall; null before the first. */
   latest(): WallReport | null;
-  /** Once the wall was tried: why no guest may run behind it; rejects when closed before. */
+  /** Once the wall was tried: why no guest may run behind it; rejects when given up or closed before. */
   refusal(): Promise<string | null>;
   mayCompile(): boolean;
+  /** No engine process will try it from now on. */
+  giveUp(reason: Error): void;
   /** Called when no engine process is left. */
   close(): void;
 };
@@ -61,6 +63,7 @@ export function createWall({ log, allowsWeak, cgroup }: EngineWallOptions): Engi
     latest: () => latest,
     refusal: async () => refusalOf(await first.promise, { allowsWeak }),
     mayCompile: () => allowsWeak || holdsCompiler(latest ?? []),
+    giveUp: (reason) => first.reject(reason),
     close() {
       first.reject(new Error('the engine is closed'));
       if (cgroup.ok) cgroup.cgroup.close();

@@ -1,15 +1,21 @@
 // The store's operations on nodes.
 import { and, asc, eq, gt, inArray } from 'drizzle-orm';
+import { CodedError } from '../../base/errors.ts';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
+import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
+import type { LabelChanges, Labels } from '../../model/names.ts';
 import type { EdgeNode } from '../../model/node.ts';
-import type { ObservedFunction } from '../../model/protocol.ts';
+import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
+import type { NodeFact } from '../../model/target/target.ts';
 import type { Change, Database, Reading } from '../database/database.ts';
+import { mark } from '../marks.ts';
 import { type Page, type PageRequest, pageOfRows } from '../pages.ts';
 import { addJoinToken, join, type Joining, type JoinToken, sweepJoinTokens } from './join.ts';
 import { type NodeHeartbeat, report, type Reported } from './reports.ts';
-import { findNode, toNode } from './rows.ts';
+import { findNode, type NodeRow, toNode } from './rows.ts';
 
-/** What placing versions needs of a node; every node is read for it, so it leaves out what is large. */
-export type FleetNode = Pick<EdgeNode, 'id' | 'pop_id' | 'labels' | 'status' | 'applied_revision'>;
+/** What the progress of a deployment needs of a node: with many nodes, what is large is left out. */
+export type FleetNode = Pick<NodeRow, 'id' | 'pop_id' | 'status' | 'applied_revision' | 'applied_digest'>;
 
 export type NodeOperations = {
   /** Keeps the digest of the token only; returns when it expires. Also deletes tokens that have expired. */
@@ -26,8 +32,13 @@ export type NodeOperations = {
   /** Refuses `node_not_found`. */
   get(id: string): Promise<EdgeNode>;
   list(page: PageRequest): Promise<Page<EdgeNode>>;
-  /** Every node, with the digest of the desired state that it has accepted; ordered by id. */
-  all(): Promise<{ node: FleetNode; applied_digest: string | null }[]>;
+  /** These nodes as the progress of a deployment shows them; ordered by id. */
+  some(ids: readonly string[]): Promise<FleetNode[]>;
+  /**
+   * Changes the labels that are named, and removes those that are null. Refuses `node_not_found`, and
+   * `limit_reached` where the node would have too many.
+   */
+  label(input: { id: string; labels: LabelChanges; actor: string }): Promise<EdgeNode>;
   /** Also deletes what the node reported. Refuses `node_not_found`. */
   remove(input: { id: string; actor: string }): Promise<void>;
   /**
@@ -49,13 +60,8 @@ export function nodeOperations(database: Database): NodeOperations {
     join: (input) => database.write((change) => join(change, input)),
     get: (id) => database.read(async (reading) => toNode(await findNode(reading, id))),
     list: (page) => database.read((reading) => list(reading, page)),
-    all: () =>
-      database.read(async ({ db, tables: { nodes } }) => {
-        const { id, pop_id, labels, status, applied_revision, applied_digest } = nodes;
-        const columns = { id, pop_id, labels, status, applied_revision, applied_digest };
-        const rows = await db.select(columns).from(nodes).orderBy(asc(id));
-        return rows.map(({ applied_digest: digest, ...node }) => ({ node, applied_digest: digest }));
-      }),
+    some: (ids) => database.read((reading) => some(reading, ids)),
+    label: (input) => database.write((change) => label(change, input)),
     remove: (input) => database.write((change) => remove(change, input)),
     report: (id, heartbeat, options) => report(database, id, { heartbeat, ...options }),
     statuses: () =>
@@ -75,6 +81,42 @@ export function nodeOperations(database: Database): NodeOperations {
   };
 }
 
+/** Every node as targets see it; ordered by id. */
+export async function nodeFacts({ db, tables: { nodes } }: Reading): Promise<NodeFact[]> {
+  const { id, pop_id, labels } = nodes;
+  return await db.select({ id, pop_id, labels }).from(nodes).orderBy(asc(nodes.id));
+}
+
+async function some({ db, tables: { nodes } }: Reading, ids: readonly string[]): Promise<FleetNode[]> {
+  const { id, pop_id, status, applied_revision, applied_digest } = nodes;
+  const columns = { id, pop_id, status, applied_revision, applied_digest };
+  const found: FleetNode[] = [];
+  for (let at = 0; at < ids.length; at += CONTROL_TUNING.idsPerQuery) {
+    const part = ids.slice(at, at + CONTROL_TUNING.idsPerQuery);
+    found.push(...(await db.select(columns).from(nodes).where(inArray(id, part))));
+  }
+  return found.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+async function label(
+  change: Change,
+  input: { id: string; labels: LabelChanges; actor: string },
+): Promise<EdgeNode> {
+  const { db, tables } = change;
+  const { id, actor } = input;
+  const row = await findNode(change, id);
+  const entries = Object.entries({ ...row.labels, ...input.labels });
+  const labels: Labels = Object.fromEntries(
+    entries.flatMap(([name, value]) => (value === null ? [] : [[name, value]])),
+  );
+  if (Object.keys(labels).length > FUNCTION_BOUNDS.labelsMax) throw new CodedError('limit_reached');
+  if (canonicalJson(labels) === canonicalJson(row.labels)) return toNode(row);
+  await db.update(tables.nodes).set({ labels }).where(eq(tables.nodes.id, id));
+  const revision = await change.record({ actor, action: 'node.label', target: id, detail: { labels } });
+  await mark(change, 'nodes', revision);
+  return toNode({ ...row, labels });
+}
+
 async function list({ db, tables: { nodes } }: Reading, page: PageRequest): Promise<Page<EdgeNode>> {
   const rows = await db
     .select()
@@ -90,7 +132,7 @@ async function remove(change: Change, input: { id: string; actor: string }): Pro
   const { id, actor } = input;
   await findNode(change, id);
   await db.delete(tables.nodes).where(eq(tables.nodes.id, id));
-  await change.record({ actor, action: 'node.delete', target: id });
+  await mark(change, 'nodes', await change.record({ actor, action: 'node.delete', target: id }));
 }
 
 async function markOffline(change: Change, ids: string[]): Promise<string[]> {

@@ -1,17 +1,15 @@
 // What a node reports with its heartbeats; only what is new is written.
 import { and, eq, inArray } from 'drizzle-orm';
+import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type HeartbeatRequest, type ObservedFunction } from '../../model/protocol.ts';
 import type { Change, Database, Reading } from '../database/database.ts';
 import { spendJoinToken } from './join.ts';
 import { findNode, type NodeRow, toNode } from './rows.ts';
 
-/** Bound values per statement, far below the limit of every dialect. */
-const IDS_PER_QUERY = 500;
-
 export type NodeHeartbeat = Omit<HeartbeatRequest, 'hold_ms' | 'instance'>;
 
-/** `moved`: the node's status or functions changed. `failed`: functions that newly report `error`. */
+/** `moved`: the node's status or functions changed. `failed`: functions that newly report `error` or `failed`. */
 export type Reported = { node: EdgeNode; moved: boolean; failed: ObservedFunction[] };
 
 type ReportInput = { heartbeat: NodeHeartbeat; isDue: boolean };
@@ -35,7 +33,8 @@ type News = Observations & { known: NodeRow; next: NodeRow; isMoved: boolean; is
 
 async function compare(reading: Reading, id: string, { heartbeat, isDue }: ReportInput): Promise<News> {
   const known = await findNode(reading, id);
-  const state = stateOf({ ...heartbeat, wall: heartbeat.wall ?? null });
+  const { labels: reported_labels, wall = null } = heartbeat;
+  const state = stateOf({ ...heartbeat, reported_labels, wall });
   const isMoved = canonicalJson(state) !== canonicalJson(stateOf(known));
   const { cpu_percent, mem_bytes, applied_revision } = heartbeat;
   const figures = { cpu_percent, mem_bytes, applied_revision, last_heartbeat_at_ms: reading.nowMs };
@@ -53,13 +52,13 @@ function reportedOf({ next, isMoved, hasChanged, failed }: News): Reported {
 
 /**
  * What is written at once when it changes; figures wait for the next write that is due. A revision without
- * another digest is a figure: every deployment raises it on every node.
+ * another digest is a figure: a start of the control plane raises it on every node.
  */
-type NodeState = Pick<NodeRow, 'status' | 'edge_version' | 'labels' | 'wall' | 'applied_digest'>;
+type NodeState = Pick<NodeRow, 'status' | 'edge_version' | 'reported_labels' | 'wall' | 'applied_digest'>;
 
 function stateOf(source: NodeState): NodeState {
-  const { status, edge_version, labels, wall, applied_digest } = source;
-  return { status, edge_version, labels, wall, applied_digest };
+  const { status, edge_version, reported_labels, wall, applied_digest } = source;
+  return { status, edge_version, reported_labels, wall, applied_digest };
 }
 
 const keyOf = (function_id: string, version: string): string => `${function_id} ${version}`;
@@ -71,11 +70,11 @@ async function knownVersions(
 ): Promise<Set<string>> {
   const ids = [...new Set(functionIds)];
   const found = new Set<string>();
-  for (let at = 0; at < ids.length; at += IDS_PER_QUERY) {
+  for (let at = 0; at < ids.length; at += CONTROL_TUNING.idsPerQuery) {
     const rows = await db
       .select({ id: versions.function_id, version: versions.version })
       .from(versions)
-      .where(inArray(versions.function_id, ids.slice(at, at + IDS_PER_QUERY)));
+      .where(inArray(versions.function_id, ids.slice(at, at + CONTROL_TUNING.idsPerQuery)));
     for (const row of rows) found.add(keyOf(row.id, row.version));
   }
   return found;
@@ -112,7 +111,7 @@ async function compareFunctions(
     if (old === undefined && !known.has(key)) continue;
     const isMoved = old?.state !== observed.state || old.error !== observed.error;
     if (isMoved) found.hasChanged = true;
-    if (isMoved && observed.state === 'error') found.failed.push(observed);
+    if (isMoved && (observed.state === 'error' || observed.state === 'failed')) found.failed.push(observed);
     if (isMoved || (isDue && canonicalJson(old) !== canonicalJson(observed))) found.puts.push(observed);
   }
   return found;

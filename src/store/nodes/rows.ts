@@ -16,11 +16,13 @@ export async function findNode({ db, tables: { nodes } }: Reading, id: string): 
 }
 
 export function toNode(row: NodeRow): EdgeNode {
-  const { id, pop_id, labels, status, edge_version, applied_revision, cpu_percent, mem_bytes, wall } = row;
+  const { id, pop_id, labels, reported_labels, status, edge_version, applied_revision, wall } = row;
+  const { cpu_percent, mem_bytes } = row;
   return {
     id,
     pop_id,
     labels,
+    reported_labels,
     status,
     edge_version,
     applied_revision,

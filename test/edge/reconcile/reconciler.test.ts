@@ -169,6 +169,55 @@ test('A version that is refused is compiled again only after a wait', async () =
   expect(pulled.length).toBe(1);
 });
 
+describe('A version that fails with the same fault of its own', () => {
+  const warmings = (text: string): number => engine.events.filter((event) => event === `warm ${text}`).length;
+  const startTrap = { code: 'guest_start_failed', detail: 'the start function ended with a trap' } as const;
+
+  test('is reported as failed after a few attempts and is not tried again; another version is', async () => {
+    engine.unstartable.set('f1 1.0.0', startTrap);
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await seconds('it has failed', () => stateOf(1) === 'failed', SHORTEST_MS);
+    expect(warmings('f1 1.0.0')).toBe(EDGE_TUNING.sameFaultsMax);
+    expect(reconciler.observed()[0]?.error).toBe('guest_start_failed: the start function ended with a trap');
+    for (let turn = 0; turn < 10; turn += 1) await clock.advance(EDGE_TUNING.reconcileDelayMsMax);
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0'), desiredFunction(2, '1.0.0')] });
+    await until('another function is there', () => stateOf(2) === 'cached');
+    expect([warmings('f1 1.0.0'), stateOf(1)]).toEqual([EDGE_TUNING.sameFaultsMax, 'failed']);
+    reconciler.apply({ functions: [desiredFunction(1, '2.0.0')] });
+    await until('the next version serves', () => stateOf(1) === 'cached');
+  });
+
+  test('keeps the version before it serving', async () => {
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await until('it serves', () => stateOf(1) === 'cached');
+    engine.unstartable.set('f1 2.0.0', startTrap);
+    reconciler.apply({ functions: [desiredFunction(1, '2.0.0')] });
+    await seconds('it has failed', () => stateOf(1) === 'failed', SHORTEST_MS);
+    const states = reconciler.observed().map(({ version, state }) => `${version} ${state}`);
+    expect(states).toEqual(['2.0.0 failed', '1.0.0 cached']);
+  });
+
+  test.each(['execution_timeout', 'worker_lost', 'guest_memory_exhausted'] as const)(
+    'is tried again for as long as it takes where the fault may pass: %s',
+    async (code) => {
+      engine.unstartable.set('f1 1.0.0', { code, detail: 'a busy node' });
+      reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+      await seconds('many attempts were made', () => warmings('f1 1.0.0') > 2 * EDGE_TUNING.sameFaultsMax);
+      expect(stateOf(1)).toBe('error');
+      engine.unstartable.clear();
+      await seconds('it serves', () => stateOf(1) === 'cached');
+    },
+  );
+
+  test('is tried again where the faults differ', async () => {
+    let attempt = 0;
+    engine.unstartable.get = () => ({ ...startTrap, detail: `the ${(attempt += 1)}th fault` });
+    reconciler.apply({ functions: [desiredFunction(1, '1.0.0')] });
+    await seconds('many attempts were made', () => attempt > 2 * EDGE_TUNING.sameFaultsMax);
+    expect(stateOf(1)).toBe('error');
+  });
+});
+
 test('A full cache evicts replaced versions before those that serve', async () => {
   const numbers = Array.from({ length: 11 }, (_, i) => i + 1);
   reconciler.apply({ functions: numbers.map((n) => desiredFunction(n, '1.0.0')) });

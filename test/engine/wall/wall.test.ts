@@ -163,6 +163,14 @@ describe('The record of a wall', () => {
     expect(wall.confine(8)).toMatchObject({ part: 'cgroup', state: 'missing' });
   });
 
+  test('has no first report once no engine process will try it', async () => {
+    const { record } = open();
+    const first = record.refusal().catch((failure: unknown) => failure);
+    const reason = new Error('another layout');
+    record.giveUp(reason);
+    expect(await first).toBe(reason);
+  });
+
   test('has no first report once it is closed without one', async () => {
     const { record } = open();
     const first = record.refusal().catch((failure: unknown) => String(failure));

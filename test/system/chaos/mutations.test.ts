@@ -55,7 +55,8 @@ describe.each(['mutation_done', 'mutation_committed'])('A kill at %s', (place) =
   test.each(rounds)(
     'lets `edge rollback` and `edge deploy` end with what happened (round %p)',
     async () => {
-      const deployed = await plane.cli(['deploy', fixture('hello/hello-v2.wasm'), '--name', 'hello']);
+      const args = ['deploy', fixture('hello/hello-v2.wasm'), '--name', 'hello', '--allow-empty'];
+      const deployed = await plane.cli(args);
       expect([deployed.code, await activeVersion()]).toEqual([0, '1.0.1']);
       const before = await countOf('deployment.roll_back');
       await plane.close();
@@ -78,7 +79,7 @@ describe.each(['mutation_done', 'mutation_committed'])('A kill at %s', (place) =
       await plane.close();
       await plane.open(`${place}=kill@${mutation}`);
       const args = ['deploy', fixture('hello/hello-c.wasm'), '--name', name, '--route', `/${name}`];
-      const deploying = plane.cli([...args, '--wait-secs', '0', '--json']);
+      const deploying = plane.cli([...args, '--allow-empty', '--wait-secs', '0', '--json']);
       const ended = await Promise.race([deploying.then(() => 'deployed'), plane.running().exited]);
       if (ended !== 'deployed') await plane.reopenAfterDeath();
       const { code, out, err } = await deploying;

@@ -8,17 +8,25 @@ import {
   type DeploySettings,
   NO_DEPLOY_SETTINGS,
   printDeployed,
-} from '../../src/cli/deploy.ts';
-import { listAll, listVersions } from '../../src/cli/lookup.ts';
-import * as manage from '../../src/cli/manage.ts';
-import { Route } from '../../src/model/route.ts';
-import { openTestControl, type TestControl } from './control_plane.ts';
+} from '../../../src/cli/deployments/deploy.ts';
+import * as deployments from '../../../src/cli/deployments/deployments.ts';
+import { listAll, listVersions } from '../../../src/cli/lookup.ts';
+import * as manage from '../../../src/cli/manage.ts';
+import * as nodes from '../../../src/cli/nodes.ts';
+import { Route } from '../../../src/model/route.ts';
+import { openTestControl, type TestControl } from '../control_plane.ts';
 
-const FIXTURES = join(import.meta.dir, '../../fixtures/hello');
+const FIXTURES = join(import.meta.dir, '../../../fixtures/hello');
 const first = new Uint8Array(readFileSync(join(FIXTURES, 'hello-c.wasm')));
 const second = new Uint8Array(readFileSync(join(FIXTURES, 'hello-v2.wasm')));
 
-const HELLO: DeploySettings = { ...NO_DEPLOY_SETTINGS, name: 'hello', route: '/hello', waitSecs: 1 };
+const HELLO: DeploySettings = {
+  ...NO_DEPLOY_SETTINGS,
+  name: 'hello',
+  route: '/hello',
+  waitSecs: 1,
+  allowEmpty: true,
+};
 
 let control: TestControl;
 
@@ -42,6 +50,7 @@ describe('A file that is deployed for the first time', () => {
     expect(deployed.url).toBe('http://edge:3000/hello');
     expect(control.calls).toEqual([
       'GET /api/v1/functions',
+      'POST /api/v1/deployments/plan',
       'POST /api/v1/functions',
       expect.stringMatching(/^PUT /),
       'GET /api/v1/routes',
@@ -142,6 +151,12 @@ describe('The other commands', () => {
       project: null,
       name: 'hello',
       version: null,
+      words: [],
+      from: null,
+      label: {},
+      selector: null,
+      pop: [],
+      tokenNode: null,
       waitSecs: 1,
       ...more,
     };
@@ -163,12 +178,17 @@ describe('The other commands', () => {
     expect(printed()).toContain('memory_pages');
     await manage.showRoutes(input({ name: '' }));
     expect(printed()).toMatch(/any +\* +\/hello +hello +0/);
-    await manage.rollBack(input());
+    await deployments.rollBack(input());
     expect(printed()).toContain('back at 1.0.0');
-    await manage.showStatus(input({ json: true }));
-    expect(JSON.parse(printed())).toMatchObject({ deployment: { version: '1.0.0' }, nodes: [] });
+    await deployments.showStatus(input({ json: true }));
+    expect(JSON.parse(printed())).toMatchObject({
+      deployment: { version: '1.0.0', from: '1.0.1' },
+      nodes: [],
+    });
+    await deployments.rollBack(input());
+    expect(printed()).toContain('already back at 1.0.0');
     await expect(manage.deleteFunction(input())).rejects.toMatchObject({ code: 'function_in_use' });
-    await manage.undeploy(input());
+    await deployments.undeploy(input());
     await manage.deleteFunction(input());
     await manage.showFunctions(input({ json: true }));
     expect(printed().trim().split('\n').at(-1)).toBe('[]');
@@ -178,18 +198,18 @@ describe('The other commands', () => {
     for (const command of [
       manage.showVersions,
       manage.inspect,
-      manage.showStatus,
-      manage.rollBack,
-      manage.undeploy,
+      deployments.showStatus,
+      deployments.rollBack,
+      deployments.undeploy,
     ]) {
       await expect(command(input({ name: 'nope' }))).rejects.toMatchObject({ code: 'function_not_found' });
     }
   });
 
   test('print a join token alone on stdout, so that a shell can read it', async () => {
-    await manage.makeJoinToken(input());
+    await nodes.makeJoinToken(input());
     expect(printed()).toMatch(/^edge_join_\S+\n$/);
-    await manage.showNodes(input({ json: true }));
+    await nodes.showNodes(input({ json: true }));
     expect(printed()).toBe('[]\n');
   });
 });
