@@ -48,7 +48,7 @@ export const POOL_TUNING = {
    * Pause of a version after one of its workers misbehaved; it doubles up to the maximum. Until such a worker is
    * killed it takes processor time from its neighbours, and a request starts the next one.
    */
-  misbehavedMsMin: 5_000,
+  misbehavedMsMin: 10_000,
   misbehavedMsMax: 300_000,
   /** A queue whose oldest request is younger than this is moving; it gets no new worker. */
   queueMovesMs: 2,
