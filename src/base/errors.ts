@@ -98,6 +98,7 @@ export const CONTROL_ERRORS = {
   version_in_use: entry(409, 'This version is deployed: deploy another one first.'),
   function_in_use: entry(409, 'This function is deployed: undeploy it first.'),
   route_taken: entry(409, 'Another function has this route: choose another path, host or method.'),
+  host_taken: entry(409, 'This host belongs to another project: choose a host of your own.'),
   node_id_taken: entry(409, 'A node of this id has joined already: choose another id, or delete that node.'),
   idempotency_conflict: entry(409, 'This idempotency key was used for another request: use a new one.'),
   no_matching_nodes: entry(
