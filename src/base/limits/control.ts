@@ -11,10 +11,17 @@ export const CONTROL_BOUNDS = {
   pageSizeMax: 200,
   /** Requests that are held until something changes: heartbeats and waits for deployments. */
   longPollsMax: 10_000,
-  /** Uploads at one time: each may hold an artifact in memory while it is checked. */
-  uploadsMax: 8,
+  /** Uploads at one time: each holds an artifact on disk until it is checked, one after the other. */
+  uploadsMax: 32,
+  /** Uploads by presigned URLs at one time: the rest is left to admins. One URL takes one at a time. */
+  uploadsByUrlMax: 24,
+  /** Forms at one time: each is in memory as a whole. */
+  uploadFormsMax: 8,
   /** Time from the first to the last byte of an upload. */
   uploadBodyMs: 300_000,
+  /** Time that an upload may wait for its bytes: this, and as long as what came takes at the lowest rate. */
+  uploadGraceMs: 10_000,
+  uploadBytesPerSecondMin: 16 * 1024,
   /** Requests with an idempotency key at one time: each holds its body in memory. */
   idempotentInFlightMax: 256,
   idempotencyKeyLengthMax: 255,

@@ -20,7 +20,8 @@ export type CommitRemoval<R> = (removed: (digests: readonly string[]) => void) =
 
 export type Publisher = {
   /**
-   * Gives a version its artifact; without a number, the version that `upcoming` names. Refuses what the
+   * Gives a version its artifact; without a number, the version that `upcoming` names. The artifact that a
+   * version has already is stored again, which repairs its file. Refuses what the
    * artifact store and the store refuse, and a module that fails the check with `offset`, `import` and
    * `export` in the details; the version is then still pending.
    */
@@ -36,7 +37,10 @@ export type Publisher = {
 };
 
 /** The version that an upload goes to, and whether it has to be created with it. */
-type Target = Pick<Version, 'function_id' | 'version' | 'settings'> & { status: Version['status'] | 'new' };
+type Target = Pick<Version, 'function_id' | 'version' | 'settings'> & {
+  status: Version['status'] | 'new';
+  sha256?: Version['sha256'];
+};
 
 /**
  * A publication writes its file, then its row; a removal deletes the row, then the file. One queue runs them
@@ -64,7 +68,8 @@ export function createPublisher(options: {
     const report = target.status === 'published' ? null : await checks(check);
     return await changes(async () => {
       const now = await targetAgain(store.versions, target);
-      if (now.status !== 'published') {
+      // The bytes of a published version replace its file, which may be damaged or missing.
+      if (now.status !== 'published' || now.sha256 === received.sha256) {
         await received.keep();
         await failpoints.reach('artifact_kept');
       }

@@ -15,7 +15,7 @@ export type ReceivedArtifact = {
   readonly sizeBytes: number;
   /** Throws after `keep` and after `discard`. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
-  /** Makes the bytes durable under their digest; an artifact of the same digest stays as it is. */
+  /** Makes the bytes durable under their digest, in the place of a file that is there. */
   keep(): Promise<void>;
   discard(): Promise<void>;
 };
