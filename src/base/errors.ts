@@ -117,6 +117,11 @@ export const CONTROL_ERRORS = {
   limit_reached: entry(409, 'The limit is reached: delete one that is not needed.'),
   internal: entry(500, 'Something failed inside: the log has the cause under this request id.', true),
   overloaded: entry(503, 'Too many requests are waiting: try again later.', true),
+  storage_busy: entry(
+    503,
+    'Another process holds the database of the control plane, and nothing was changed: try again later.',
+    true,
+  ),
   storage_full: entry(
     507,
     'The disk of the control plane is full or read-only, and nothing was changed: make room on it.',

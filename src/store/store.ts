@@ -51,7 +51,7 @@ export function openStore(options: {
 }): Store {
   const { path, migrations, clock, onCommit } = options;
   const busyMs = CONTROL_TUNING.databaseBusyMs;
-  const driver = openSqlite({ path, migrations, busyMs, nowMs: clock.nowMs() });
+  const driver = openSqlite({ path, migrations, busyMs, clock });
   const database = createDatabase({ driver, clock, onCommit });
   return {
     ...operationsOver(database),

@@ -27,6 +27,8 @@ export const CONTROL_BOUNDS = {
   idempotencyKeyLengthMax: 255,
   /** Answers that are kept under idempotency keys; the oldest go first. That of a deploy lists its nodes. */
   idempotencyRowsMax: 20_000,
+  /** Transactions that wait while another process holds the lock of the database. */
+  lockedTransactionsMax: 1_000,
   joinTokenTtlMsMax: 604_800_000,
   nodesMax: 10_000,
   /** Active deployments of one function: each costs an evaluation per node. */
@@ -49,8 +51,9 @@ export const CONTROL_TUNING = {
   /** Rows that one transaction deletes at most, and the pause before the next. */
   sweepRows: 500,
   sweepPauseMs: 10,
-  /** How long a statement waits for a lock of the database. */
+  /** How long a transaction waits for a lock of another process, and how often it tries. */
   databaseBusyMs: 5_000,
+  databaseRetryMs: 20,
   /** How long a starting process waits for its data directory: its predecessor may be about to exit. */
   claimMs: 500,
   /** Bound values per statement, far below the limit of every dialect. */
