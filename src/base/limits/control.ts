@@ -61,3 +61,26 @@ export const CONTROL_TUNING = {
   /** Targets of deployments kept compiled in memory. */
   targetsCompiledMax: 10_000,
 } as const;
+
+/** What keeps the stored artifacts whole. */
+export const ARTIFACT_BOUNDS = {
+  /** Damaged files that are kept for an operator; the oldest go first. */
+  damagedFilesMax: 16,
+  /** Orphaned files that are deleted in one pass. */
+  dropsPerPassMax: 1_000,
+  /** Artifacts of which it is remembered that they were whole a moment ago. */
+  verifiedMax: 1_000,
+} as const;
+
+export const ARTIFACT_TUNING = {
+  /** One step of the scrub ends after so many bytes, or folders and files: 40 MiB/min leave the disk to others. */
+  scrubStepBytes: 32 * MIB,
+  scrubStepItems: 256,
+  scrubStepMs: 10_000,
+  /** From the end of a pass over all artifacts to the next. */
+  scrubPauseMs: 21_600_000,
+  /** How long a file stays that no version names: an older copy of the database may be about to be replaced. */
+  orphanGraceMs: 86_400_000,
+  /** How long a file that was verified for one download is trusted for the next, while it does not change. */
+  verifiedMs: 10_000,
+} as const;

@@ -1,16 +1,21 @@
 // Publishing: artifacts come in by a presigned URL or in one call, and leave with their versions.
 import type { Static } from '@sinclair/typebox';
 import type { Clock } from '../../base/clock.ts';
-import { createGate } from '../../base/concurrency.ts';
+import { createGate, createSerialQueue } from '../../base/concurrency.ts';
 import { CodedError } from '../../base/errors.ts';
 import type { Failpoints } from '../../base/failpoints/failpoints.ts';
+import type { RandomBytes } from '../../base/id.ts';
 import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
+import type { Log } from '../../base/log.ts';
+import type { Loop } from '../../base/loop.ts';
+import type { Metrics } from '../../base/metrics.ts';
 import type { Upload } from '../../model/function.ts';
 import type { ModuleCheck } from '../../model/wasm/check.ts';
 import type { ArtifactStore } from '../../store/artifacts/artifacts.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionKey } from '../../store/versions.ts';
 import type { Auth } from '../auth/auth.ts';
+import { createKeeper } from './keeper.ts';
 import { type CommitPublication, type CommitRemoval, createPublisher } from './publisher.ts';
 import { isForm, rawArtifact, readUpload } from './upload_body.ts';
 import { createUploadUrls } from './upload_urls.ts';
@@ -36,10 +41,12 @@ export type Publish = {
     actor: string;
     commit: CommitPublication<R>;
   }): Promise<R>;
-  /** The bytes of an artifact; null where the file is missing. */
+  /** The bytes of an artifact, verified; null where the file is missing or damaged. */
   openArtifact(sha256: string): Promise<Blob | null>;
   /** Also removes the files of artifacts that no version refers to after the removal. */
   remove<R>(commit: CommitRemoval<R>): Promise<R>;
+  /** The loop that verifies all artifacts and sets aside the files that no version names. */
+  startScrub(): Loop;
 };
 
 const URL_TAKEN = 'Another upload to this URL is running: wait until it has ended.';
@@ -49,17 +56,22 @@ const URL_TAKEN = 'Another upload to this URL is running: wait until it has ende
  * by the same URL, and as forms.
  */
 export function createPublish(options: {
-  store: Pick<Store, 'functions' | 'versions'>;
+  store: Pick<Store, 'functions' | 'versions' | 'artifacts'>;
   artifacts: ArtifactStore;
   checkModule: ModuleCheck;
   uploadKey: Auth['uploadKey'];
   publicUrl: string | null;
   clock: Clock;
+  random: RandomBytes;
+  log: Log;
+  metrics: Metrics;
   failpoints: Failpoints;
 }): Publish {
   const { store, artifacts, checkModule, uploadKey, publicUrl, clock, failpoints } = options;
+  const changes = createSerialQueue();
   const uploadUrls = createUploadUrls({ key: uploadKey, clock, publicUrl });
-  const publisher = createPublisher({ store, artifacts, checkModule, failpoints });
+  const publisher = createPublisher({ store, artifacts, checkModule, changes, failpoints });
+  const keeper = createKeeper({ ...options, changes });
   const uploads = createGate({ max: CONTROL_BOUNDS.uploadsMax });
   const byUrl = createGate({ max: CONTROL_BOUNDS.uploadsByUrlMax });
   const forms = createGate({ max: CONTROL_BOUNDS.uploadFormsMax });
@@ -89,7 +101,8 @@ export function createPublish(options: {
       };
       return uploads.enter(() => (isForm(request) ? forms.enter(publish) : publish()));
     },
-    openArtifact: (sha256) => artifacts.open(sha256),
+    openArtifact: (sha256) => keeper.open(sha256),
     remove: (commit) => publisher.remove(commit),
+    startScrub: () => keeper.startScrub(),
   };
 }

@@ -1,5 +1,5 @@
 // From received bytes to a published version: digest, module check, file, and only then the row.
-import { createSerialQueue } from '../../base/concurrency.ts';
+import { createSerialQueue, type SerialQueue } from '../../base/concurrency.ts';
 import { CodedError } from '../../base/errors.ts';
 import type { Failpoints } from '../../base/failpoints/failpoints.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
@@ -43,18 +43,18 @@ type Target = Pick<Version, 'function_id' | 'version' | 'settings'> & {
 };
 
 /**
- * A publication writes its file, then its row; a removal deletes the row, then the file. One queue runs them
- * one at a time: otherwise a removal could delete the file that a publication of the same bytes relies on.
+ * A publication writes its file, then its row; a removal deletes the row, then the file. The queue `changes` runs
+ * them one at a time: otherwise a removal could delete the file that a publication of the same bytes relies on.
  * Module checks have a queue of their own, so that one module at a time is in memory.
  */
 export function createPublisher(options: {
   store: Pick<Store, 'versions'>;
   artifacts: ArtifactStore;
   checkModule: ModuleCheck;
+  changes: SerialQueue;
   failpoints: Failpoints;
 }): Publisher {
-  const { store, artifacts, checkModule, failpoints } = options;
-  const changes = createSerialQueue();
+  const { store, artifacts, checkModule, changes, failpoints } = options;
   const checks = createSerialQueue();
   const publishReceived = async <R>(
     target: Target,
