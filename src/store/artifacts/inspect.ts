@@ -1,8 +1,9 @@
 // Compares the artifacts of a data directory with the versions that need them, and changes nothing.
-import { Database as Sqlite } from 'bun:sqlite';
+import { constants, Database as Sqlite } from 'bun:sqlite';
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import type { ArtifactsReport, BrokenArtifact } from '../../model/artifact.ts';
 import { namesIn, verifyFile } from './disk.ts';
@@ -51,7 +52,7 @@ async function filesIn(dir: string): Promise<string[]> {
 }
 
 function readRows(path: string): { artifacts: string[]; versions: VersionRow[] } {
-  const sqlite = new Sqlite(path, { readonly: true, strict: true });
+  const sqlite = openReadOnly(path);
   try {
     sqlite.run(`PRAGMA busy_timeout = ${CONTROL_TUNING.databaseBusyMs}`);
     const artifacts = sqlite.query<{ sha256: string }, []>('SELECT sha256 FROM artifacts ORDER BY sha256');
@@ -63,4 +64,14 @@ function readRows(path: string): { artifacts: string[]; versions: VersionRow[] }
   } finally {
     sqlite.close();
   }
+}
+
+/**
+ * Where no process has it open, SQLite would make two files beside it, which would then belong to whoever runs
+ * this, perhaps root.
+ */
+function openReadOnly(path: string): Sqlite {
+  if (existsSync(`${path}-wal`)) return new Sqlite(path, { readonly: true, strict: true });
+  const uri = `${pathToFileURL(path).href}?immutable=1`;
+  return new Sqlite(uri, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
 }

@@ -28,7 +28,9 @@ describe('The artifacts of a control plane', () => {
     const whole = { checked: 1, broken: [], orphaned: [], set_aside: { orphaned: 0, damaged: 0 } };
     expect(await inspectArtifacts(fleet.dir)).toEqual(whole);
     await fleet.control.close();
+    const files = readdirSync(fleet.dir).sort();
     expect(await inspectArtifacts(fleet.dir)).toEqual(whole);
+    expect(readdirSync(fleet.dir).sort()).toEqual(files);
     const terminal = createRecorder();
     printArtifacts(terminal, whole);
     expect(terminal.out.join('')).toBe('\nArtifacts: 1 checked, 0 damaged or missing.\n');
