@@ -27,7 +27,8 @@ async function unlock(): Promise<void> {
   await holder.exited;
 }
 
-const create = (name: string): Promise<Answer> => fleet.call('POST', '/api/v1/functions', { json: { name } });
+const create = (name: string): Promise<Answer> =>
+  fleet.call('POST', '/api/v1/functions', { json: { name }, headers: { 'idempotency-key': name } });
 
 describe('While another process holds the database', () => {
   test('reads are answered at once, and a mutation waits for the lock', async () => {
