@@ -71,6 +71,28 @@ describe('A damaged artifact', () => {
     expect(sha256((await download(id)).bytes)).toBe(digest);
   });
 
+  test('is not sent where it cannot be moved either, and an upload mends it all the same', async () => {
+    const id = await fleet.publish('hello');
+    writeFileSync(artifacts('damaged'), 'in the way');
+    writeFileSync(pathOf(digest), flipped);
+    for (const attempt of [1, 2]) expect([attempt, (await download(id)).status]).toEqual([attempt, 503]);
+    expect(logged('a damaged artifact could not be moved')).toHaveLength(1);
+    await fleet.call('POST', `/api/v1/functions/${id}/upload?version=1.0.0`, { body: hello });
+    expect((await download(id)).status).toBe(200);
+  });
+
+  test('that is repaired while it is found damaged stays repaired', async () => {
+    const id = await fleet.publish('hello');
+    writeFileSync(pathOf(digest), flipped);
+    const target = `/api/v1/functions/${id}/upload?version=1.0.0`;
+    const uploads = Array.from({ length: 4 }, () => fleet.call('POST', target, { body: hello }));
+    const downloads = Array.from({ length: 4 }, () => download(id));
+    for (const done of await Promise.all(uploads)) expect(done.status).toBe(200);
+    for (const got of await Promise.all(downloads))
+      if (got.status === 200) expect(sha256(got.bytes)).toBe(digest);
+    expect(sha256((await download(id)).bytes)).toBe(digest);
+  });
+
   test('is found by the scrub before anybody asks for it, and counted', async () => {
     const id = await fleet.publish('hello');
     await fleet.publish('other', helloAgain);
