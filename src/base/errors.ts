@@ -98,6 +98,7 @@ export const CONTROL_ERRORS = {
   version_in_use: entry(409, 'This version is deployed: deploy another one first.'),
   function_in_use: entry(409, 'This function is deployed: undeploy it first.'),
   route_taken: entry(409, 'Another function has this route: choose another path, host or method.'),
+  host_taken: entry(409, 'This host belongs to another project: choose a host of your own.'),
   node_id_taken: entry(409, 'A node of this id has joined already: choose another id, or delete that node.'),
   idempotency_conflict: entry(409, 'This idempotency key was used for another request: use a new one.'),
   no_matching_nodes: entry(
@@ -116,6 +117,11 @@ export const CONTROL_ERRORS = {
   limit_reached: entry(409, 'The limit is reached: delete one that is not needed.'),
   internal: entry(500, 'Something failed inside: the log has the cause under this request id.', true),
   overloaded: entry(503, 'Too many requests are waiting: try again later.', true),
+  storage_busy: entry(
+    503,
+    'Another process holds the database of the control plane, and nothing was changed: try again later.',
+    true,
+  ),
   storage_full: entry(
     507,
     'The disk of the control plane is full or read-only, and nothing was changed: make room on it.',

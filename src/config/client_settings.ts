@@ -101,7 +101,8 @@ export const CLIENT_SETTINGS = {
       bounds: 'a lower-case host such as api.example.com, *.example.com, or * for any',
     }),
     initial: null,
-    meaning: 'Host of --route. When not set: any host.',
+    meaning:
+      'Host of --route; it belongs to the project of its first route. When not set: any host, which the project default has.',
     commands: ['deploy'],
   },
   method: {

@@ -191,11 +191,12 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   },
   doctor: {
     words: [],
-    summary: 'Check what this machine offers to keep guests in, and say what to do about the rest.',
+    summary: 'Check the wall around guests on this machine, and the artifacts of a control plane.',
     details:
-      'Tries each part of the wall around guests once, as the user that runs the command. Exits with 1 when ' +
-      'a part is missing without which no guest runs.',
-    examples: ['edge doctor', 'edge doctor --json'],
+      'Tries each part of the wall around guests once, as the user that runs the command. Where --data-dir is ' +
+      'that of a control plane, running or not, also reads all artifacts and says which are damaged, missing ' +
+      'or orphaned. Exits with 1 when a part is missing without which no guest runs, or an artifact is broken.',
+    examples: ['edge doctor', 'edge doctor --data-dir /var/lib/edge', 'edge doctor --json'],
     group: 'Nodes',
   },
   version: {

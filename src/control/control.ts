@@ -77,6 +77,9 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     uploadKey: auth.uploadKey,
     publicUrl: options.publicUrl ?? null,
     clock,
+    random,
+    log,
+    metrics,
     failpoints,
   });
 
@@ -101,6 +104,8 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   opened.defer(() => liveness.close());
   const sweep = startSweep({ store, clock, log });
   opened.defer(() => sweep.close());
+  const scrub = publish.startScrub();
+  opened.defer(() => scrub.close());
 
   const closing = opened.move();
   let closed: Promise<void> | null = null;

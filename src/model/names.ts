@@ -8,6 +8,9 @@ export const Name = Type.String({
   description: 'lower-case letters, digits and dashes',
 });
 
+/** The project of functions that name none. */
+export const PROJECT_DEFAULT = 'default';
+
 /** Ids of nodes and pops, which operators choose; they appear in paths and metrics. */
 export const NodeId = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' });
 export const PopId = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' });

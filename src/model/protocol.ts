@@ -54,7 +54,7 @@ export const ObservedFunction = Type.Object(
       Type.Literal('error'),
       Type.Literal('failed'),
     ]),
-    /** A code of the error table and a sentence; null unless `state` is `error` or `failed`. */
+    /** A code of the error table and a sentence; with `cached`, a sentence where it is not stored on disk. */
     error: Type.Union([Type.String({ maxLength: 1_000 }), Type.Null()]),
     /** `aot`: compiled code. `interpreter`: the compiler gave up on this artifact. */
     execution: Type.Union([Type.Literal('aot'), Type.Literal('interpreter'), Type.Null()]),

@@ -63,6 +63,14 @@ export function routeShape(path: string): string {
   return path.replace(/\/:[A-Za-z_][A-Za-z0-9_]*/g, '/:');
 }
 
+/** The wildcard hosts that take requests of `host` too, or of some host under it where it is a wildcard. */
+export function hostsAbove(host: string): string[] {
+  const above: string[] = [];
+  let dot = host.indexOf('.', host.startsWith('*.') ? 2 : 0);
+  for (; dot !== -1; dot = host.indexOf('.', dot + 1)) above.push(`*${host.slice(dot)}`);
+  return above;
+}
+
 /** Whether some request fits both method lists; an empty list means every method. */
 export function methodsOverlap(some: readonly Method[], others: readonly Method[]): boolean {
   return some.length === 0 || others.length === 0 || some.some((method) => others.includes(method));

@@ -1,8 +1,9 @@
 // The store's operations on routes; the transaction that adds one checks it against those of others.
-import { and, asc, count, eq, gt, type SQL } from 'drizzle-orm';
+import { and, asc, count, eq, gt, inArray, like, lt, ne, or, type SQL } from 'drizzle-orm';
 import { CodedError } from '../base/errors.ts';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
-import { methodsOverlap, type Route, type RouteRule, routeShape } from '../model/route.ts';
+import { PROJECT_DEFAULT } from '../model/names.ts';
+import { hostsAbove, methodsOverlap, type Route, type RouteRule, routeShape } from '../model/route.ts';
 import type { Change, Database, Reading } from './database/database.ts';
 import { findFunction } from './functions.ts';
 import { markFunction } from './marks.ts';
@@ -15,8 +16,8 @@ type RouteRow = { route: Tables['routes']['$inferSelect']; project_id: string };
 export type RouteOperations = {
   /**
    * A rule that the function has already is no change. Refuses `function_not_found`, `limit_reached`,
-   * and `route_taken` where host, path and priority are those of another function's route and the methods
-   * overlap.
+   * `host_taken` where the host belongs to another project, and `route_taken` where host, path and priority
+   * are those of another function's route and the methods overlap.
    */
   create(
     input: RouteRule & { id: string; function_id: string; actor: string },
@@ -49,6 +50,7 @@ async function create(
   const own = beside.filter(({ route }) => route.function_id === function_id);
   const same = own.find(({ route }) => route.path === path && route.methods.join() === methods.join());
   if (same !== undefined) return { route: toRoute(same), created: false };
+  await requireHost(change, { host, priority, project_id });
   const foreign = beside.filter(({ route }) => route.function_id !== function_id);
   if (foreign.some(({ route }) => methodsOverlap(route.methods, methods)))
     throw new CodedError('route_taken', { details: { host, path, priority } });
@@ -67,6 +69,32 @@ async function create(
   });
   await markFunction(change, function_id, revision);
   return { route: toRoute({ route, project_id }), created: true };
+}
+
+/**
+ * A host, and with a wildcard all hosts under it, belongs to the project of the first route on it, for as long
+ * as that project has one there. `*` belongs to the default project, which takes with it what no route of
+ * another project takes: it may not raise a priority above theirs. Refuses `host_taken`.
+ */
+async function requireHost(
+  reading: Reading,
+  { host, priority, project_id }: Pick<RouteRule, 'host' | 'priority'> & { project_id: string },
+): Promise<void> {
+  const { functions, routes } = reading.tables;
+  if (host === '*' && project_id !== PROJECT_DEFAULT) {
+    const message = `Routes on every host belong to the project ${PROJECT_DEFAULT}: name a host.`;
+    throw new CodedError('host_taken', { message, details: { host } });
+  }
+  const isUnder = host.startsWith('*.') ? like(routes.host, `%${host.slice(1)}`) : undefined;
+  const overlaps =
+    host === '*'
+      ? and(ne(routes.host, '*'), lt(routes.priority, priority))
+      : or(inArray(routes.host, [host, ...hostsAbove(host)]), isUnder);
+  const [held] = await selectRoutes(reading, and(ne(functions.project_id, project_id), overlaps)).limit(1);
+  if (held === undefined) return;
+  if (host !== '*') throw new CodedError('host_taken', { details: { host } });
+  const message = 'Another project has routes of a lower priority: on every host, at most theirs is allowed.';
+  throw new CodedError('host_taken', { message, details: { host, priority } });
 }
 
 async function list(

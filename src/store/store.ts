@@ -1,6 +1,7 @@
 // The control plane's store: its database with the operations on it, by noun.
 import type { Clock } from '../base/clock.ts';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
+import { type ArtifactOperations, artifactOperations } from './artifacts/rows.ts';
 import { type AuditOperations, auditOperations } from './audit.ts';
 import { createDatabase, type Database, insideOf, type Migration } from './database/database.ts';
 import { type DeploymentOperations, deploymentOperations } from './deployments/deployments.ts';
@@ -20,6 +21,7 @@ import { type VersionOperations, versionOperations } from './versions.ts';
 export type Operations = {
   functions: FunctionOperations;
   versions: VersionOperations;
+  artifacts: ArtifactOperations;
   routes: RouteOperations;
   deployments: DeploymentOperations;
   nodes: NodeOperations;
@@ -51,7 +53,7 @@ export function openStore(options: {
 }): Store {
   const { path, migrations, clock, onCommit } = options;
   const busyMs = CONTROL_TUNING.databaseBusyMs;
-  const driver = openSqlite({ path, migrations, busyMs, nowMs: clock.nowMs() });
+  const driver = openSqlite({ path, migrations, busyMs, clock });
   const database = createDatabase({ driver, clock, onCommit });
   return {
     ...operationsOver(database),
@@ -64,6 +66,7 @@ function operationsOver(database: Database): Operations {
   return {
     functions: functionOperations(database),
     versions: versionOperations(database),
+    artifacts: artifactOperations(database),
     routes: routeOperations(database),
     deployments: deploymentOperations(database),
     nodes: nodeOperations(database),

@@ -3,7 +3,7 @@ import { and, eq, inArray, type SQL } from 'drizzle-orm';
 import * as semver from 'semver';
 import { CodedError } from '../base/errors.ts';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
-import type { Version, VersionSettings } from '../model/function.ts';
+import { defaultVersionSettings, type Version, type VersionSettings } from '../model/function.ts';
 import type { ModuleReport } from '../model/wasm/report.ts';
 import type { Change, Database, Reading } from './database/database.ts';
 import { isoTime, type Page, type PageRequest, pageOfRows } from './pages.ts';
@@ -21,7 +21,7 @@ export type UpcomingVersion = VersionKey & { settings: VersionSettings; status: 
 export type VersionOperations = {
   /**
    * Without `version`: the next patch after the highest. Settings that are left out come from the highest
-   * version. Pre-releases count only where there is nothing else. Refuses `function_not_found`, `version_exists`, `limit_reached`.
+   * version, and are the defaults where there is none. Pre-releases count only where there is nothing else. Refuses `function_not_found`, `version_exists`, `limit_reached`.
    */
   create(input: {
     function_id: string;
@@ -261,14 +261,14 @@ async function upcoming(reading: Reading, function_id: string): Promise<Upcoming
   return { function_id, ...(await following(reading, function_id, held)), status: 'new' };
 }
 
-/** The number that follows `held`, and the settings of the highest of them. Refuses `version_not_found`. */
+/** The number that follows `held`, and the settings of the highest of them; the first where all are deleted. */
 async function following(
   reading: Reading,
   function_id: string,
   held: readonly string[],
 ): Promise<{ version: string; settings: VersionSettings }> {
   const highest = highestOf(held);
-  if (highest === null) throw new CodedError('version_not_found');
+  if (highest === null) return { version: VERSION_FIRST, settings: defaultVersionSettings };
   const { settings } = await findVersion(reading, { function_id, version: highest });
   return { version: after(highest), settings };
 }

@@ -234,6 +234,20 @@ describe('Deleting', () => {
     );
   });
 
+  test('its only version leaves a function that takes the next one', async () => {
+    const id = await fleet.publish('hello');
+    const versions = `/api/v1/functions/${id}/versions`;
+    await fleet.call('DELETE', `${versions}/1.0.0`);
+    const named = await fleet.call('POST', versions, { json: { version: '2.0.0', memory_pages: 9 } });
+    expect([named.status, named.at('version.settings.memory_pages')]).toEqual([201, 9]);
+    await fleet.call('DELETE', `${versions}/2.0.0`);
+    const uploaded = await fleet.call('POST', `/api/v1/functions/${id}/upload`, { body: helloAgain });
+    expect([uploaded.status, uploaded.at('version')]).toEqual([201, '1.0.0']);
+    await fleet.call('DELETE', `${versions}/1.0.0`);
+    const next = await fleet.call('POST', versions, { json: {} });
+    expect([next.status, next.at('version.version')]).toEqual([201, '1.0.0']);
+  });
+
   test('what does not exist is not found', async () => {
     expect((await fleet.call('DELETE', '/api/v1/functions/fn_x')).code).toBe('function_not_found');
     expect((await fleet.call('DELETE', '/api/v1/functions/fn_x/versions/1.0.0')).code).toBe(

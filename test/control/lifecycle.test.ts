@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSystemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/id.ts';
+import { CONTROL_BOUNDS } from '../../src/base/limits/control.ts';
 import { REQUEST_DEFAULTS } from '../../src/base/limits/request.ts';
 import { createLog } from '../../src/base/log.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
@@ -107,6 +108,9 @@ describe('The end', () => {
   test('waits for a request that does not end no longer than the drain time', async () => {
     fleet = await openFleet();
     const { running, controller } = await beginUpload(fleet);
+    // Enough bytes for the lowest rate of an upload, so that nothing else ends it.
+    const seconds = Math.ceil(REQUEST_DEFAULTS.drainMs / 1_000);
+    controller.enqueue(new Uint8Array(seconds * CONTROL_BOUNDS.uploadBytesPerSecondMin));
     let closed = false;
     const closing = fleet.control.close().then(() => (closed = true));
     const { call } = fleet;
@@ -116,7 +120,7 @@ describe('The end', () => {
     await fleet.clock.advance(1);
     await closing;
     controller.close();
-    expect((await running).code).toBe('artifact_empty');
+    expect((await running).code).toBe('bad_magic');
   });
 
   test('refuses later requests, and closing twice is fine', async () => {

@@ -1,7 +1,7 @@
 // Artifacts: presigned uploads, the one-call upload, what is refused, and the download.
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CONTROL_BOUNDS, CONTROL_DEFAULTS } from '../../src/base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../src/base/limits/function.ts';
@@ -18,8 +18,6 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 const put = (url: string, body: Uint8Array<ArrayBuffer>) => fleet.call('PUT', url, { body, token: null });
 const incoming = (): string => join(fleet.dir, 'artifacts', 'incoming');
 const leftovers = (): string[] => readdirSync(incoming());
-const leftoverBytes = (): number =>
-  leftovers().reduce((sum, name) => sum + statSync(join(incoming(), name)).size, 0);
 
 describe('A presigned upload', () => {
   test('publishes the version with the digest that the control plane computed', async () => {
@@ -111,49 +109,12 @@ describe('A presigned upload', () => {
     expect((await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0`)).at('status')).toBe('pending');
   });
 
-  test('is refused where as many run as the limit allows', async () => {
-    const controllers: ReadableStreamDefaultController<Uint8Array>[] = [];
-    const { uploadUrl } = await fleet.create('hello');
-    const running = Array.from({ length: CONTROL_BOUNDS.uploadsMax }, () => {
-      const body = new ReadableStream<Uint8Array>({
-        start: (controller) => void controllers.push(controller),
-      });
-      return fleet.call('PUT', uploadUrl, { body, token: null });
-    });
-    await until(() => leftovers().length === CONTROL_BOUNDS.uploadsMax);
-    const refused = await put(uploadUrl, hello);
-    expect([refused.status, refused.code, refused.headers.get('retry-after')]).toEqual([
-      503,
-      'overloaded',
-      '1',
-    ]);
-    for (const controller of controllers) controller.close();
-    for (const answer of await Promise.all(running)) expect(answer.code).toBe('artifact_empty');
-    expect((await put(uploadUrl, hello)).status).toBe(200);
-  });
-
-  test('whose bytes trickle in ends at the time limit', async () => {
-    const { uploadUrl } = await fleet.create('hello');
-    const trickle = new ReadableStream<Uint8Array>({
-      start: (controller) => controller.enqueue(hello.slice(0, 9)),
-    });
-    const slow = fleet.call('PUT', uploadUrl, { body: trickle, token: null });
-    await until(() => leftoverBytes() === 9);
-    await fleet.clock.advance(CONTROL_BOUNDS.uploadBodyMs - 1);
-    expect(leftovers()).toHaveLength(1);
-    await fleet.clock.advance(1);
-    const refused = await slow;
-    expect([refused.status, refused.code]).toEqual([408, 'request_timeout']);
-    expect(leftovers()).toEqual([]);
-  });
-
   test('whose caller disconnects leaves no file, no taken place, and no error in the log', async () => {
     const listener = listenControl({ control: fleet.control, hostname: '127.0.0.1', port: 0 });
     try {
-      const { uploadUrl } = await fleet.create('hello');
-      const { pathname, search } = new URL(uploadUrl);
-      const head = `PUT ${pathname}${search} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n`;
-      for (let turn = 0; turn <= CONTROL_BOUNDS.uploadsMax; turn += 1) {
+      for (let turn = 0; turn <= CONTROL_BOUNDS.uploadsByUrlMax; turn += 1) {
+        const { pathname, search } = new URL((await fleet.create(`gone-${turn}`)).uploadUrl);
+        const head = `PUT ${pathname}${search} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n`;
         const port = listener.port;
         const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } });
         socket.write(`${head}\0asm`);
@@ -161,6 +122,7 @@ describe('A presigned upload', () => {
         socket.terminate();
         await until(() => leftovers().length === 0);
       }
+      const { uploadUrl } = await fleet.create('hello');
       expect((await put(uploadUrl, hello)).status).toBe(200);
       expect(fleet.lines.filter((line) => line.includes('"error"'))).toEqual([]);
     } finally {
@@ -279,6 +241,32 @@ describe('The one-call upload', () => {
   test('to an unknown function is refused', async () => {
     const missing = await fleet.call('POST', '/api/v1/functions/fn_x/upload', { body: hello });
     expect([missing.status, missing.code]).toEqual([404, 'function_not_found']);
+  });
+});
+
+describe('The file of a published version', () => {
+  const path = (): string => join(fleet.dir, 'artifacts', sha256(hello).slice(0, 2), sha256(hello));
+  const download = (id: string) => fleet.call('GET', `/api/v1/artifacts/${id}/1.0.0`);
+
+  test.each([
+    ['missing', () => rmSync(path())],
+    ['cut short', () => writeFileSync(path(), hello.slice(0, 20))],
+    ['of other bytes', () => writeFileSync(path(), helloAgain)],
+  ])('that is %s is repaired by an upload of the right bytes', async (_, damage) => {
+    const { id, uploadUrl } = await fleet.create('hello');
+    await put(uploadUrl, hello);
+    const before = await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0`);
+    damage();
+    const other = await put(uploadUrl, helloAgain);
+    expect([other.status, other.code]).toEqual([409, 'version_exists']);
+    expect((await put(uploadUrl, hello)).status).toBe(200);
+    expect(sha256((await download(id)).bytes)).toBe(sha256(hello));
+    damage();
+    const one = await fleet.call('POST', `/api/v1/functions/${id}/upload?version=1.0.0`, { body: hello });
+    expect(one.status).toBe(200);
+    expect(sha256((await download(id)).bytes)).toBe(sha256(hello));
+    expect((await fleet.call('GET', `/api/v1/functions/${id}/versions/1.0.0`)).body).toEqual(before.body);
+    expect(leftovers()).toEqual([]);
   });
 });
 

@@ -32,6 +32,13 @@ export const EDGE_TUNING = {
   recompileDelayMsMax: 10 * 60_000,
   /** Between two tries to write the index of the artifact cache that failed. */
   cacheIndexRetryMs: 5_000,
+  /** How often a node checks that what serves is in its cache, and how many versions at a time. */
+  storeCheckMs: 10_000,
+  storeChecksMax: 256,
+  /** Artifacts that it pulls at a time to store them again, and the wait after such a pull. */
+  storePullsMax: 2,
+  storeRetryMsMin: 10_000,
+  storeRetryMsMax: 10 * 60_000,
   /** Versions that a node pulls and compiles again at the same time, beside its other steps. */
   recompileParallelMax: 2,
   /** Tries after the first; then the version stays in the interpreter until it is brought up anew. */

@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox';
 import type { AnyElysia } from 'elysia';
 import { FunctionCreated, pageOf } from '../../model/api.ts';
 import { CreateFunction, defaultVersionSettings, EdgeFunction } from '../../model/function.ts';
-import { Name } from '../../model/names.ts';
+import { Name, PROJECT_DEFAULT } from '../../model/names.ts';
 import type { NewFunction } from '../../store/functions.ts';
 import type { Store } from '../../store/store.ts';
 import { VERSION_FIRST } from '../../store/versions.ts';
@@ -26,8 +26,6 @@ const ListQuery = Type.Object(
   { ...pageQuery, project: Type.Optional(Name), name: Type.Optional(Name) },
   { additionalProperties: false },
 );
-
-const PROJECT_DEFAULT = 'default';
 
 export function functionsApi(options: {
   functions: Store['functions'];

@@ -24,9 +24,12 @@ export function failureResponse(
   const refusal = options.isUnrouted ? new CodedError('not_found') : refusalOf(failure);
   if (refusal?.code === 'storage_full')
     log.error('the disk takes nothing more; reads and heartbeats go on', { error: String(failure) });
+  if (refusal?.code === 'storage_busy')
+    log.error('another process holds the database; reads go on', { request_id: requestId });
   if (refusal !== null) {
     const { code, message, details } = refusal;
-    const headers: Record<string, string> = code === 'overloaded' ? { 'retry-after': '1' } : {};
+    const headers: Record<string, string> =
+      code === 'overloaded' || code === 'storage_busy' ? { 'retry-after': '1' } : {};
     return errorResponse(code, requestId, { message, details, headers });
   }
   const stack = failure instanceof Error ? failure.stack : undefined;

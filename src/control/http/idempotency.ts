@@ -35,8 +35,8 @@ export function hasIdempotencyKey(request: Request): boolean {
 /** An upload of the largest artifact fits, whether raw or as a form. */
 const BODY_BYTES_MAX = FUNCTION_BOUNDS.artifactBytesMax + CONTROL_BOUNDS.jsonBodyBytesMax;
 
-/** An answer as it is sent: `type` is its content type, null where it has no body. */
-type Content = { status: number; type: string | null; body: string };
+/** An answer as it is sent: `type` is its content type, null where it has no body. A refusal may have the rest. */
+type Content = { status: number; type: string | null; body: string; retryAfter?: string | null };
 
 /** One use of a key: `id` names key and caller, `requestDigest` what was sent under it. */
 type Use = { id: string; token: string; requestDigest: string };
@@ -138,11 +138,15 @@ function copyOf(request: Request, body: Uint8Array<ArrayBuffer>): Request {
 }
 
 async function readAnswer(response: Response): Promise<Content> {
-  return { status: response.status, type: response.headers.get('content-type'), body: await response.text() };
+  const { status, headers } = response;
+  const retryAfter = headers.get('retry-after');
+  return { status, type: headers.get('content-type'), body: await response.text(), retryAfter };
 }
 
-function responseOf({ status, type, body }: Content, { isReplay }: { isReplay: boolean }): Response {
+function responseOf(content: Content, { isReplay }: { isReplay: boolean }): Response {
+  const { status, type, body, retryAfter = null } = content;
   const headers = new Headers();
+  if (retryAfter !== null) headers.set('retry-after', retryAfter);
   if (type !== null) headers.set('content-type', type);
   if (isReplay) headers.set('idempotency-replayed', 'true');
   return new Response(body === '' ? null : body, { status, headers });

@@ -1,5 +1,5 @@
 // From received bytes to a published version: digest, module check, file, and only then the row.
-import { createSerialQueue } from '../../base/concurrency.ts';
+import { createSerialQueue, type SerialQueue } from '../../base/concurrency.ts';
 import { CodedError } from '../../base/errors.ts';
 import type { Failpoints } from '../../base/failpoints/failpoints.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
@@ -20,7 +20,8 @@ export type CommitRemoval<R> = (removed: (digests: readonly string[]) => void) =
 
 export type Publisher = {
   /**
-   * Gives a version its artifact; without a number, the version that `upcoming` names. Refuses what the
+   * Gives a version its artifact; without a number, the version that `upcoming` names. The artifact that a
+   * version has already is stored again, which repairs its file. Refuses what the
    * artifact store and the store refuse, and a module that fails the check with `offset`, `import` and
    * `export` in the details; the version is then still pending.
    */
@@ -36,21 +37,24 @@ export type Publisher = {
 };
 
 /** The version that an upload goes to, and whether it has to be created with it. */
-type Target = Pick<Version, 'function_id' | 'version' | 'settings'> & { status: Version['status'] | 'new' };
+type Target = Pick<Version, 'function_id' | 'version' | 'settings'> & {
+  status: Version['status'] | 'new';
+  sha256?: Version['sha256'];
+};
 
 /**
- * A publication writes its file, then its row; a removal deletes the row, then the file. One queue runs them
- * one at a time: otherwise a removal could delete the file that a publication of the same bytes relies on.
+ * A publication writes its file, then its row; a removal deletes the row, then the file. The queue `changes` runs
+ * them one at a time: otherwise a removal could delete the file that a publication of the same bytes relies on.
  * Module checks have a queue of their own, so that one module at a time is in memory.
  */
 export function createPublisher(options: {
   store: Pick<Store, 'versions'>;
   artifacts: ArtifactStore;
   checkModule: ModuleCheck;
+  changes: SerialQueue;
   failpoints: Failpoints;
 }): Publisher {
-  const { store, artifacts, checkModule, failpoints } = options;
-  const changes = createSerialQueue();
+  const { store, artifacts, checkModule, changes, failpoints } = options;
   const checks = createSerialQueue();
   const publishReceived = async <R>(
     target: Target,
@@ -64,7 +68,8 @@ export function createPublisher(options: {
     const report = target.status === 'published' ? null : await checks(check);
     return await changes(async () => {
       const now = await targetAgain(store.versions, target);
-      if (now.status !== 'published') {
+      // The bytes of a published version replace its file, which may be damaged or missing.
+      if (now.status !== 'published' || now.sha256 === received.sha256) {
         await received.keep();
         await failpoints.reach('artifact_kept');
       }

@@ -17,8 +17,13 @@ const BYTES_MAX = FUNCTION_BOUNDS.artifactBytesMax;
 /** Room for the boundaries and headers of a form. */
 const FORM_OVERHEAD_BYTES = 64 * 1024;
 
+/** Whether `readUpload` holds the body in memory. */
+export function isForm(request: Request): boolean {
+  return typeOf(request).startsWith('multipart/form-data');
+}
+
 /**
- * The raw body, to be read within `CONTROL_BOUNDS.uploadBodyMs`; its reader bounds the bytes. Refuses
+ * The raw body, which has to come in time (`timed`); its reader bounds the bytes. Refuses
  * `artifact_too_large` before anything is read where the announced length is too large.
  */
 export function rawArtifact(request: Request, clock: Clock): Body {
@@ -31,10 +36,8 @@ export function rawArtifact(request: Request, clock: Clock): Body {
  * `artifact_too_large`, `request_timeout`, `bad_request` and `validation_failed`.
  */
 export async function readUpload(request: Request, clock: Clock): Promise<UploadBody> {
-  const type = request.headers.get('content-type') ?? '';
-  if (!type.startsWith('multipart/form-data'))
-    return { body: rawArtifact(request, clock), version: undefined };
-  const form = await readForm(request, type, clock);
+  if (!isForm(request)) return { body: rawArtifact(request, clock), version: undefined };
+  const form = await readForm(request, clock);
   const file = form.get('file');
   if (!(file instanceof Blob)) throw badFields({ field: 'file', message: 'must be a file' });
   const version = form.get('version');
@@ -47,6 +50,10 @@ function isSemver(value: string | Blob): value is string {
   return typeof value === 'string' && new RegExp(Semver.pattern ?? '').test(value);
 }
 
+function typeOf(request: Request): string {
+  return request.headers.get('content-type') ?? '';
+}
+
 function announcedBytes(request: Request): number {
   return Number(request.headers.get('content-length') ?? 0);
 }
@@ -57,12 +64,12 @@ function artifactTooLarge(): CodedError {
 
 type Form = Awaited<ReturnType<Response['formData']>>;
 
-async function readForm(request: Request, type: string, clock: Clock): Promise<Form> {
+async function readForm(request: Request, clock: Clock): Promise<Form> {
   const bytesMax = BYTES_MAX + FORM_OVERHEAD_BYTES;
   if (announcedBytes(request) > bytesMax) throw artifactTooLarge();
   const body = timed(bounded(request.body, bytesMax), clock);
   try {
-    return await new Response(body, { headers: { 'content-type': type } }).formData();
+    return await new Response(body, { headers: { 'content-type': typeOf(request) } }).formData();
   } catch (failure) {
     if (failure instanceof CodedError) throw failure;
     throw new CodedError('bad_request', { message: 'The multipart body could not be read.' });
@@ -84,23 +91,31 @@ function bounded(body: Body, bytesMax: number): Body {
 
 /**
  * `body` as a stream that fails with `request_timeout` unless it ends within `CONTROL_BOUNDS.uploadBodyMs` of
- * the first read, however steadily bytes trickle in.
+ * the first read, and where its bytes come more slowly than `uploadBytesPerSecondMin` after `uploadGraceMs`.
+ * Only the time in which bytes were awaited counts for the rate, not that of a slow disk.
  */
 function timed(body: Body, clock: Clock): Body {
   if (body === null) return null;
+  const { uploadBodyMs, uploadGraceMs, uploadBytesPerSecondMin } = CONTROL_BOUNDS;
   const reader = body.getReader();
   let endMs: number | null = null;
+  let bytes = 0;
+  let waitedMs = 0;
   const source = {
     async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-      endMs ??= clock.monotonicMs() + CONTROL_BOUNDS.uploadBodyMs;
-      const leftMs = endMs - clock.monotonicMs();
+      const startMs = clock.monotonicMs();
+      endMs ??= startMs + uploadBodyMs;
+      const patienceMs = uploadGraceMs + (bytes / uploadBytesPerSecondMin) * 1_000 - waitedMs;
+      const leftMs = Math.min(endMs - startMs, patienceMs);
       const read = leftMs <= 0 ? 'late' : await within(clock, leftMs, reader.read());
       if (read === 'late') {
         void reader.cancel().catch(() => undefined);
         throw new CodedError('request_timeout');
       }
-      if (read.done) controller.close();
-      else controller.enqueue(read.value);
+      waitedMs += clock.monotonicMs() - startMs;
+      if (read.done) return controller.close();
+      bytes += read.value.byteLength;
+      controller.enqueue(read.value);
     },
     cancel: () => reader.cancel(),
   };

@@ -24,6 +24,15 @@ export function openMetricsListener(options: {
   wall?: () => WallReport | null;
 }): MetricsListener {
   const { listen, metrics, waitingFor, wall: wallNow = () => null } = options;
+  const render = async (): Promise<Response> =>
+    new Response(await metrics.render(), { headers: { 'content-type': metrics.contentType } });
+  const readiness = (): Response => {
+    const waiting_for = waitingFor();
+    const wall = wallNow();
+    const details = wall === null ? {} : { wall };
+    if (waiting_for.length === 0) return Response.json({ ready: true, ...details });
+    return Response.json({ ready: false, waiting_for, ...details }, { status: 503 });
+  };
   const server = Bun.serve({
     hostname: listen.host,
     port: listen.port,
@@ -31,16 +40,9 @@ export function openMetricsListener(options: {
     development: false,
     maxRequestBodySize: 1,
     routes: {
-      '/metrics': async () =>
-        new Response(await metrics.render(), { headers: { 'content-type': metrics.contentType } }),
-      '/livez': () => Response.json({ live: true }),
-      '/readyz': () => {
-        const waiting_for = waitingFor();
-        const wall = wallNow();
-        const details = wall === null ? {} : { wall };
-        if (waiting_for.length === 0) return Response.json({ ready: true, ...details });
-        return Response.json({ ready: false, waiting_for, ...details }, { status: 503 });
-      },
+      '/metrics': async ({ method }) => endWhereNeeded(method, await render()),
+      '/livez': ({ method }) => endWhereNeeded(method, Response.json({ live: true })),
+      '/readyz': ({ method }) => endWhereNeeded(method, readiness()),
     },
     fetch: ({ method }) => endWhereNeeded(method, errorResponse('not_found', 'metrics')),
     error: () => new Response(null, { status: 500 }),

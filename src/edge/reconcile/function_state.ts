@@ -21,6 +21,8 @@ export type Running = {
   code: Code;
   pool: Pool;
   figures: VersionFigures;
+  /** Its artifact is in the cache on disk, so that it comes back after a start without the control plane. */
+  isStored: boolean;
 };
 
 /** A version that does not serve yet; it owns what its steps have opened so far. */
@@ -30,6 +32,7 @@ export type Candidate = {
   stage: Stage;
   figures: VersionFigures;
   bytes: Uint8Array | null;
+  isStored: boolean;
   code: Code | null;
   pool: Pool | null;
 };
@@ -87,7 +90,7 @@ export function actualOf(state: FunctionState, options: { isStored: boolean }): 
 
 /** A candidate for this version, which has taken no step yet. */
 export function createCandidate({ key, desired, figures }: Wanted): Candidate {
-  return { key, desired, stage: 'chosen', figures, bytes: null, code: null, pool: null };
+  return { key, desired, stage: 'chosen', figures, bytes: null, isStored: false, code: null, pool: null };
 }
 
 function observedOf(
@@ -112,6 +115,10 @@ function observedOf(
 
 const ERROR_LENGTH_MAX = 1_000;
 
+const NOT_STORED =
+  'It serves, but its artifact is not in the cache on disk, and would be pulled again after a start: ' +
+  'is there room in the cache directory, and may the node write to it?';
+
 /** What the heartbeat reports: the wanted version where it does not serve, and the version that serves. */
 export function observe({ wanted, serving, failure }: FunctionState): ObservedFunction[] {
   const reports: ObservedFunction[] = [];
@@ -124,7 +131,8 @@ export function observe({ wanted, serving, failure }: FunctionState): ObservedFu
   }
   if (serving !== null && (serving.desired.version !== wanted?.desired.version || reports.length === 0)) {
     const { execution, interpreted } = serving.code;
-    const outcome = { state: 'cached', error: null, execution, interpreted } as const;
+    const error = serving.isStored ? null : NOT_STORED;
+    const outcome = { state: 'cached', error, execution, interpreted } as const;
     reports.push(observedOf(serving.desired, serving.figures, outcome));
   }
   return reports;

@@ -7,6 +7,7 @@ import { ENGINE_BOUNDS } from '../../base/limits/engine.ts';
 import { POOL_DEFAULTS } from '../../base/limits/pool.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
+import type { Loop } from '../../base/loop.ts';
 import type { PoolStats } from '../../engine/engine.ts';
 import type { DesiredFunction, DesiredState, ObservedFunction } from '../../model/protocol.ts';
 import { plan, routesKey, type Step, versionKey } from '../../model/rules/plan.ts';
@@ -29,6 +30,7 @@ import { createRecompiles, type Recompiles } from './recompile.ts';
 import { createFunctionRoutes, type FunctionRoutes, pendingVersion, readyVersion } from './routes.ts';
 import { createRunQueue, type RunQueue } from './run_queue.ts';
 import type { Steps } from './steps.ts';
+import { startStoring } from './store_again.ts';
 
 /** The reconciler owns the cache and closes it. */
 export type ReconcilerParts = {
@@ -55,6 +57,7 @@ export class Reconciler {
   /** The functions that have steps to run. */
   readonly #queue: RunQueue<FunctionState>;
   readonly #recompiles: Recompiles;
+  readonly #storing: Loop[] = [];
   readonly #closing = new AbortController();
   #isApplied = false;
   #isSettled = false;
@@ -79,6 +82,10 @@ export class Reconciler {
   /** Lets steps run; called once the engine takes work. */
   start(): void {
     this.#queue.start();
+    const { cache, puller, clock, random, log, onChange } = this.#parts;
+    const states = (): Iterable<FunctionState> => this.#states.values();
+    const draw = (): number => randomFraction(random);
+    this.#storing.push(startStoring({ states, cache, puller, clock, random: draw, log, onChange }));
   }
 
   /** The routes of all functions that this node has. */
@@ -131,7 +138,8 @@ export class Reconciler {
     const { steps, puller, clock } = this.#parts;
     puller.close();
     this.#closing.abort();
-    const stepsEnded = Promise.all([this.#queue.close(), this.#recompiles.close()]);
+    const storing = this.#storing.map((loop) => loop.close());
+    const stepsEnded = Promise.all([this.#queue.close(), this.#recompiles.close(), ...storing]);
     for (const { functionId } of this.#states.values()) this.#routes.settle(functionId, NOT_READY);
     // Otherwise a start function that does not return would hold up the end of the node.
     for (const state of this.#states.values()) if (isWarming(state)) void steps.discard(state);
@@ -269,7 +277,7 @@ export class Reconciler {
     if (candidate !== null && candidate.code !== null && candidate.pool !== null) {
       const { key, code, pool, figures } = candidate;
       const desired = wanted?.desired ?? candidate.desired;
-      const next = { key, desired, code, pool, figures };
+      const next = { key, desired, code, pool, figures, isStored: candidate.isStored };
       this.#publish(next);
       if (serving !== null) state.retired.push(serving);
       state.serving = next;

@@ -105,7 +105,9 @@ export function createSteps(options: StepsOptions): Steps {
     },
     async compile(running, signal) {
       const candidate = createCandidate(running);
-      candidate.bytes = (await cached(candidate, options)) ?? (await download(candidate, options));
+      candidate.bytes = await cached(candidate, options);
+      candidate.isStored = candidate.bytes !== null;
+      candidate.bytes ??= await download(candidate, options);
       await prepare(candidate, options, signal);
       return candidate;
     },
@@ -141,12 +143,14 @@ async function pull(candidate: Candidate, options: StepsOptions): Promise<void> 
   const { cache, log } = options;
   const { function_id, version } = candidate.desired;
   candidate.bytes = await cached(candidate, options);
+  candidate.isStored = candidate.bytes !== null;
   if (candidate.bytes === null) {
     const bytes = await download(candidate, options);
     const stored = await cache.put(refOf(candidate), bytes);
     if (stored === 'no_room') log.warn('the cache has no room', { function_id, version });
-    // Where the disk refused, the version runs from memory, and the next start pulls it again.
+    // Where the disk refused, the version runs from memory, until it can be stored (`store_again.ts`).
     candidate.bytes = bytes;
+    candidate.isStored = stored === 'stored';
   }
   candidate.stage = 'pulled';
 }

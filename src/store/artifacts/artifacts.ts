@@ -2,9 +2,9 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { moveDurably, readFileBounded } from '../../base/durable.ts';
-import { writeStream } from './disk.ts';
-
-const DIGEST = /^[0-9a-f]{64}$/;
+import type { ArtifactState } from '../../model/artifact.ts';
+import { dropOld, dropOldest, moveAside, moveBack } from './aside.ts';
+import { DIGEST, namesIn, stampOf, verifyFile, writeStream } from './disk.ts';
 
 /**
  * Bytes that arrived whole and are not an artifact yet. The owner always calls `discard` at the end: after
@@ -15,10 +15,13 @@ export type ReceivedArtifact = {
   readonly sizeBytes: number;
   /** Throws after `keep` and after `discard`. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
-  /** Makes the bytes durable under their digest; an artifact of the same digest stays as it is. */
+  /** Makes the bytes durable under their digest, in the place of a file that is there. */
   keep(): Promise<void>;
   discard(): Promise<void>;
 };
+
+/** Where files go that are no artifacts: `orphaned` ones are of no version, and come back with one. */
+export type Aside = 'damaged' | 'orphaned';
 
 export type ArtifactStore = {
   /**
@@ -30,11 +33,24 @@ export type ArtifactStore = {
   open(sha256: string): Promise<Blob | null>;
   /** An artifact that does not exist is no error. */
   remove(sha256: string): Promise<void>;
+  /** Reads the whole file. Rejects where nothing can be said, as without a free descriptor. */
+  verify(sha256: string): Promise<ArtifactState>;
+  /** Differs after each change of the file; null where there is none. Reads no content. */
+  stampOf(sha256: string): Promise<string | null>;
+  /** The digests that have a file and start with these two digits, in order. */
+  named(prefix: string): Promise<string[]>;
+  /** Moves the file away, so that it is missing. `nowMs` counts for `dropAside`. */
+  setAside(sha256: string, where: Aside, nowMs: number): Promise<void>;
+  /** Brings an orphaned file back; whether there was one. */
+  restore(sha256: string): Promise<boolean>;
+  /** Deletes orphaned files that are older than `ARTIFACT_TUNING.orphanGraceMs`, and the oldest damaged ones. */
+  dropAside(nowMs: number): Promise<void>;
 };
 
 /**
- * Keeps artifacts in `<dir>/ab/<sha256>` and what arrives in `<dir>/incoming`, which it empties first: the
- * directory belongs to this process. `nextName` returns a new file name at every call.
+ * Keeps artifacts in `<dir>/ab/<sha256>`, what is set aside in `<dir>/damaged` and `<dir>/orphaned`, and what
+ * arrives in `<dir>/incoming`, which it empties first: the directory belongs to this process. `nextName` returns
+ * a new file name at every call.
  */
 export async function openDiskArtifacts(options: {
   dir: string;
@@ -66,6 +82,15 @@ export async function openDiskArtifacts(options: {
     },
     async remove(sha256) {
       await rm(pathOf(sha256), { force: true });
+    },
+    verify: (sha256) => verifyFile(pathOf(sha256), sha256),
+    stampOf: (sha256) => stampOf(pathOf(sha256)),
+    named: async (prefix) => (await namesIn(join(dir, prefix))).filter((name) => name.startsWith(prefix)),
+    setAside: (sha256, where, nowMs) => moveAside(pathOf(sha256), join(dir, where), nowMs),
+    restore: (sha256) => moveBack(join(dir, 'orphaned', sha256), pathOf(sha256)),
+    async dropAside(nowMs) {
+      await dropOld(join(dir, 'orphaned'), nowMs);
+      await dropOldest(join(dir, 'damaged'));
     },
   };
 }

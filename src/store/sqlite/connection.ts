@@ -3,7 +3,10 @@ import type { Database as Sqlite, SQLQueryBindings, Statement } from 'bun:sqlite
 import { DrizzleQueryError } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/sqlite-proxy';
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../base/clock.ts';
 import { createSerialQueue } from '../../base/concurrency.ts';
+import { CodedError } from '../../base/errors.ts';
+import { CONTROL_BOUNDS, CONTROL_TUNING } from '../../base/limits/control.ts';
 import type { Reading } from '../database/database.ts';
 
 type Query = Reading['db'];
@@ -16,7 +19,8 @@ type Transaction<T> = {
 export type Connection = {
   /**
    * Runs the step between BEGIN and COMMIT, after all transactions asked for before, and calls `onCommit` in
-   * the tick of the COMMIT. Rolls back and rejects when the step or the COMMIT fails.
+   * the tick of the COMMIT. Rolls back and rejects when the step or the COMMIT fails. Where another process
+   * holds the lock, it tries again, the step included, and rejects with `storage_busy` after `busyMs`.
    */
   transact<T>(transaction: Transaction<T>): Promise<T>;
   /** Closes after all transactions asked for before; later ones reject. */
@@ -28,15 +32,50 @@ const STATEMENTS_MAX = 256;
 
 /**
  * Takes over `sqlite`, which nothing else may use. SQLite answers without a turn of the event loop, so all
- * transactions end in the turn that asked for them: that bounds the queue.
+ * transactions end in the turn that asked for them, which bounds the queue, unless another process holds the
+ * lock: then it is bounded here. It never waits for that lock inside SQLite, where it would hold up the thread.
  */
-export function createConnection(sqlite: Sqlite): Connection {
+export function createConnection(sqlite: Sqlite, options: { clock: Clock; busyMs: number }): Connection {
+  const { clock, busyMs } = options;
+  sqlite.run('PRAGMA busy_timeout = 0');
   const queue = createSerialQueue();
   const db = createQuery(sqlite);
+  let waiting = 0;
+  let isLocked = false;
+
+  const runUnlocked = async <T>(transaction: Transaction<T>, endMs: number): Promise<T> => {
+    for (;;) {
+      try {
+        const result = await run(sqlite, db, transaction);
+        isLocked = false;
+        return result;
+      } catch (failure) {
+        isLocked = isBusy(failure);
+        if (!isLocked) throw failure;
+      }
+      const leftMs = endMs - clock.monotonicMs();
+      if (leftMs <= 0) throw new CodedError('storage_busy');
+      await clock.sleep(Math.min(leftMs, CONTROL_TUNING.databaseRetryMs));
+    }
+  };
+
   return {
-    transact: (transaction) => queue(() => run(sqlite, db, transaction)),
+    async transact(transaction) {
+      if (isLocked && waiting >= CONTROL_BOUNDS.lockedTransactionsMax) throw new CodedError('storage_busy');
+      const endMs = clock.monotonicMs() + busyMs;
+      waiting += 1;
+      try {
+        return await queue(() => runUnlocked(transaction, endMs));
+      } finally {
+        waiting -= 1;
+      }
+    },
     close: () => queue(async () => sqlite.close(true)),
   };
+}
+
+function isBusy(failure: unknown): boolean {
+  return failure instanceof Error && 'code' in failure && String(failure.code).startsWith('SQLITE_BUSY');
 }
 
 async function run<T>(sqlite: Sqlite, db: Query, transaction: Transaction<T>): Promise<T> {

@@ -357,7 +357,7 @@ describe('A version that the node could not compile for now', () => {
     const { function_id } = desiredFunction(1, '1.0.0');
     await cache.evict(function_id);
     pull = async () => unreachable;
-    await seconds('it was asked for again', () => pulled.length === 2);
+    await seconds('it was asked for again', () => pulled.length > 1);
     expect([stateOf(1), execution()]).toEqual(['cached', 'interpreter']);
     pull = async () => ({ ok: true, bytes: Buffer.from(TEXT) });
     engine.standIns.clear();

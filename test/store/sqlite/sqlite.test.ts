@@ -6,6 +6,8 @@ import { SQLiteSyncDialect } from 'drizzle-orm/sqlite-core';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createSystemClock } from '../../../src/base/clock.ts';
+import { CONTROL_BOUNDS } from '../../../src/base/limits/control.ts';
 import type { Driver, Reading } from '../../../src/store/database/database.ts';
 import { isActive } from '../../../src/store/schema.ts';
 import { openSqlite } from '../../../src/store/sqlite/sqlite.ts';
@@ -28,7 +30,7 @@ let driver: Driver;
 
 function open(where = path): Driver {
   const migrations = [...sqliteMigrations(), failingCommit];
-  return openSqlite({ path: where, migrations, busyMs: 50, nowMs: 1 });
+  return openSqlite({ path: where, migrations, busyMs: 50, clock: createSystemClock() });
 }
 
 beforeEach(() => {
@@ -220,8 +222,12 @@ describe('A write', () => {
         async () => (hasBegun = true),
         () => {},
       );
-      await expect(refused).rejects.toMatchObject({ code: 'SQLITE_BUSY' });
+      await expect(refused).rejects.toMatchObject({ code: 'storage_busy' });
       expect([hasBegun, await read('a')]).toEqual([false, null]);
+      // What waits behind a transaction that waits for the lock is bounded.
+      const many = Array.from({ length: CONTROL_BOUNDS.lockedTransactionsMax + 3 }, () => write('a', 2));
+      const ended = await Promise.allSettled([write('a', 2), ...many]);
+      expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
     } finally {
       holder.kill('SIGKILL');
       await holder.exited;
@@ -292,12 +298,12 @@ describe('Closing', () => {
     await isOpen;
     let closed = false;
     const closing = driver.close().then(() => (closed = true));
-    const later = [write('c', 3), read('a')];
+    const later = Promise.allSettled([write('c', 3), read('a')]);
     await turn();
     expect(closed).toBe(false);
     release();
     await Promise.all([done, queued, closing]);
-    for (const one of await Promise.allSettled(later)) expect(one.status).toBe('rejected');
+    for (const one of await later) expect(one.status).toBe('rejected');
     driver = open();
     expect([await read('a'), await read('b'), await read('c')]).toEqual([1, 2, null]);
   });

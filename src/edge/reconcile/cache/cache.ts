@@ -1,6 +1,6 @@
 // The artifact cache of a node: `{dir}/{function_id}/{version}.wasm`, verified at every read, bounded, LRU.
 import { type Dirent, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import type { Clock } from '../../../base/clock.ts';
@@ -199,6 +199,24 @@ export class ArtifactCache {
         error: String(failure),
       });
     }
+  }
+
+  /** Whether the file of this version is there, with its size; its bytes are not read. */
+  async holds({ functionId, version }: Omit<ArtifactRef, 'sha256'>): Promise<boolean> {
+    const size = this.#index.sizeOf(functionId, version);
+    if (size === null) return false;
+    try {
+      const facts = await lstat(pathOf(this.#options.dir, functionId, version));
+      if (facts.isFile() && facts.size === size) return true;
+    } catch (failure) {
+      const { log } = this.#options;
+      log.warn('an artifact is not in the cache any more', {
+        function_id: functionId,
+        error: String(failure),
+      });
+    }
+    this.#index.remove(functionId, version);
+    return false;
   }
 
   isStored(functionId: string): boolean {

@@ -14,6 +14,8 @@ export type CacheIndex = {
   versionsOf(functionId: string): string[];
   functions(): string[];
   has(functionId: string): boolean;
+  /** Null where there is no such entry. */
+  sizeOf(functionId: string, version: string): number | null;
   /** Entries that are not pinned, least recently used first. */
   evictable(): CacheEntry[];
   totals(): { entries: number; bytes: number; pinnedBytes: number };
@@ -69,6 +71,7 @@ export function openCacheIndex(options: { openStore: () => CacheStore; clock: Cl
     versionsOf: (functionId) => [...(functions.get(functionId)?.keys() ?? [])],
     functions: () => [...functions.keys()],
     has: (functionId) => functions.has(functionId),
+    sizeOf: (functionId, version) => functions.get(functionId)?.get(version)?.size ?? null,
     evictable: () =>
       entries()
         .filter(({ pinned }) => pinned === 0)
