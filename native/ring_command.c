@@ -66,7 +66,6 @@ int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generatio
   memcpy(first + ring->geometry.offset[EDGE_PART_REQUEST_HEAD], start, start_bytes);
   edge_ring_open_worker(ring, slot, generation);
   const int32_t sent = command_send(ring, &command, (const int[]){code_fd, memory_fd}, EDGE_FORK_FDS);
-  close(memory_fd);
   if (sent != 0) edge_ring_free(ring, slot);
   return sent;
 }

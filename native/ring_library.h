@@ -60,7 +60,7 @@ EDGE_API void edge_fd_close(int32_t fd);
  *
  * edge_ring_fork makes the memory of the worker, copies its start block there, and sets its slots to
  * `generation`: the first to STARTING, the others to READY. It refuses a `slot` that is not the first of a
- * worker, and a start block that does not fit the request head. It keeps neither descriptor.
+ * worker, and a start block that does not fit the request head. The caller keeps `code_fd`.
  */
 EDGE_API int32_t edge_ring_fork(struct edge_ring *ring, uint32_t slot, uint32_t generation, int32_t code_fd,
                                 const void *start, uint32_t start_bytes);
@@ -145,6 +145,12 @@ EDGE_API int32_t edge_ring_release(struct edge_ring *ring, uint32_t slot, uint32
 
 /* Called after EDGE_EVENT_EXITED: gives back the memory of the worker, whose slots are FREE then. */
 EDGE_API void edge_ring_free(struct edge_ring *ring, uint32_t slot);
+
+/*
+ * How many pages the worker that begins at `slot` has filled beyond what its requests may need: 0 for every
+ * worker of ours. Its memory is not in RLIMIT_DATA.
+ */
+EDGE_API uint32_t edge_ring_excess_pages(struct edge_ring *ring, uint32_t slot);
 
 /* Bits of edge_ring_hints: the phase of the worker, and whether it is making its instance pristine. */
 enum edge_hint { EDGE_HINT_PHASE_MASK = 0xff, EDGE_HINT_RECYCLING = 0x100 };

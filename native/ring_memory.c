@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "layout.h"
@@ -17,6 +18,8 @@
 /* Bytes of a body that stay resident after a request. The first slot of a worker is used most. */
 #define BODY_KEEP_BYTES_FIRST 65536u
 #define BODY_KEEP_BYTES_OTHER 16384u
+/* The unit of st_blocks. Source: stat(2). */
+#define BLOCK_BYTES 512u
 
 static int memfd_make(const char *name) {
   const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -36,6 +39,8 @@ struct edge_ring *edge_ring_open(uint32_t slots, uint32_t request_head_bytes, ui
   if (ring == NULL) return edge_ring_fail(ENOMEM), NULL;
   ring->command_fd = -1;
   edge_handles_open(ring);
+  for (uint32_t i = 0; i < EDGE_WORKERS_MAX; i++)
+    ring->memory[i] = EDGE_HANDLE_UNKNOWN;
   if (!edge_geometry_fill(&ring->geometry, slots, bytes)) {
     edge_ring_fail(EINVAL);
     goto refuse;
@@ -58,6 +63,8 @@ void edge_ring_close(struct edge_ring *ring) {
   if (ring == NULL) return;
   if (ring->command_fd >= 0) close(ring->command_fd);
   edge_handles_close(ring);
+  for (uint32_t i = 0; i < EDGE_WORKERS_MAX; i++)
+    edge_handle_drop(&ring->memory[i]);
   munmap(ring->map, edge_geometry_total(&ring->geometry));
   free(ring);
 }
@@ -73,13 +80,16 @@ int edge_memory_open(struct edge_ring *ring, uint32_t slot) {
     close(fd);
     return -1;
   }
-  (void)madvise(place, bytes, MADV_DONTDUMP); /* refused, a core dump is only larger */
+  (void)madvise(place, bytes, MADV_DONTDUMP);    /* refused, a core dump is only larger */
+  (void)madvise(place, bytes, MADV_NOHUGEPAGE);  /* refused where there are none */
+  ring->memory[slot / EDGE_WORKER_SLOTS] = fd;
   return fd;
 }
 
 void edge_memory_close(struct edge_ring *ring, uint32_t slot) {
   const uint64_t bytes = edge_geometry_worker_bytes(&ring->geometry);
   uint8_t *place = ring->map + edge_geometry_worker(&ring->geometry, slot);
+  edge_handle_drop(&ring->memory[slot / EDGE_WORKER_SLOTS]);
   /* If the kernel refuses, the memory lasts until the next fork for this place: nobody else has it. */
   (void)mmap(place, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
@@ -91,6 +101,27 @@ void edge_memory_trim(struct edge_ring *ring, uint32_t slot, enum edge_part part
   uint8_t *start = ring->map + edge_geometry_slot(&ring->geometry, slot);
   /* If the kernel refuses, the pages only cost memory: the worker serves one version for its whole life. */
   (void)madvise(start + ring->geometry.offset[part] + keep, end - keep, MADV_REMOVE);
+}
+
+/* The pages that a slot without a request may have, in bytes: all but its bodies, and what those keep. */
+static uint64_t kept_bytes(const struct edge_geometry *geometry, uint32_t slot) {
+  const uint32_t keep = slot % EDGE_WORKER_SLOTS == 0 ? BODY_KEEP_BYTES_FIRST : BODY_KEEP_BYTES_OTHER;
+  return geometry->offset[EDGE_PART_REQUEST_BODY] + 2ull * keep;
+}
+
+uint32_t edge_ring_excess_pages(struct edge_ring *ring, uint32_t slot) {
+  struct stat facts;
+  if (slot >= ring->geometry.slots || slot % EDGE_WORKER_SLOTS != 0) return 0;
+  const int fd = ring->memory[slot / EDGE_WORKER_SLOTS];
+  if (fd < 0 || fstat(fd, &facts) != 0) return 0;
+  uint64_t allowed = EDGE_PAGE;
+  for (uint32_t i = slot; i < slot + EDGE_WORKER_SLOTS; i++) {
+    const uint32_t awaited = ring->note[i].awaited;
+    const bool has_request = awaited == EDGE_AWAIT_ANSWER || awaited == EDGE_AWAIT_RELEASE;
+    allowed += has_request ? ring->geometry.slot_bytes : kept_bytes(&ring->geometry, i);
+  }
+  const uint64_t held = (uint64_t)facts.st_blocks * BLOCK_BYTES;
+  return held > allowed ? (uint32_t)((held - allowed) / EDGE_PAGE) : 0;
 }
 
 int32_t edge_code_open(const void *data, uint32_t bytes) {

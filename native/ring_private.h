@@ -40,6 +40,7 @@ struct edge_ring {
   uint8_t awaited[EDGE_WORKERS_MAX];     /* how many of them, by slot / EDGE_WORKER_SLOTS */
   uint32_t taken[EDGE_TAKEN_MAX * EDGE_TAKEN_WORDS];
   int worker[EDGE_WORKERS_MAX]; /* pidfd or enum edge_handle_state, by slot / EDGE_WORKER_SLOTS */
+  int memory[EDGE_WORKERS_MAX]; /* the memfd of each worker, or EDGE_HANDLE_UNKNOWN */
   int compile;                  /* the same for the last compile that was asked for */
   uint32_t compile_job;
 };
@@ -52,11 +53,14 @@ void edge_ring_open_worker(struct edge_ring *ring, uint32_t slot, uint32_t gener
 
 /*
  * Makes the memory of the worker that begins at `slot`, all zeros, and maps it. Returns its descriptor, which
- * the caller closes; -1 when the system refuses.
+ * the ring keeps; -1 when the system refuses.
  */
 int edge_memory_open(struct edge_ring *ring, uint32_t slot);
 
-/* Unmaps it: from here on the slots of the worker read as zeros, and must not be written. */
+/*
+ * Unmaps it and closes its descriptor: from here on the slots of the worker read as zeros, and must not be
+ * written.
+ */
 void edge_memory_close(struct edge_ring *ring, uint32_t slot);
 
 /* Gives back the pages of a body of `touched` bytes beyond those that stay resident. */

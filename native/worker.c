@@ -71,6 +71,8 @@ static void memory_map(struct life *life, const struct edge_worker *worker) {
                     MAP_SHARED | MAP_NORESERVE);
   close(MEMORY_FD);
   if (at == NULL) leave(EDGE_EXIT_PROTOCOL);
+  /* Where the kernel has huge pages, a word would fill one, and the edge counts pages. */
+  (void)madvise(at, edge_geometry_worker_bytes(geometry), MADV_NOHUGEPAGE);
   life->board = (struct edge_board *)(void *)at;
   life->first = at + edge_geometry_slot(geometry, 0);
   life->geometry = geometry;

@@ -69,7 +69,7 @@ describe('The error table', () => {
       { name: 'an edge', statuses: [400, 404, 405, 408, 413, 414, 429, 431, 503], entries: EDGE_ERRORS },
       {
         name: 'the API',
-        statuses: [400, 401, 403, 404, 409, 413, 422, 429, 500, 503],
+        statuses: [400, 401, 403, 404, 409, 413, 422, 429, 500, 503, 507],
         entries: CONTROL_ERRORS,
       },
     ];

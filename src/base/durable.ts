@@ -89,3 +89,19 @@ export async function readFileBounded(
     await file.close();
   }
 }
+
+/** Errors that cause each other are followed this far. */
+const CAUSES_MAX = 8;
+/** Of SQLite, and of the file system: no room, no quota, or mounted read-only. */
+const FULL: ReadonlySet<string> = new Set(['SQLITE_FULL', 'ENOSPC', 'EDQUOT', 'EROFS']);
+
+/** Whether `failure`, or what caused it, is a disk that is full or read-only: nothing was changed then. */
+export function isStorageFull(failure: unknown): boolean {
+  let cause = failure;
+  for (let depth = 0; cause instanceof Error && depth < CAUSES_MAX; depth += 1) {
+    const code = 'code' in cause ? String(cause.code) : '';
+    if (FULL.has(code) || code.startsWith('SQLITE_READONLY')) return true;
+    ({ cause } = cause);
+  }
+  return false;
+}

@@ -116,6 +116,11 @@ export const CONTROL_ERRORS = {
   limit_reached: entry(409, 'The limit is reached: delete one that is not needed.'),
   internal: entry(500, 'Something failed inside: the log has the cause under this request id.', true),
   overloaded: entry(503, 'Too many requests are waiting: try again later.', true),
+  storage_full: entry(
+    507,
+    'The disk of the control plane is full or read-only, and nothing was changed: make room on it.',
+    true,
+  ),
 } as const satisfies Record<string, ErrorEntry>;
 
 export const ERRORS = { ...MODULE_ERRORS, ...GUEST_ERRORS, ...EDGE_ERRORS, ...CONTROL_ERRORS } as const;

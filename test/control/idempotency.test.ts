@@ -188,7 +188,7 @@ describe.each(MUTATIONS)('The mutation of %s', (_, ask) => {
     const asked = await ask(await fleet.publish('hello'));
     fleet = await fleet.reopen({ failpoints: failpoints('mutation_done=fail:SQLITE_FULL') });
     const before = await auditCount();
-    expect((await send(asked)).code).toBe('internal');
+    expect((await send(asked)).code).toBe('storage_full');
     expect(await auditCount()).toBe(before);
     const done = await send(asked);
     expect([done.status < 300, done.headers.has('idempotency-replayed')]).toEqual([true, false]);

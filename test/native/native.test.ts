@@ -61,6 +61,7 @@ describe('The ring', () => {
     ['waiting', 'wakes a worker that waits, and no other'],
     ['many', 'leaves what exceeds one drain for the next, and sleeps only when nothing is left'],
     ['pages', 'gives back the pages of large bodies, and all pages of a free slot'],
+    ['excess', 'finds memory that no request of a worker needs'],
     ['sleeping', 'is woken by a worker whatever that did to the flag before'],
   ])('%s: %s', (name) => {
     expect(run('ring_check', name)).toEqual({ exitCode: 0, signal: null, text: '' });

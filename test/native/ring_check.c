@@ -203,6 +203,23 @@ static void pages_case(void) {
   MUST(resident(request, BODY) == 0 && request[0] == 0 && response[BODY - 1] == 0);
 }
 
+/* A worker may fill the bodies of a request while it has it; what a request without a body leaves is small. */
+static void excess_case(void) {
+  uint8_t *const spare = (uint8_t *)slot_of(5) + geometry.offset[EDGE_PART_RESPONSE_BODY];
+  uint8_t *const used = (uint8_t *)slot_of(3);
+  start(3);
+  MUST(edge_ring_excess_pages(ring, 0) == 0 && post(3) == 0);
+  memset(used + geometry.offset[EDGE_PART_REQUEST_BODY], 1, 2 * BODY);
+  MUST(edge_ring_excess_pages(ring, 0) == 0);
+  memset(spare, 1, BODY);
+  const uint32_t excess = edge_ring_excess_pages(ring, 0);
+  MUST(excess > 0 && excess < BODY / EDGE_PAGE);
+  MUST(edge_ring_withdraw(ring, 3, GENERATION) == 0 && edge_ring_excess_pages(ring, 0) > excess);
+  MUST(edge_ring_excess_pages(ring, 3) == 0 && edge_ring_excess_pages(ring, 8) == 0);
+  edge_ring_free(ring, 0);
+  MUST(edge_ring_excess_pages(ring, 0) == 0);
+}
+
 /* A worker wakes the edge for what it does after a post, whatever it did with the flag while it was idle. */
 static void sleeping_case(void) {
   start(8);
@@ -218,6 +235,6 @@ int main(int count, char **arguments) {
       {"unasked", unasked_case},   {"lengths", lengths_case},   {"post", post_case},
       {"withdraw", withdraw_case}, {"waiting", waiting_case},   {"pages", pages_case},
       {"logged", logged_case},     {"sleeping", sleeping_case}, {"start_log", start_log_case},
-      {"many", many_case},         {"generation", generation_case}};
+      {"many", many_case},         {"generation", generation_case}, {"excess", excess_case}};
   return play(count, arguments, CASES, sizeof CASES / sizeof CASES[0]);
 }

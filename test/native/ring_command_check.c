@@ -39,6 +39,8 @@ static void apart_case(void) {
   close(one);
   close(other);
   close(next);
+  edge_ring_free(ring, 8);
+  edge_ring_free(ring, 16);
   MUST(open_descriptors() == before);
 }
 
@@ -103,7 +105,7 @@ static void handle_case(void) {
   MUST(send(command_fd, "x", 1, MSG_DONTWAIT) == 1);
   close(fd);
   edge_ring_adopt(ring);
-  MUST(open_descriptors() == before + 3); /* the code, and what names a child of the ring */
+  MUST(open_descriptors() == before + 4); /* code, memory, and what names a child of the ring */
   edge_fd_close(code);
   stuff(); /* a new job: the pidfd of the old one is given back */
   MUST(edge_ring_kill(ring, 8, GENERATION - 1) == -1 && edge_ring_kill(ring, 9, GENERATION) == -1);

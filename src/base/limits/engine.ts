@@ -7,7 +7,7 @@ export const ENGINE_BOUNDS = {
   /** Time that an engine process or a worker has to exit once it is asked to. */
   closeMs: 2_000,
   /** Pings in a row without an answer after which an engine process is killed and another started. */
-  pingsUnanswered: 10,
+  pingsUnanswered: 40,
   /** Share of the machine's memory that the engine process and its children may take together. */
   memoryShareMax: 0.8,
   /** Processes and threads that it may have besides its workers: compiles, and the trial of its wall. */
@@ -19,9 +19,9 @@ export const ENGINE_BOUNDS = {
 
 export const ENGINE_TUNING = {
   /** How often the engine process is asked whether it still obeys. */
-  pingIntervalMs: 1_000,
-  /** Pings in a row without an answer after which the node is not ready. */
-  pingsMissed: 3,
+  pingIntervalMs: 250,
+  /** Pings in a row without an answer after which the node is not ready, and one that is stopped is killed. */
+  pingsMissed: 4,
   /** An engine process that served for this long is healthy: its next restart is not delayed. */
   stableMs: 10_000,
   /** Pause before a restart; it doubles with each failed start, up to the maximum. */

@@ -5,8 +5,8 @@ export const OPEN_FILES = {
   base: 64,
   /** Connections of clients at one time, of functions and of the API. */
   clients: 512,
-  /** A worker has a pidfd; a second one opens while it is replaced. */
-  perWorker: 2,
+  /** A worker has a pidfd and its memory; those of its successor open while it is replaced. */
+  perWorker: 4,
   /** Each node holds a connection of its control plane, and a second one while it reconnects. */
   perNode: 2,
   /** Nodes that a control plane has room for, whether they have joined yet or not. */

@@ -23,6 +23,8 @@ export const REQUEST_BOUNDS = {
   bodyMs: 30_000,
   /** Request bodies that a node holds in memory at one time. */
   bodiesBytesMax: 256 * MIB,
+  /** Part of that which one project may have: slow clients of one do not shut the others out. */
+  bodiesShareMax: 0.25,
   /** Bun reads a refused body up to this size, so that the client sees the 413; no setting may be larger. */
   drainBytesMax: 40 * MIB,
   /** A connection without traffic for this long is closed. */

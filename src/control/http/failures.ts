@@ -1,5 +1,6 @@
 // Turns whatever goes wrong in a request into a response of the error table.
 import { ParseError, ValidationError } from 'elysia';
+import { isStorageFull } from '../../base/durable.ts';
 import { CodedError, errorResponse } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 
@@ -21,6 +22,8 @@ export function failureResponse(
 ): Response {
   const { requestId, log } = options;
   const refusal = options.isUnrouted ? new CodedError('not_found') : refusalOf(failure);
+  if (refusal?.code === 'storage_full')
+    log.error('the disk takes nothing more; reads and heartbeats go on', { error: String(failure) });
   if (refusal !== null) {
     const { code, message, details } = refusal;
     const headers: Record<string, string> = code === 'overloaded' ? { 'retry-after': '1' } : {};
@@ -34,6 +37,7 @@ export function failureResponse(
 /** Null for an unexpected failure. An `AbortError` means that the caller left: nobody reads the response. */
 function refusalOf(failure: unknown): CodedError | null {
   if (failure instanceof CodedError) return failure;
+  if (isStorageFull(failure)) return new CodedError('storage_full');
   if (failure instanceof Error && failure.name === 'AbortError') return new CodedError('bad_request');
   if (failure instanceof ParseError)
     return failure.cause instanceof CodedError ? failure.cause : new CodedError('bad_request');

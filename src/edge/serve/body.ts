@@ -1,5 +1,6 @@
 // Request bodies: read whole, bounded in size, in time, and in the bytes of all bodies on this node.
 import type { Clock } from '../../base/clock.ts';
+import { REQUEST_BOUNDS } from '../../base/limits/request.ts';
 import { joinChunks } from '../../base/streams.ts';
 
 export type BodyOutcome =
@@ -10,14 +11,17 @@ export type BodyLimits = {
   requestBytesMax: number;
   /** From the first read to the last byte, however steadily bytes trickle in. */
   requestBodyMs: number;
-  /** Of all bodies on this node, from their first byte until `release`. */
+  /** Of all bodies on this node, from their first byte until `release`; one project may have a part. */
   requestBodiesBytesMax: number;
 };
 
+/** Stands for a project: whoever has the same one shares a bound. */
+export type Share = object;
+
 export type Bodies = {
   /** After a success the caller releases the body; a refused one is released already. */
-  read(request: Request, contentLength: number | null): Promise<BodyOutcome>;
-  release(body: Uint8Array): void;
+  read(request: Request, contentLength: number | null, share: Share): Promise<BodyOutcome>;
+  release(body: Uint8Array, share: Share): void;
   /** How many are being read at this moment. */
   unfinished(): number;
 };
@@ -25,9 +29,20 @@ export type Bodies = {
 export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bodies {
   const { clock, limits } = options;
   let bytesOfAll = 0;
+  const bytesOfShare = new WeakMap<Share, number>();
+  const shareBytesMax = Math.max(
+    limits.requestBytesMax,
+    limits.requestBodiesBytesMax * REQUEST_BOUNDS.bodiesShareMax,
+  );
+  const count = (share: Share, bytes: number): void => {
+    bytesOfAll += bytes;
+    bytesOfShare.set(share, (bytesOfShare.get(share) ?? 0) + bytes);
+  };
+  const isFull = (share: Share): boolean =>
+    bytesOfAll > limits.requestBodiesBytesMax || (bytesOfShare.get(share) ?? 0) > shareBytesMax;
   let reading = 0;
 
-  const readAll = async (stream: ReadableStream<Uint8Array>): Promise<BodyOutcome> => {
+  const readAll = async (stream: ReadableStream<Uint8Array>, share: Share): Promise<BodyOutcome> => {
     const reader = stream.getReader();
     const ended = new AbortController();
     let isLate = false;
@@ -39,7 +54,7 @@ export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bod
     const chunks: Uint8Array[] = [];
     let length = 0;
     const refuse = (code: 'request_too_large' | 'bodies_full'): BodyOutcome => {
-      bytesOfAll -= length;
+      count(share, -length);
       reader.cancel().catch(() => {});
       return { ok: false, code };
     };
@@ -47,18 +62,18 @@ export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bod
       for (;;) {
         const { done, value } = await reader.read();
         if (isLate) {
-          bytesOfAll -= length;
+          count(share, -length);
           return { ok: false, code: 'request_timeout' };
         }
         if (done) return { ok: true, body: joinChunks(chunks, length) };
         length += value.byteLength;
-        bytesOfAll += value.byteLength;
+        count(share, value.byteLength);
         if (length > limits.requestBytesMax) return refuse('request_too_large');
-        if (bytesOfAll > limits.requestBodiesBytesMax) return refuse('bodies_full');
+        if (isFull(share)) return refuse('bodies_full');
         chunks.push(value);
       }
     } catch {
-      bytesOfAll -= length;
+      count(share, -length);
       return { ok: false, code: isLate ? 'request_timeout' : 'bad_request' };
     } finally {
       ended.abort();
@@ -66,20 +81,18 @@ export function createBodies(options: { clock: Clock; limits: BodyLimits }): Bod
   };
 
   return {
-    async read(request, contentLength) {
+    async read(request, contentLength, share) {
       if (contentLength !== null && Number.isNaN(contentLength)) return { ok: false, code: 'bad_request' };
       if ((contentLength ?? 0) > limits.requestBytesMax) return { ok: false, code: 'request_too_large' };
       if (request.body === null) return { ok: true, body: new Uint8Array(0) };
       reading += 1;
       try {
-        return await readAll(request.body);
+        return await readAll(request.body, share);
       } finally {
         reading -= 1;
       }
     },
-    release(body) {
-      bytesOfAll -= body.byteLength;
-    },
+    release: (body, share) => count(share, -body.byteLength),
     unfinished: () => reading,
   };
 }

@@ -91,8 +91,8 @@ export function createIngress(options: Options): Ingress {
     const received: ReceivedRequest = { request, method, target, head, requestId, receivedMs };
     const mayHaveBody = method !== 'GET' && method !== 'HEAD';
     const hasBody = mayHaveBody && (head.isChunked || (head.contentLength ?? 0) !== 0);
-    if (hasBody) return invoker.readThenInvoke(received, urlToMatch);
     const assigned = match.target.current;
+    if (hasBody) return invoker.readThenInvoke(received, urlToMatch, assigned.quota);
     if (assigned.pool === null) return invoker.invokeWhenReady(received, assigned);
     return invoker.invoke(received, assigned);
   };

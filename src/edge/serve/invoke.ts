@@ -1,7 +1,7 @@
 // From a matched request to the answer of its pool: body, wait for the version, quota, deadline.
 import type { Clock } from '../../base/clock.ts';
 import { within } from '../../base/deadline.ts';
-import { admit, release } from '../../model/rules/quota.ts';
+import { admit, type Quota, release } from '../../model/rules/quota.ts';
 import type { Bodies } from './body.ts';
 import type { ReceivedRequest, Responder } from './respond.ts';
 import { retryAfter } from './respond.ts';
@@ -12,8 +12,11 @@ export type Invoker = {
   invoke(received: ReceivedRequest, ready: ReadyVersion): Promise<Response>;
   /** For a request without a body, to a version that may still be pending. */
   invokeWhenReady(received: ReceivedRequest, assigned: AssignedVersion): Promise<Response>;
-  /** Matches `url` (without query) again when the body is there: routes may have moved meanwhile. */
-  readThenInvoke(received: ReceivedRequest, url: string): Promise<Response>;
+  /**
+   * Matches `url` (without query) again when the body is there: routes may have moved meanwhile. `quota` is that
+   * of the project whose route it is now.
+   */
+  readThenInvoke(received: ReceivedRequest, url: string, quota: Quota): Promise<Response>;
 };
 
 const RETRY_MS = 1_000;
@@ -67,9 +70,9 @@ export function createInvoker(options: {
     return responder.refuseUnready(received, assigned, readiness);
   };
 
-  const readThenInvoke = async (received: ReceivedRequest, url: string): Promise<Response> => {
+  const readThenInvoke: Invoker['readThenInvoke'] = async (received, url, quota) => {
     const { request, method, head, requestId } = received;
-    const read = await bodies.read(request, head.contentLength);
+    const read = await bodies.read(request, head.contentLength, quota);
     if (!read.ok) {
       const headers = read.code === 'bodies_full' ? retryAfter(RETRY_MS) : {};
       return responder.refuse(read.code, requestId, headers);
@@ -79,7 +82,7 @@ export function createInvoker(options: {
       if (match.kind !== 'match') return responder.refuse('route_not_found', requestId);
       return await runWhenReady(received, match.target.current, read.body);
     } finally {
-      bodies.release(read.body);
+      bodies.release(read.body, quota);
     }
   };
 

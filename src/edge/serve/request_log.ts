@@ -33,9 +33,10 @@ const namesOf = (requestId: string, { functionId, version }: ReadyVersion): LogF
 /** Guests have a budget of their own, so that their lines never displace those of failures. */
 export function createRequestLog(options: { clock: Clock; log: Log; accessLog: AccessLog }): RequestLog {
   const { clock, log, accessLog } = options;
-  const linesPerSecondMax = EDGE_BOUNDS.logLinesPerSecondMax;
-  const requestBudget = createLogBudget({ clock, log, linesPerSecondMax });
-  const guestBudget = createLogBudget({ clock, log, linesPerSecondMax });
+  const { logLinesPerSecondMax: linesPerSecondMax, logLinesOfQuietMax: linesOfQuietMax } = EDGE_BOUNDS;
+  const budget = { clock, log, linesPerSecondMax, linesOfQuietMax };
+  const requestBudget = createLogBudget(budget);
+  const guestBudget = createLogBudget(budget);
   const fieldsOf = ({ requestId, ready, method, elapsedMs }: InvocationEnd, status: number): LogFields => ({
     ...namesOf(requestId, ready),
     method,
@@ -46,20 +47,21 @@ export function createRequestLog(options: { clock: Clock; log: Log; accessLog: A
   });
   return {
     answered(end) {
-      if (accessLog === 'all' && requestBudget.take()) log.info('answered', fieldsOf(end, end.status));
+      if (accessLog === 'all' && requestBudget.take(end.ready.quota))
+        log.info('answered', fieldsOf(end, end.status));
     },
     failed(end) {
-      if (!requestBudget.take()) return;
+      if (!requestBudget.take(end.ready.quota)) return;
       const { code, detail } = end;
       log.warn('invocation failed', { ...fieldsOf(end, ERRORS[code].status), error: code, detail });
     },
     guest(requestId, ready, logs) {
       const names = namesOf(requestId, ready);
       for (const { level, text } of logs.lines) {
-        if (!guestBudget.take()) continue;
+        if (!guestBudget.take(ready.quota)) continue;
         log[LEVELS[level] ?? 'info'](text, { source: 'guest', ...names });
       }
-      if (logs.dropped > 0 && guestBudget.take()) {
+      if (logs.dropped > 0 && guestBudget.take(ready.quota)) {
         log.warn('guest log lines were dropped', { ...names, dropped_count: logs.dropped });
       }
     },

@@ -1,13 +1,20 @@
-// Finds a worker that uses the processor while it has nothing to do: its code is no longer ours.
+// Finds a worker that uses the processor or memory without a request for it: its code is no longer ours.
 import { POOL_TUNING } from '../../base/limits/pool.ts';
 
 export type IdleWatch = {
   /**
-   * Called at each sweep; `isActive`: the worker had something to do since the last one. `readCpuMs` gives the
-   * processor time of its process so far, or null, and is called about once in `POOL_TUNING.idleWatchMs`.
-   * True once it has used too much while idle in several of these intervals in a row.
+   * Called at each sweep; `isActive`: the worker had something to do since the last one. The readings are
+   * taken about once in `POOL_TUNING.idleWatchMs`. `burning` once it has used too much while idle in several of
+   * these intervals in a row.
    */
-  sweep(nowMs: number, isActive: boolean, readCpuMs: () => number | null): boolean;
+  sweep(nowMs: number, isActive: boolean, readings: WorkerReadings): 'burning' | 'hoarding' | null;
+};
+
+export type WorkerReadings = {
+  /** Processor time of its process so far; null where that is not known. */
+  cpuMs(): number | null;
+  /** Whether it has more memory than its requests may need. */
+  hoards(): boolean;
 };
 
 export function createIdleWatch(): IdleWatch {
@@ -17,18 +24,19 @@ export function createIdleWatch(): IdleWatch {
   let cpuMs: number | null = null;
   let burned = 0;
   return {
-    sweep(nowMs, isActive, readCpuMs) {
+    sweep(nowMs, isActive, readings) {
       if (sweptMs === null) sinceMs = nowMs;
       else if (isActive) activeMs += nowMs - sweptMs;
       sweptMs = nowMs;
-      if (nowMs - sinceMs < POOL_TUNING.idleWatchMs) return false;
-      const now = readCpuMs();
+      if (nowMs - sinceMs < POOL_TUNING.idleWatchMs) return null;
+      const now = readings.cpuMs();
       const isBurning = now !== null && cpuMs !== null && now - cpuMs > activeMs + POOL_TUNING.idleCpuMs;
       burned = isBurning ? burned + 1 : 0;
       cpuMs = now;
       sinceMs = nowMs;
       activeMs = 0;
-      return burned >= POOL_TUNING.idleWatchesBurned;
+      if (burned >= POOL_TUNING.idleWatchesBurned) return 'burning';
+      return readings.hoards() ? 'hoarding' : null;
     },
   };
 }

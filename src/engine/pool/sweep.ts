@@ -4,6 +4,7 @@ import { POOL_TUNING } from '../../base/limits/pool.ts';
 export type Sweep = {
   /** Something is under way from here on. Cheap: it is called for every request. */
   arm(): void;
+  /** Nothing runs from here on, and no timer holds up the end of the process. */
   close(): void;
 };
 
@@ -11,6 +12,7 @@ export type Sweep = {
 export function createSweep(run: () => boolean): Sweep {
   let fast: ReturnType<typeof setInterval> | null = null;
   let quietMs = 0;
+  let isClosed = false;
   const stop = (): void => {
     if (fast !== null) clearInterval(fast);
     fast = null;
@@ -21,6 +23,7 @@ export function createSweep(run: () => boolean): Sweep {
   slow.unref();
   return {
     arm() {
+      if (isClosed) return;
       quietMs = 0;
       fast ??= setInterval(() => {
         quietMs = run() ? 0 : quietMs + POOL_TUNING.sweepIntervalMs;
@@ -28,6 +31,7 @@ export function createSweep(run: () => boolean): Sweep {
       }, POOL_TUNING.sweepIntervalMs);
     },
     close() {
+      isClosed = true;
       stop();
       clearInterval(slow);
     },

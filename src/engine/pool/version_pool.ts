@@ -48,8 +48,9 @@ const GONE_UNTIL_USED: ReadonlySet<LeaveCause> = new Set([
   'recycling_late',
   'burning',
   'flooding',
+  'hoarding',
 ]);
-const MISBEHAVED: ReadonlySet<LeaveCause> = new Set(['burning', 'flooding']);
+const MISBEHAVED: ReadonlySet<LeaveCause> = new Set(['burning', 'flooding', 'hoarding']);
 const RECYCLING_MS_MIN = 100;
 const SHUTTING_DOWN: InvocationOutcome = { kind: 'unavailable', code: 'shutting_down' };
 const RESTARTING: InvocationOutcome = { kind: 'unavailable', code: 'engine_restarting' };

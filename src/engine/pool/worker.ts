@@ -14,6 +14,7 @@ export type WorkerState = 'starting' | 'idle' | 'busy' | 'ending';
  * Why a worker left its pool. `start_failed`: it said so. `start_late`, `late`, `recycling_late`: its start,
  * its request, or making its instance pristine took too long. `broken`: it lied about a length. `burning`: it
  * used the processor without anything to do. `flooding`: it sent wake-ups without anything to report.
+ * `hoarding`: it filled memory that none of its requests needs.
  * `evicted`: it was idle, and its place was needed or nobody needed it. `exited`: it ended by itself. `lost`:
  * the engine process died.
  */
@@ -25,6 +26,7 @@ export type LeaveCause =
   | 'broken'
   | 'burning'
   | 'flooding'
+  | 'hoarding'
   | 'evicted'
   | 'exited'
   | 'lost';
@@ -199,7 +201,8 @@ export class Worker {
    */
   sweep(nowMs: number, idleMsMax: number): boolean {
     const isActive = this.#state !== 'idle' || this.#isRecycling;
-    if (this.#watch.sweep(nowMs, isActive, this.#readCpuMs)) this.#expose('burning', nowMs);
+    const seen = this.#watch.sweep(nowMs, isActive, this.#readings);
+    if (seen !== null) this.#expose(seen, nowMs);
     if (this.#state === 'idle') return this.#sweepIdle(nowMs, idleMsMax);
     if (this.#state === 'starting') this.#sweepStarting(nowMs);
     else if (this.#state === 'busy') this.#sweepBusy(nowMs);
@@ -274,13 +277,16 @@ export class Worker {
   }
 
   /** It does what no worker of ours does. What it has not begun runs elsewhere. */
-  #expose(cause: 'broken' | 'burning' | 'flooding', nowMs: number): void {
+  #expose(cause: 'broken' | 'burning' | 'flooding' | 'hoarding', nowMs: number): void {
     if (this.#state === 'ending') return;
     this.#withdraw('others', nowMs);
     this.#leave(cause, null, CRASHED);
   }
 
-  readonly #readCpuMs = (): number | null => (this.pid === 0 ? null : this.#ring.cpuMs(this.pid));
+  readonly #readings = {
+    cpuMs: (): number | null => (this.pid === 0 ? null : this.#ring.cpuMs(this.pid)),
+    hoards: (): boolean => !this.#hasExited && this.#ring.hoards(this.slot),
+  };
 
   #sweepStarting(nowMs: number): void {
     this.#poll(nowMs);

@@ -26,6 +26,7 @@ const MISDEEDS: { readonly [cause in LeaveCause]?: string } = {
   broken: 'broke the protocol',
   burning: 'used the processor without a request',
   flooding: 'sent wake-ups without a reason',
+  hoarding: 'filled memory that no request of it needs',
 };
 
 /** One thread, no waiting: every method returns at once, and workers tell their owners while it runs. */

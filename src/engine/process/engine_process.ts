@@ -1,4 +1,5 @@
 // One engine process from spawn to end: its ring, its two sockets, its log lines.
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -171,7 +172,18 @@ function watch(options: {
     log.error('the engine process does not answer and is killed', { pid: child.pid });
     child.kill('SIGKILL');
   };
-  return createWatchdog({ clock, ping: () => ring.ping(), silent, signal: ending.signal });
+  const isStopped = (): boolean => isStoppedProcess(child.pid);
+  return createWatchdog({ clock, ping: () => ring.ping(), isStopped, silent, signal: ending.signal });
+}
+
+/** Whether a signal or a debugger has stopped it; false for one that has ended. Source: proc_pid_stat(5). */
+function isStoppedProcess(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return /^[Tt] /.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
 }
 
 /** A private directory for the socket: in memory where the disk is full or may not be written. */

@@ -11,21 +11,26 @@ export type Watchdog = {
 
 /**
  * Pings until `signal` aborts. Calls `silent` once, and ends, after `ENGINE_BOUNDS.pingsUnanswered` in a row
- * without an answer. It counts pings, not time, so that a pause of this process is no silence of the other.
+ * without an answer, or after `ENGINE_TUNING.pingsMissed` where `isStopped`: a busy machine may give a process
+ * no time for a while, but one that was stopped waits for a person. It counts pings, not time, so that a pause
+ * of this process is no silence of the other.
  */
 export function createWatchdog(options: {
   clock: Clock;
   ping: () => void;
+  /** Whether the system lets the process run no further. */
+  isStopped: () => boolean;
   silent: () => void;
   signal: AbortSignal;
 }): Watchdog {
-  const { clock, ping, signal, silent } = options;
+  const { clock, isStopped, ping, signal, silent } = options;
   let unanswered = 0;
   const watch = async (): Promise<void> => {
     for (;;) {
       await clock.sleep(ENGINE_TUNING.pingIntervalMs, signal);
       if (signal.aborted) return;
-      if (unanswered >= ENGINE_BOUNDS.pingsUnanswered) return silent();
+      const isWedged = unanswered >= ENGINE_TUNING.pingsMissed && isStopped();
+      if (isWedged || unanswered >= ENGINE_BOUNDS.pingsUnanswered) return silent();
       unanswered += 1;
       ping();
     }

@@ -97,6 +97,8 @@ export type Ring = {
   /** After a worker has exited: gives back the memory of its slots. */
   free(slot: number): void;
   hints(slot: number): WorkerHints;
+  /** Whether a worker has filled more of its shared memory than its requests may need. */
+  hoards(slot: number): boolean;
   close(): void;
 };
 
@@ -187,6 +189,7 @@ function createRing(symbols: RingSymbols, ring: Pointer, geometry: RingGeometry)
     poll: reports.poll,
     logs: reports.logs,
     free: (slot) => symbols.edge_ring_free(ring, slot),
+    hoards: (slot) => symbols.edge_ring_excess_pages(ring, slot) > 0,
     hints(slot) {
       const hints = symbols.edge_ring_hints(ring, slot);
       return {

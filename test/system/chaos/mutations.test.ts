@@ -136,9 +136,9 @@ test(
 );
 
 describe.each([
-  ['full', ENOSPC],
-  ['broken', EIO],
-])('A disk that is %s', (word, number) => {
+  ['full', ENOSPC, 507, 'storage_full'],
+  ['broken', EIO, 500, 'internal'],
+] as const)('A disk that is %s', (word, number, status, code) => {
   test.each(rounds)(
     'refuses a mutation whole, and takes the same one once it is back (round %p)',
     async (round) => {
@@ -148,7 +148,9 @@ describe.each([
       plane.order(`${number} control.db`);
       const refused = await plane.send('POST', '/functions', request);
       plane.order(null);
-      expect(refused.status).toBeGreaterThanOrEqual(500);
+      expect(refused.status).toBe(status);
+      expect(refused.json).toMatchObject({ error: { code, retryable: true } });
+      expect((await plane.send('GET', '/functions')).status).toBe(200);
       const done = await plane.send('POST', '/functions', request);
       expect([done.status, done.isReplay]).toEqual([201, false]);
       const again = await plane.send('POST', '/functions', request);
