@@ -99,6 +99,7 @@ export const CONTROL_ERRORS = {
   function_in_use: entry(409, 'This function is deployed: undeploy it first.'),
   route_taken: entry(409, 'Another function has this route: choose another path, host or method.'),
   node_id_taken: entry(409, 'A node of this id has joined already: choose another id, or delete that node.'),
+  node_not_diverged: entry(409, 'The node refuses nothing that a rebase would end: there is nothing to do.'),
   idempotency_conflict: entry(409, 'This idempotency key was used for another request: use a new one.'),
   no_matching_nodes: entry(
     409,
