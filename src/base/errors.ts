@@ -100,6 +100,7 @@ export const CONTROL_ERRORS = {
   route_taken: entry(409, 'Another function has this route: choose another path, host or method.'),
   host_taken: entry(409, 'This host belongs to another project: choose a host of your own.'),
   node_id_taken: entry(409, 'A node of this id has joined already: choose another id, or delete that node.'),
+  node_not_diverged: entry(409, 'The node refuses nothing that a rebase would end: there is nothing to do.'),
   idempotency_conflict: entry(409, 'This idempotency key was used for another request: use a new one.'),
   no_matching_nodes: entry(
     409,

@@ -1,4 +1,5 @@
-// The commands that show nodes, label them, and make the tokens with which they join.
+// The commands that show nodes, label and rebase them, and make the tokens with which they join.
+import { endsWithRebase, REFUSALS } from '../model/epoch.ts';
 import { JoinTokenAnswer } from '../model/api.ts';
 import { type LabelChanges, type Labels, labelValue } from '../model/names.ts';
 import { EdgeNode } from '../model/node.ts';
@@ -11,7 +12,8 @@ import { wallWord } from './wall.ts';
 const REMARKS_MAX = 5;
 const NAMES_SHOWN_MAX = 5;
 
-export async function showNodes({ api, terminal, json }: ManageInput): Promise<void> {
+export async function showNodes(input: ManageInput): Promise<void> {
+  const { api, terminal, json } = input;
   const nodes = await listAll(api, '/nodes', EdgeNode);
   if (json) return terminal.printJson(nodes);
   if (nodes.length === 0)
@@ -19,7 +21,7 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
   const rows = nodes.map((one) => [
     one.id,
     one.pop_id,
-    one.instances.length > 1 ? `${one.status}, ${one.instances.length} processes` : one.status,
+    statusOf(one),
     textOf(one.labels),
     wallWord(one.wall),
     one.edge_version,
@@ -32,11 +34,28 @@ export async function showNodes({ api, terminal, json }: ManageInput): Promise<v
     terminal.note(`edge: ${instances.length} processes report as node ${id}, on ${where}: stop all but one,`);
     terminal.note('  and let the others join with a --node-id and a --data-dir of their own');
   }
+  for (const node of nodes) noteDivergence(node, input);
   const remarks = nodes.map((one) => ({ id: one.id, names: surplusOf(one) }));
   for (const { id, names } of remarks.filter((one) => one.names.length > 0).slice(0, REMARKS_MAX)) {
     const shown = names.slice(0, NAMES_SHOWN_MAX).join(', ');
     terminal.note(`edge: what ${id} says of its ${shown} selects nothing: edge node label ${id} NAME=VALUE`);
   }
+}
+
+function statusOf({ status, instances, diverged }: EdgeNode): string {
+  const words = status === 'offline' || diverged === null ? [status] : [status, 'diverged'];
+  return [...words, ...(instances.length > 1 ? [`${instances.length} processes`] : [])].join(', ');
+}
+
+function noteDivergence({ id, status, diverged }: EdgeNode, { terminal }: ManageInput): void {
+  if (diverged === null || status === 'offline') return;
+  const { reason, since } = diverged;
+  terminal.note(`edge: node ${id} keeps what it serves and takes nothing new since ${since}:`);
+  terminal.note(`  ${REFUSALS[reason]} (${reason})`);
+  if (endsWithRebase(reason))
+    terminal.note(`  To give it the state of this control plane: edge node rebase ${id}`);
+  else if (reason === 'signature_invalid')
+    terminal.note(`  Start it again with --join-token "$(edge join-token --node ${id})"`);
 }
 
 /** Names of what a node says of itself beyond its labels. Its values are not for a shell. */
@@ -66,12 +85,31 @@ export async function makeJoinToken(input: ManageInput): Promise<void> {
   terminal.note(`One edge may join with this token until ${answer.expires_at}.`);
 }
 
-/** `edge node label ID NAME=VALUE … NAME-`. Prints the labels that the node has then. */
 export async function changeNode(input: ManageInput): Promise<void> {
+  if (input.name === 'rebase') return await rebaseNode(input);
+  return await labelNode(input);
+}
+
+/** `edge node rebase ID`. */
+async function rebaseNode({ api, terminal, json, version: id, words }: ManageInput): Promise<void> {
+  if (id === null || words.length > 0)
+    throw new CliFailure('usage', 'expected `rebase` and the id of one node', {
+      hint: 'Usage: edge node rebase ID. `edge nodes` shows which nodes have diverged.',
+    });
+  const node = await api.post(`/nodes/${encodeURIComponent(id)}/rebase`, {}, EdgeNode);
+  if (json) return terminal.printJson(node);
+  terminal.print(`${node.id} takes the state of this control plane with its next heartbeat`);
+  terminal.note('`edge nodes` shows it without `diverged` once it has.');
+}
+
+/** `edge node label ID NAME=VALUE … NAME-`. Prints the labels that the node has then. */
+async function labelNode(input: ManageInput): Promise<void> {
   const { api, terminal, name: action, version: id, words } = input;
-  const usage = 'Usage: edge node label ID NAME=VALUE, or NAME- to remove a label.';
+  const usage = 'Usage: edge node label ID NAME=VALUE, or NAME- to remove a label; or edge node rebase ID.';
   if (action !== 'label' || id === null || words.length === 0)
-    throw new CliFailure('usage', 'expected `label`, the id of a node, and labels', { hint: usage });
+    throw new CliFailure('usage', 'expected `label` or `rebase`, the id of a node, and labels', {
+      hint: usage,
+    });
   const labels = Object.fromEntries(words.flatMap((word) => word.split(',')).map(readChange));
   const node = await api.patch(`/nodes/${encodeURIComponent(id)}`, { labels }, EdgeNode);
   if (input.json) return terminal.printJson(node);

@@ -42,7 +42,8 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
     words: [],
     summary: 'Start an edge node, which runs the functions that its control plane deploys to it.',
     details:
-      'The first start needs a join token, later starts do not. The edge keeps answering while the control ' +
+      'The first start needs a join token, later starts do not. With another token a node joins again, where its ' +
+      'control plane refuses it or is another one; otherwise the token is not used. The edge keeps answering while the control ' +
       'plane is unreachable, even after a restart of its own.',
     examples: ['edge --mode=edge --cp-url http://cp.internal --join-token TOKEN --pop-id nrt'],
     group: 'Run',
@@ -163,18 +164,26 @@ export const COMMANDS: Record<CommandName, CommandRow> = {
   nodes: {
     words: [],
     summary: 'List the nodes.',
-    details: 'Shows id, pop, status, labels, wall around guests, version of edge and last heartbeat of each.',
+    details:
+      'Shows id, pop, status, labels, wall around guests, version of edge and last heartbeat of each. A node ' +
+      'that is `diverged` refuses what it is sent and keeps what it has; the reason and what ends it stand below.',
     examples: ['edge nodes'],
     group: 'Nodes',
   },
   node: {
-    usage: 'node [options] label <id> <name=value | name->...',
+    usage: 'node [options] label <id> <name=value | name->... | rebase <id>',
     words: ['<action>', '<id>', '[labels...]'],
-    summary: 'Set or remove labels of a node.',
+    summary: 'Set or remove labels of a node, or end that it has diverged.',
     details:
-      'Selectors test the labels that the join token or this command gives, never what a node says of itself. ' +
-      'Labels that are not named stay; NAME- removes one. A change counts at once for every deployment.',
-    examples: ['edge node label nrt-1 region=tokyo disk_gb=80', 'edge node label nrt-1 spare-'],
+      'Selectors test the labels that the join token or `label` gives, never what a node says of itself. ' +
+      'Labels that are not named stay; NAME- removes one. A change counts at once for every deployment. ' +
+      'A node that is ahead of a control plane that was restored from a backup keeps what it has, and `edge ' +
+      'nodes` shows it as diverged: with `rebase` it takes the state of this control plane and serves on.',
+    examples: [
+      'edge node label nrt-1 region=tokyo disk_gb=80',
+      'edge node label nrt-1 spare-',
+      'edge node rebase nrt-1',
+    ],
     group: 'Nodes',
   },
   'join-token': {

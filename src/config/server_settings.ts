@@ -52,6 +52,16 @@ export const SERVER_SETTINGS = {
       'used.',
     commands: ['up', 'cp'],
   },
+  newSigningKey: {
+    flag: '--new-signing-key',
+    variable: null,
+    kind: onOff(),
+    initial: 'false',
+    meaning:
+      'Make a new signing key where nodes have joined and the file signing-key.pem is lost: every node must ' +
+      'then join again. Restore the file from a backup instead where there is one.',
+    commands: ['up', 'cp'],
+  },
   edgeUrl: {
     flag: '--edge-url',
     variable: 'EDGE_PUBLIC_URL',
@@ -81,7 +91,9 @@ export const SERVER_SETTINGS = {
     variable: 'EDGE_JOIN_TOKEN',
     kind: text('TOKEN'),
     initial: null,
-    meaning: 'One-time token from `edge join-token`. Required until the node has joined.',
+    meaning:
+      'One-time token from `edge join-token`. Required until the node has joined; later a new one lets it join ' +
+      'again where its control plane refuses it or has another signing key.',
     commands: ['edge'],
     secret: true,
   },

@@ -20,11 +20,12 @@ import { createHttp } from './http/http.ts';
 import { createMutations } from './http/mutations.ts';
 import { createRequestContexts } from './http/request_context.ts';
 import { createPublish } from './publish/publish.ts';
+import { openEpochs } from './sync/epochs.ts';
 import { createNotifier } from './sync/notifier.ts';
 import { createSync } from './sync/sync.ts';
 
 export type ControlOptions = {
-  /** Holds `control.db`, `artifacts/`, the keys and `admin-token`; it belongs to this control plane alone. */
+  /** Holds `control.db`, `epoch.json`, `artifacts/`, the keys and `admin-token`; it belongs to this control plane alone. */
   dataDir: string;
   migrations: readonly Migration[];
   checkModule: ModuleCheck;
@@ -37,6 +38,8 @@ export type ControlOptions = {
   publicUrl?: string;
   /** A node that has been silent for this long is offline; `SYNC_DEFAULTS.nodeOfflineMs` when left out. */
   nodeOfflineMs?: number;
+  /** What to do where nodes have joined and the signing key is missing; `refuse` when left out. */
+  lostSigningKey?: 'refuse' | 'replace';
   /** Only a test hands some in. */
   failpoints?: Failpoints;
 };
@@ -65,9 +68,12 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   opened.defer(() => store.close());
 
   const files = createPrivateFiles({ dir: dataDir });
-  const auth = await openAuth({ tokens: store.tokens, files, random });
+  const nodes = (await store.nodes.statuses()).length;
+  const { lostSigningKey = 'refuse' } = options;
+  const auth = await openAuth({ tokens: store.tokens, files, random, log, nodes, lostSigningKey });
 
-  const sync = createSync({ store, revisions, nodeOfflineMs, clock, random, log, metrics });
+  const marks = await openEpochs({ store, files, clock, random, log });
+  const sync = createSync({ store, revisions, marks, nodeOfflineMs, clock, random, log, metrics });
 
   const artifacts = await openDiskArtifacts({ dir: join(dataDir, 'artifacts'), nextName: () => newId('in') });
   const publish = createPublish({

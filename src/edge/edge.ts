@@ -109,6 +109,7 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
     pools: () => reconciler.pools(),
     cache: () => reconciler.cacheTotals(),
     revision: () => agent.accepted()?.revision ?? 0,
+    isDiverged: () => agent.isDiverged(),
   });
   let isClosing = false;
   const waitingFor = (): Waiting[] => (isClosing ? ['shutdown'] : waitingOf(engine, reconciler));

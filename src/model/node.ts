@@ -1,5 +1,6 @@
 // A node: one running edge as the control plane knows it.
 import { type Static, Type } from '@sinclair/typebox';
+import { Divergence } from './epoch.ts';
 import { Labels, NodeId, PopId } from './names.ts';
 import { WallReport } from './wall.ts';
 
@@ -34,5 +35,7 @@ export const EdgeNode = Type.Object({
   last_heartbeat_at: Type.Union([Type.String(), Type.Null()]),
   /** The process that was heard last; several where they report as this node at the same time. */
   instances: Type.Array(NodeInstance),
+  /** Set while the node refuses what it is sent and keeps what it has. */
+  diverged: Type.Union([Divergence, Type.Null()]),
 });
 export type EdgeNode = Static<typeof EdgeNode>;

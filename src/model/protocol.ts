@@ -2,6 +2,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { FUNCTION_BOUNDS } from '../base/limits/function.ts';
 import { SYNC_BOUNDS } from '../base/limits/sync.ts';
+import { EpochId, Position, Rebase, Refusal } from './epoch.ts';
 import { VersionSettings } from './function.ts';
 import { Labels, Name, NodeId, PopId, Semver, Sha256 } from './names.ts';
 import { NodeInstance } from './node.ts';
@@ -86,6 +87,10 @@ export const HeartbeatRequest = Type.Object(
     applied_revision: Type.Integer({ minimum: 0 }),
     /** `desiredDigest` of the desired state that the node accepted last; null before the first. */
     applied_digest: Type.Union([Sha256, Type.Null()]),
+    /** The epoch of `applied_revision`; null before the first. A node of an older release does not say. */
+    applied_epoch: Type.Optional(Position.properties.epoch),
+    /** While the node refuses what it is sent, and keeps what it has. */
+    refusal: Type.Optional(Refusal),
     /** The process that reports: another at each start. */
     instance: Type.Optional(NodeInstance),
     hold_ms: Type.Integer({ minimum: 0, maximum: SYNC_BOUNDS.heartbeatHoldMs }),
@@ -119,14 +124,21 @@ export const DesiredState = Type.Object(
 export type DesiredState = Static<typeof DesiredState>;
 
 /**
- * The answer to a heartbeat. `revision` is that of the last change of this node's desired state and only rises:
- * an edge refuses an answer below its own. `desired` is null if the node has that state already. The header
+ * The answer to a heartbeat. `revision` is that of the last change of this node's desired state and only rises
+ * within its `epoch`: an edge refuses an answer below its own, and one of another epoch, unless `succeeds` or
+ * `rebase` takes it there. `desired` is null if the node has that state already, in that epoch. The header
  * `x-edge-signature` holds the Ed25519 signature of the exact bytes of the body, in base64url.
  */
 export const HeartbeatAnswer = Type.Object(
   {
     node_id: NodeId,
+    /** Left out for a node that does not say its own. */
+    epoch: Type.Optional(EpochId),
     revision: Type.Integer({ minimum: 0 }),
+    /** The epoch continues this one: nodes that have at most this revision of it lose nothing. */
+    succeeds: Type.Optional(Position),
+    /** An operator takes the node here from what it has. */
+    rebase: Type.Optional(Rebase),
     digest: Sha256,
     desired: Type.Union([DesiredState, Type.Null()]),
     next_heartbeat_ms: Type.Integer({ minimum: 0, maximum: 3_600_000 }),

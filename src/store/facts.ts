@@ -2,16 +2,17 @@
 import { and, asc, type Column, eq, gt, inArray, type SQL } from 'drizzle-orm';
 import { CONTROL_TUNING } from '../base/limits/control.ts';
 import type { FunctionFacts, VersionFact } from '../model/rules/desired.ts';
+import type { Epochs } from '../model/rules/epoch.ts';
 import type { FleetChange } from '../model/rules/fleet.ts';
 import { type Database, type Reading, revisionOf } from './database/database.ts';
 import { marksOf } from './marks.ts';
-import { nodeFacts } from './nodes/nodes.ts';
+import { nodeEpochs, nodeFacts } from './nodes/nodes.ts';
 import { isActive } from './schema.ts';
 
 export type FactOperations = {
   revision(): Promise<number>;
   /** What has changed after the revision `since`; everything where it is null. */
-  read(since: number | null): Promise<FleetChange>;
+  read(since: number | null): Promise<FleetChange & { epochs: Epochs }>;
   /** This function alone, and all nodes. */
   ofFunction(id: string): Promise<FleetChange>;
 };
@@ -30,7 +31,7 @@ export function factOperations(database: Database): FactOperations {
   };
 }
 
-async function readFacts(reading: Reading, since: number | null): Promise<FleetChange> {
+async function readFacts(reading: Reading, since: number | null): Promise<FleetChange & { epochs: Epochs }> {
   const { functions } = reading.tables;
   const marks = await marksOf(reading);
   const isChanged = since === null ? undefined : gt(functions.desired_revision, since);
@@ -39,6 +40,7 @@ async function readFacts(reading: Reading, since: number | null): Promise<FleetC
     functions: await functionFacts(reading, isChanged),
     nodes: since === null || marks.nodes > since ? await nodeFacts(reading) : null,
     deployed: since !== null && marks.deletions > since ? await deployedIds(reading) : null,
+    epochs: await nodeEpochs(reading),
   };
 }
 

@@ -11,6 +11,7 @@ import {
   sql,
   type Table,
 } from 'drizzle-orm';
+import type { Position } from '../model/epoch.ts';
 import type { Deployment } from '../model/deployment.ts';
 import type { VersionSettings } from '../model/function.ts';
 import type { Labels } from '../model/names.ts';
@@ -178,6 +179,8 @@ function buildNodes(kit: Kit) {
       token_hash: kit.text().notNull(),
       public_key: kit.text(),
       join_token_hash: kit.text(),
+      /** What an operator lets the node leave, up to this revision. */
+      rebase: kit.json<Position>(),
       joined_at_ms: kit.integer().notNull(),
       last_heartbeat_at_ms: kit.integer(),
     },
@@ -276,5 +279,11 @@ function buildRecords(kit: Kit) {
     hash: kit.text().notNull(),
   });
   const counters = kit.table('counters', { name: kit.text().primaryKey(), value: kit.integer().notNull() });
-  return { tokens, idempotency, audit, counters };
+  const epochs = kit.table('epochs', {
+    id: kit.text().primaryKey(),
+    /** Null for the current one. */
+    ended_revision: kit.integer(),
+    created_at_ms: kit.integer().notNull(),
+  });
+  return { tokens, idempotency, audit, counters, epochs };
 }

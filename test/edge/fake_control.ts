@@ -46,6 +46,8 @@ export type FakeControl = {
   /** Replace the next answers to heartbeats, one by one. */
   readonly scripted: ((body: string, signature: string) => Response)[];
   revision: number;
+  /** Fields of every further answer, such as its epoch. */
+  more: object;
   /** Raises the revision and answers the heartbeats that are held. */
   deploy(functions: DesiredFunction[]): void;
   /** Answers the heartbeats that are held with the current state. */
@@ -74,16 +76,41 @@ function createSigner(key: KeyObject): FakeControl['sign'] {
   };
 }
 
-async function answerJoin(control: FakeControl, request: Request, nodeId: string): Promise<Response> {
+type Tokens = { joinToken: string; nodeToken: string };
+
+async function answerJoin(
+  control: FakeControl,
+  request: Request,
+  { nodeId, joinToken, nodeToken: node_token }: Tokens & { nodeId: string },
+): Promise<Response> {
   const token = request.headers.get('authorization') ?? '';
   control.joins.push(token);
   control.joinBodies.push((await request.json()) as JoinRequest);
-  if (token !== 'Bearer join-1') return new Response('{}', { status: 401 });
+  if (token !== `Bearer ${joinToken}`) return new Response('{}', { status: 401 });
   const { publicKey: control_public_key } = control;
-  return Response.json({ node_id: nodeId, node_token: 'node-secret', control_public_key });
+  return Response.json({ node_id: nodeId, node_token, control_public_key });
 }
 
-export function createFakeControl(nodeId = 'n1'): FakeControl {
+async function route(
+  control: FakeControl,
+  request: Request,
+  parts: Tokens & { nodeId: string; heartbeat: (request: Request) => Promise<Response> },
+): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  const token = request.headers.get('authorization');
+  if (control.mode === 'gone') throw new Error('connection refused');
+  if (pathname === '/api/v1/nodes/join') return await answerJoin(control, request, parts);
+  if (control.mode === 'unauthenticated' || token !== `Bearer ${parts.nodeToken}`) {
+    return new Response('{}', { status: 401 });
+  }
+  if (pathname.startsWith('/artifacts/')) return artifactAnswer(control, pathname);
+  return await parts.heartbeat(request);
+}
+
+export function createFakeControl(
+  nodeId = 'n1',
+  tokens: Tokens = { joinToken: 'join-1', nodeToken: 'node-secret' },
+): FakeControl {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const { x = '' } = publicKey.export({ format: 'jwk' });
   let desired: DesiredState = { functions: [] };
@@ -110,6 +137,7 @@ export function createFakeControl(nodeId = 'n1'): FakeControl {
       digest: digestNow,
       desired: report.applied_digest === digestNow ? null : desired,
       next_heartbeat_ms: 0,
+      ...control.more,
     });
     const script = control.scripted.shift();
     if (script !== undefined) return script(body, signature);
@@ -125,6 +153,7 @@ export function createFakeControl(nodeId = 'n1'): FakeControl {
     artifactMode: 'up',
     scripted: [],
     revision: 0,
+    more: {},
     deploy(functions) {
       desired = { functions };
       control.revision += 1;
@@ -135,19 +164,7 @@ export function createFakeControl(nodeId = 'n1'): FakeControl {
       wake = Promise.withResolvers();
     },
     held: () => held,
-    async fetch(request) {
-      const { pathname } = new URL(request.url);
-      const token = request.headers.get('authorization');
-      if (control.mode === 'gone') throw new Error('connection refused');
-      if (pathname === '/api/v1/nodes/join') {
-        return await answerJoin(control, request, nodeId);
-      }
-      if (control.mode === 'unauthenticated' || token !== 'Bearer node-secret') {
-        return new Response('{}', { status: 401 });
-      }
-      if (pathname.startsWith('/artifacts/')) return artifactAnswer(control, pathname);
-      return await heartbeat(request);
-    },
+    fetch: (request) => route(control, request, { ...tokens, nodeId, heartbeat }),
     sign: signed,
   };
   return control;

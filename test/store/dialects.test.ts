@@ -51,7 +51,7 @@ describe('The schema', () => {
         .map((table): [string, string[]] => [getTableName(table), Object.keys(getTableColumns(table))])
         .sort(([a], [b]) => a.localeCompare(b));
     expect(shapeOf(tables)).toEqual(shapeOf({ ...sqliteTables }));
-    expect(shapeOf(tables)).toHaveLength(13);
+    expect(shapeOf(tables)).toHaveLength(14);
   });
 
   test('keeps indexes and keys', () => {

@@ -142,6 +142,7 @@ describe('The facts', () => {
       functions: [],
       nodes: null,
       deployed: null,
+      epochs: { current: null, ended: new Map() },
     });
     await ACTS[0]?.('fn_b', '', 0);
     const read = await store.facts.read(since);

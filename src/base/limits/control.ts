@@ -31,6 +31,8 @@ export const CONTROL_BOUNDS = {
   lockedTransactionsMax: 1_000,
   joinTokenTtlMsMax: 604_800_000,
   nodesMax: 10_000,
+  /** Epochs that a database remembers: each is a restored backup, or a rebase that needed one. */
+  epochsMax: 1_000,
   /** Active deployments of one function: each costs an evaluation per node. */
   activeDeploymentsMax: 64,
   /** How long one request may wait for a deployment. */

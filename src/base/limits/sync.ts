@@ -47,6 +47,10 @@ export const SYNC_TUNING = {
   heartbeatPersistMs: 60_000,
   /** Wait of a node that returns without having accepted the state that it was just sent. */
   heartbeatRepeatMs: 1_000,
+  /** Pause of the control plane after its disk has refused the mark of the epoch. */
+  epochMarkRetryMs: 1_000,
+  /** Answers in a row that a node refuses as those of a stranger before it joins again. */
+  joinAgainRefusals: 3,
   /** Shortest time between two heartbeats of a node: changes close together are reported together. */
   heartbeatGapMs: 20,
   /** Backoff, with full jitter, of an edge that does not reach its control plane. */

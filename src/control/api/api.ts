@@ -34,7 +34,7 @@ export function createApi(options: {
     routesApi({ routes, contexts, mutations, newId }),
     deploysApi({ deployments, progress: sync.progress, contexts, mutations, newId }),
     deploymentsApi({ deployments, progress: sync.progress, contexts, mutations }),
-    nodesApi({ nodes, auth, sync, contexts, mutations }),
+    nodesApi({ nodes, auth, sync, contexts, mutations, newId }),
     systemApi({ facts, audit, productVersion }),
   ];
 }

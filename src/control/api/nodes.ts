@@ -1,9 +1,10 @@
-// Nodes over HTTP: join tokens, joining, heartbeats, find, list, delete.
+// Nodes over HTTP: join tokens, joining, heartbeats, find, list, label, rebase, delete.
 import { Type } from '@sinclair/typebox';
 import { type AnyElysia, type ElysiaCustomStatusResponse, status } from 'elysia';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_DEFAULTS } from '../../base/limits/control.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
+import { endsWithRebase, REFUSALS } from '../../model/epoch.ts';
 import { JoinTokenAnswer, JoinTokenRequest, NodePatch, pageOf } from '../../model/api.ts';
 import { EdgeNode } from '../../model/node.ts';
 import {
@@ -33,16 +34,27 @@ const PATCH_DETAIL = {
     'and those of the join token; what a node says of itself (`reported_labels`) selects nothing.',
 };
 
+const REBASE_DETAIL = {
+  tags: ['nodes'],
+  summary: 'Let a node that has diverged take the state of this control plane',
+  description:
+    'For a node that is ahead of a control plane that was restored from a backup. The node gets a signed ' +
+    'statement with its next heartbeat, takes the state of this control plane in place of what it has, and ' +
+    'serves without a gap. Refused with `node_not_diverged` for a node that refuses nothing, was not heard ' +
+    'since the start, or must join again. A repetition changes nothing.',
+};
+
 type NodesOptions = {
   nodes: Store['nodes'];
   auth: Pick<Auth, 'newToken' | 'signingKey'>;
-  sync: Pick<Sync, 'heartbeats' | 'joined' | 'shown' | 'forgetNode'>;
+  sync: Pick<Sync, 'heartbeats' | 'joined' | 'shown' | 'divergence' | 'forgetNode'>;
   contexts: RequestContexts;
   mutations: Mutations;
+  newId: (prefix: string) => string;
 };
 
 export function nodesApi(options: NodesOptions): AnyElysia {
-  const { nodes, auth, sync, contexts, mutations } = options;
+  const { nodes, sync, contexts, mutations } = options;
   return createResource('/api/v1/nodes')
     .post('/join-tokens', ({ body, request }) => addJoinToken(options, body, request), {
       parse: [jsonBody, 'json'],
@@ -60,24 +72,16 @@ export function nodesApi(options: NodesOptions): AnyElysia {
       },
       { parse: [jsonBody, 'json'], body: JoinRequest, response: { 201: JoinAnswer } },
     )
-    .post(
-      '/:id/heartbeat',
-      async ({ params, body, request }) => {
-        const { caller } = contexts.of(request);
-        if (caller?.kind !== 'node' || caller.nodeId !== params.id) throw new CodedError('forbidden');
-        return signed(await sync.heartbeats.beat(params.id, body, request.signal), auth.signingKey);
+    .post('/:id/heartbeat', ({ params, body, request }) => beat(options, params.id, { body, request }), {
+      params: NodeParams,
+      parse: [heartbeatBody, 'json'],
+      body: HeartbeatRequest,
+      response: { 200: HeartbeatAnswer },
+      detail: {
+        description:
+          'The header `x-edge-signature` is the Ed25519 signature of the exact response body, base64url.',
       },
-      {
-        params: NodeParams,
-        parse: [heartbeatBody, 'json'],
-        body: HeartbeatRequest,
-        response: { 200: HeartbeatAnswer },
-        detail: {
-          description:
-            'The header `x-edge-signature` is the Ed25519 signature of the exact response body, base64url.',
-        },
-      },
-    )
+    })
     .get(
       '',
       async ({ query }) => {
@@ -97,6 +101,11 @@ export function nodesApi(options: NodesOptions): AnyElysia {
       response: { 200: EdgeNode },
       detail: PATCH_DETAIL,
     })
+    .post('/:id/rebase', ({ params, request }) => rebase(options, params.id, request), {
+      params: NodeParams,
+      response: { 200: EdgeNode },
+      detail: REBASE_DETAIL,
+    })
     .delete(
       '/:id',
       async ({ params, request }) => {
@@ -110,6 +119,16 @@ export function nodesApi(options: NodesOptions): AnyElysia {
       },
       { params: NodeParams },
     );
+}
+
+async function beat(
+  { auth, sync, contexts }: NodesOptions,
+  id: string,
+  { body, request }: { body: HeartbeatRequest; request: Request },
+): Promise<Response> {
+  const { caller } = contexts.of(request);
+  if (caller?.kind !== 'node' || caller.nodeId !== id) throw new CodedError('forbidden');
+  return signed(await sync.heartbeats.beat(id, body, request.signal), auth.signingKey);
 }
 
 /** The body of the answer holds the token, of which the store keeps the digest only. */
@@ -136,6 +155,29 @@ function label(
   const input = { ...changes, actor: contexts.actorOf(request) };
   return mutations.run(request, async (store) => status(200, sync.shown(await store.nodes.label(input))));
 }
+
+function rebase(
+  { sync, contexts, mutations, newId }: NodesOptions,
+  id: string,
+  request: Request,
+): Promise<ElysiaCustomStatusResponse<200, EdgeNode>> {
+  const actor = contexts.actorOf(request);
+  return mutations.run(request, async ({ nodes }) => {
+    const node = await nodes.get(id);
+    const diverged = sync.divergence(id);
+    if (diverged === null) throw new CodedError('node_not_diverged');
+    if (!endsWithRebase(diverged.reason)) {
+      const next = diverged.reason === 'signature_invalid' ? joinAgain(id) : 'its log says what it was sent.';
+      const message = `A rebase of ${id} does not help, as ${REFUSALS[diverged.reason]}: ${next}`;
+      throw new CodedError('node_not_diverged', { message });
+    }
+    await nodes.rebase({ id, from: diverged.has, newEpoch: newId('ep'), actor });
+    return status(200, sync.shown(node));
+  });
+}
+
+const joinAgain = (id: string): string =>
+  `start it again with --join-token "$(edge join-token --node ${id})".`;
 
 /**
  * A known node joins again: at any time with its own key or with a join token made for its id, with any other

@@ -5,7 +5,7 @@ import { createSecret, type RandomBytes } from '../../base/id.ts';
 import type { PrivateFiles } from '../../store/data_dir.ts';
 import type { Store } from '../../store/store.ts';
 import { accessOf } from './access.ts';
-import { openKeys, type SigningKey, type UploadKey } from './keys.ts';
+import { type KeyOptions, openKeys, type SigningKey, type UploadKey } from './keys.ts';
 
 /** Who sent a request, as its token proves. */
 export type Caller = { kind: 'admin'; name: string } | { kind: 'node'; nodeId: string };
@@ -24,14 +24,10 @@ export type Auth = {
   newToken(prefix: 'edge_join' | 'edge_node'): { token: string; hash: string };
 };
 
-/** Makes the keys and the first admin token where there are none. Throws where a key file is damaged. */
-export async function openAuth(options: {
-  tokens: Store['tokens'];
-  files: PrivateFiles;
-  random: RandomBytes;
-}): Promise<Auth> {
-  const { tokens, files, random } = options;
-  const { signingKey, uploadKey } = await openKeys({ files, random });
+/** Makes the keys and the first admin token where there are none. Throws where `openKeys` does. */
+export async function openAuth(options: KeyOptions & { tokens: Store['tokens'] }): Promise<Auth> {
+  const { tokens, random } = options;
+  const { signingKey, uploadKey } = await openKeys(options);
   const newAdminToken = await ensureAdminToken(options);
   return {
     newAdminToken,

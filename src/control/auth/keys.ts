@@ -9,6 +9,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import type { RandomBytes } from '../../base/id.ts';
+import type { Log } from '../../base/log.ts';
 import type { PrivateFiles } from '../../store/data_dir.ts';
 
 /** Ed25519 (RFC 8032). */
@@ -31,26 +32,50 @@ const SIGNING_FILE = 'signing-key.pem';
 const UPLOAD_FILE = 'upload-key';
 const UPLOAD_KEY_BYTES = 32;
 
-/**
- * Reads both keys, and makes them at the first start. Throws where a file is damaged. The keys are files
- * (0600) and not rows, so that whoever gets a copy of the database can sign nothing.
- */
-export async function openKeys(options: {
+export type KeyOptions = {
   files: PrivateFiles;
   random: RandomBytes;
-}): Promise<{ signingKey: SigningKey; uploadKey: UploadKey }> {
+  log: Log;
+  /** How many nodes have joined: they accept the signatures of one key. */
+  nodes: number;
+  /** `replace`: makes a new signing key where the one that nodes know is missing. */
+  lostSigningKey: 'refuse' | 'replace';
+};
+
+/**
+ * Reads both keys, and makes them at the first start. Throws where a file is damaged, or the signing key is
+ * missing and there are nodes. The keys are files (0600) and not rows, so that whoever gets a copy of the
+ * database can sign nothing.
+ */
+export async function openKeys(
+  options: KeyOptions,
+): Promise<{ signingKey: SigningKey; uploadKey: UploadKey }> {
   const { files, random } = options;
-  const pem = await readOrWrite(files, SIGNING_FILE, newSigningKey);
-  const text = await readOrWrite(files, UPLOAD_FILE, () => newUploadKey(random));
+  const pem = (await files.read(SIGNING_FILE)) ?? (await makeSigningKey(options));
+  const existing = await files.read(UPLOAD_FILE);
+  const text = existing ?? newUploadKey(random);
+  if (existing === null) await files.write(UPLOAD_FILE, text);
   return { signingKey: createSigningKey(pem), uploadKey: createUploadKey(text) };
 }
 
-async function readOrWrite(files: PrivateFiles, name: string, create: () => string): Promise<string> {
-  const existing = await files.read(name);
-  if (existing !== null) return existing;
-  const text = create();
-  await files.write(name, text);
-  return text;
+async function makeSigningKey({ files, log, nodes, lostSigningKey }: KeyOptions): Promise<string> {
+  if (nodes > 0) {
+    if (lostSigningKey === 'refuse') throw signingKeyLost(nodes);
+    log.warn('a new signing key is made: nodes keep what they serve until they join again', { nodes });
+  }
+  const pem = newSigningKey();
+  await files.write(SIGNING_FILE, pem);
+  return pem;
+}
+
+function signingKeyLost(nodes: number): Error {
+  const count =
+    nodes === 1 ? 'the node that has joined accepts' : `the ${nodes} nodes that have joined accept`;
+  return new Error(
+    `The file "${SIGNING_FILE}" is missing from the data directory, and ${count} no other key: restore this ` +
+      'file from a backup. Where there is none, start with --new-signing-key; then start each node again with ' +
+      '--join-token "$(edge join-token --node ID)". Until then nodes keep what they serve.',
+  );
 }
 
 function newSigningKey(): string {

@@ -5,16 +5,20 @@ import { CodedError } from '../../base/errors.ts';
 import { randomFraction, type RandomBytes } from '../../base/id.ts';
 import { SYNC_DEFAULTS, SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
+import type { Position } from '../../model/epoch.ts';
 import type { HeartbeatAnswer, HeartbeatRequest, ObservedFunction } from '../../model/protocol.ts';
+import { type Epochs, succession } from '../../model/rules/epoch.ts';
+import type { NodeDesired } from '../../model/rules/fleet.ts';
 import type { Store } from '../../store/store.ts';
 import type { DesiredStates } from './desired_states.ts';
+import type { EpochMarks } from './epochs.ts';
 import type { Notifier } from './notifier.ts';
 import type { Presence } from './presence.ts';
 
 export type Heartbeats = {
   /**
-   * Answers at once where the node's desired state has another digest than `applied_digest`, else as soon as
-   * it has, when the hold ends, when a newer heartbeat of the node arrives, or when `signal` aborts. Refuses
+   * Answers at once where the node's desired state has another digest than `applied_digest`, or is of another
+   * epoch, and the node does not refuse that very state; else as soon as it has, when the hold ends, when a newer heartbeat of the node arrives, or when `signal` aborts. Refuses
    * `node_not_found` and `overloaded`.
    */
   beat(nodeId: string, request: HeartbeatRequest, signal: AbortSignal): Promise<HeartbeatAnswer>;
@@ -23,9 +27,10 @@ export type Heartbeats = {
 };
 
 export type HeartbeatOptions = {
-  nodes: Pick<Store['nodes'], 'report'>;
+  nodes: Pick<Store['nodes'], 'report' | 'rebaseOf'>;
   presence: Pick<Presence, 'heard'>;
   states: DesiredStates;
+  marks: EpochMarks;
   /** Wakes with every revision. */
   revisions: Notifier;
   /** Woken when a node reports something new. */
@@ -92,7 +97,7 @@ type Answers = {
 };
 
 function createAnswers(options: HeartbeatOptions): Answers {
-  const { states, revisions, clock, random } = options;
+  const { nodes, states, marks, revisions, clock, random } = options;
   /** Per node, the state that was sent last, until the node reports it as applied. */
   const sent = new Map<string, { digest: string; atMs: number }>();
 
@@ -115,11 +120,15 @@ function createAnswers(options: HeartbeatOptions): Answers {
       const untilMs = clock.monotonicMs() + holdMs;
       for (;;) {
         const seen = revisions.version;
+        // Read before the state: a rebase wakes the wait below, and begins its epoch in the same commit.
+        const grant = request.refusal === undefined ? null : await nodes.rebaseOf(nodeId);
         const state = (await states.fleet()).desiredOf(nodeId);
         if (state === null) throw new CodedError('node_not_found');
         const { digest } = state.set;
-        const head = { node_id: nodeId, revision: state.revision, digest };
-        if (digest !== request.applied_digest)
+        const head = headOf(nodeId, request, { state, epochs: states.epochs(), grant });
+        const marked = head.epoch === undefined ? null : marks.reach(head.epoch, head.revision);
+        if (marked !== null) await marked;
+        if (isWanted(request, head))
           return {
             ...head,
             desired: state.set.desired,
@@ -137,6 +146,39 @@ function createAnswers(options: HeartbeatOptions): Answers {
       }
     },
   };
+}
+
+type Head = Omit<HeartbeatAnswer, 'desired' | 'next_heartbeat_ms'>;
+
+/** A node of a release without epochs gets none: it takes no field that it does not know. */
+function headOf(
+  nodeId: string,
+  { applied_epoch, applied_revision, refusal }: HeartbeatRequest,
+  facts: { state: NodeDesired; epochs: Epochs; grant: Position | null },
+): Head {
+  const { state, epochs, grant } = facts;
+  const { current: epoch } = epochs;
+  const head = { node_id: nodeId, revision: state.revision, digest: state.set.digest };
+  if (applied_epoch === undefined || epoch === null) return head;
+  const succeeds = applied_epoch === epoch ? null : succession(epochs, applied_epoch);
+  const mayLeave = grant?.epoch === applied_epoch && grant.revision >= applied_revision;
+  const has = { epoch: applied_epoch, revision: applied_revision };
+  return {
+    ...head,
+    epoch,
+    ...(succeeds === null ? {} : { succeeds }),
+    ...(mayLeave && refusal !== undefined ? { rebase: { ...has, nonce: refusal.nonce } } : {}),
+  };
+}
+
+/** Whether the node lacks this state, and has not just said that it refuses it. */
+function isWanted(request: HeartbeatRequest, head: Head): boolean {
+  const { applied_digest, applied_epoch, refusal } = request;
+  const isOther =
+    head.digest !== applied_digest || (head.epoch !== undefined && head.epoch !== applied_epoch);
+  const isRefused =
+    refusal !== undefined && refusal.epoch === head.epoch && refusal.revision === head.revision;
+  return isOther && (!isRefused || head.rebase !== undefined);
 }
 
 function logFailure(log: Log, nodeId: string, failed: ObservedFunction): void {

@@ -3,9 +3,11 @@ import type { Clock } from '../../base/clock.ts';
 import { SYNC_TUNING } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import type { Divergence, Position } from '../../model/epoch.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import type { HeartbeatRequest } from '../../model/protocol.ts';
 import { type HeardInstance, hearInstance, rivalsOf } from '../../model/rules/instances.ts';
+import { createDivergences } from './divergence.ts';
 
 export type Presence = {
   heard(nodeId: string, heartbeat: HeartbeatRequest): void;
@@ -17,12 +19,17 @@ export type Presence = {
   listen(): void;
   /** The node with what it has said last, which the store learns later. */
   shown(node: EdgeNode): EdgeNode;
-  /** What the node has said last; null for one that was not heard. */
-  appliedRevision(nodeId: string): number | null;
+  /** What the node has, as it said last; null for one that was not heard. `undefined`: it knows no epochs. */
+  applied(nodeId: string): AppliedPosition | null;
+  /** Null for a node that takes what it is sent, and for one that was not heard. */
+  divergence(nodeId: string): Divergence | null;
   forget(nodeId: string): void;
 };
 
-type Heard = Pick<EdgeNode, 'applied_revision' | 'cpu_percent' | 'mem_bytes'> & {
+export type AppliedPosition = { revision: number; epoch: Position['epoch'] | undefined };
+
+type Heard = Pick<EdgeNode, 'applied_revision' | 'cpu_percent' | 'mem_bytes' | 'diverged'> & {
+  applied_epoch: Position['epoch'] | undefined;
   wallMs: number;
   instances: HeardInstance[];
   /** The ids of the rivals that were logged last. */
@@ -44,34 +51,22 @@ export function createPresence(options: {
   const nodes = new Map<string, Heard>();
   /** The time of listening at which each node was heard last. */
   const heardAtMs = new Map<string, number>();
-  const instances = metrics.gauge({
-    name: 'control_node_instances',
-    help: 'Processes that report as this node at the same time; more than 1 is a fault.',
-    labels: ['node_id'],
-  });
   const listening = createListening({ clock, gapMs: listenGapMs });
-
-  /** Logs the rivals of a node when they change. */
-  const noteRivals = (nodeId: string, heard: Heard): void => {
-    const rivals = rivalsOf(heard.instances);
-    instances.series(nodeId).set(Math.max(1, rivals.length));
-    const ids = rivals.map(({ id }) => id).toSorted();
-    if (ids.join() === heard.rivals) return;
-    heard.rivals = ids.join();
-    const processes = rivals.map(({ id, host }) => ({ id, host }));
-    if (rivals.length === 0) log.info('one process reports as this node again', { node_id: nodeId });
-    else log.error('several processes report as one node; stop all but one', { node_id: nodeId, processes });
-  };
+  const divergences = createDivergences({ log, metrics });
+  const noteRivals = createRivalNotes({ log, metrics });
 
   return {
-    heard(nodeId, { applied_revision, cpu_percent, mem_bytes, instance, status }) {
+    heard(nodeId, heartbeat) {
+      const { applied_revision, applied_epoch, cpu_percent, mem_bytes, instance, status } = heartbeat;
       const nowMs = listening.nowMs();
       const known = nodes.get(nodeId);
       const times = { nowMs, forgetMs: offlineMs };
       const heard: Heard = {
         applied_revision,
+        applied_epoch,
         cpu_percent,
         mem_bytes,
+        diverged: divergences.note(nodeId, known?.diverged ?? null, heartbeat, clock.nowMs()),
         wallMs: clock.nowMs(),
         rivals: known?.rivals ?? '',
         instances:
@@ -94,7 +89,11 @@ export function createPresence(options: {
       }
     },
     shown: (node) => withHeard(node, nodes.get(node.id)),
-    appliedRevision: (nodeId) => nodes.get(nodeId)?.applied_revision ?? null,
+    applied(nodeId) {
+      const heard = nodes.get(nodeId);
+      return heard === undefined ? null : { revision: heard.applied_revision, epoch: heard.applied_epoch };
+    },
+    divergence: (nodeId) => nodes.get(nodeId)?.diverged ?? null,
     forget(nodeId) {
       nodes.delete(nodeId);
       heardAtMs.delete(nodeId);
@@ -102,9 +101,34 @@ export function createPresence(options: {
   };
 }
 
+/** Says which processes report as one node, when that changes. */
+function createRivalNotes({
+  log,
+  metrics,
+}: {
+  log: Log;
+  metrics: Metrics;
+}): (nodeId: string, heard: Heard) => void {
+  const instances = metrics.gauge({
+    name: 'control_node_instances',
+    help: 'Processes that report as this node at the same time; more than 1 is a fault.',
+    labels: ['node_id'],
+  });
+  return (nodeId, heard) => {
+    const rivals = rivalsOf(heard.instances);
+    instances.series(nodeId).set(Math.max(1, rivals.length));
+    const ids = rivals.map(({ id }) => id).toSorted();
+    if (ids.join() === heard.rivals) return;
+    heard.rivals = ids.join();
+    const processes = rivals.map(({ id, host }) => ({ id, host }));
+    if (rivals.length === 0) log.info('one process reports as this node again', { node_id: nodeId });
+    else log.error('several processes report as one node; stop all but one', { node_id: nodeId, processes });
+  };
+}
+
 function withHeard(node: EdgeNode, heard: Heard | undefined): EdgeNode {
   if (heard === undefined) return node;
-  const { applied_revision, cpu_percent, mem_bytes, wallMs } = heard;
+  const { applied_revision, cpu_percent, mem_bytes, diverged, wallMs } = heard;
   const rivals = rivalsOf(heard.instances);
   const processes = rivals.length > 0 ? rivals : heard.instances.slice(0, 1);
   return {
@@ -112,6 +136,7 @@ function withHeard(node: EdgeNode, heard: Heard | undefined): EdgeNode {
     applied_revision,
     cpu_percent,
     mem_bytes,
+    diverged,
     last_heartbeat_at: new Date(wallMs).toISOString(),
     instances: processes.map(({ id, host }) => ({ id, host })),
   };

@@ -32,7 +32,7 @@ export type Progress = {
 
 export function createProgress(options: {
   store: Pick<Store, 'deployments' | 'nodes'>;
-  presence: Pick<Presence, 'appliedRevision'>;
+  presence: Pick<Presence, 'applied'>;
   states: DesiredStates;
   revisions: Notifier;
   reports: Notifier;
@@ -45,7 +45,8 @@ export function createProgress(options: {
     const { nodes: decided, matched } = fleet.reachOf(deployment);
     const ids = decided.map(({ id }) => id);
     const digestOf = (id: string): string | null => fleet.desiredOf(id)?.set.digest ?? null;
-    const nodes = await nodesOf({ deployment, ids, nodes: store.nodes, presence, digestOf });
+    const { current: epoch } = states.epochs();
+    const nodes = await nodesOf({ deployment, ids, nodes: store.nodes, presence, epoch, digestOf });
     const summary = summaryOf(nodes);
     const state = deployment.status === 'active' ? summary.state : 'over';
     return { deployment, nodes, matched_nodes: matched, ...summary, state };
@@ -58,9 +59,10 @@ export function createProgress(options: {
       const fleet = new Fleet();
       fleet.update(await facts.ofFunction(first.function_id));
       const found: NodeProgress[] = [];
+      const { current: epoch } = states.epochs();
       for (const deployment of deployments) {
         const ids = fleet.reachOf(deployment).nodes.map(({ id }) => id);
-        found.push(...(await nodesOf({ deployment, ids, nodes, presence, digestOf: () => null })));
+        found.push(...(await nodesOf({ deployment, ids, nodes, presence, epoch, digestOf: () => null })));
       }
       return found.sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
     },
@@ -95,15 +97,18 @@ async function nodesOf(facts: {
   deployment: Deployment;
   ids: readonly string[];
   nodes: Pick<Store['nodes'], 'some' | 'observed'>;
-  presence: Pick<Presence, 'appliedRevision'>;
+  presence: Pick<Presence, 'applied'>;
+  /** Revisions of nodes that are in another one say nothing. */
+  epoch: string | null;
   digestOf: (id: string) => string | null;
 }): Promise<NodeProgress[]> {
-  const { deployment, ids, nodes, presence, digestOf } = facts;
+  const { deployment, ids, nodes, presence, epoch, digestOf } = facts;
   const observed = await nodes.observed(deployment.function_id, deployment.version);
   const known = await nodes.some(ids);
   return known.map((stored) => {
-    const applied_revision = presence.appliedRevision(stored.id) ?? stored.applied_revision;
-    const node = { ...stored, applied_revision };
+    const applied = presence.applied(stored.id) ?? { revision: stored.applied_revision, epoch: undefined };
+    const isComparable = applied.epoch === undefined || applied.epoch === epoch;
+    const node = { ...stored, applied_revision: isComparable ? applied.revision : 0 };
     return nodeProgress({ deployment, node, digestOf, report: observed.get(node.id) });
   });
 }

@@ -7,10 +7,12 @@ import { CONTROL_BOUNDS } from '../../base/limits/control.ts';
 import type { Log } from '../../base/log.ts';
 import type { Loop } from '../../base/loop.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import type { Divergence } from '../../model/epoch.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionKey } from '../../store/versions.ts';
 import { createDesiredStates } from './desired_states.ts';
+import type { EpochMarks } from './epochs.ts';
 import { createHeartbeats, type Heartbeats } from './heartbeats.ts';
 import { startLivenessLoop } from './liveness_loop.ts';
 import { createPresence, listeningOf } from './presence.ts';
@@ -21,6 +23,8 @@ export type Sync = {
   readonly heartbeats: Pick<Heartbeats, 'beat'>;
   /** A node with what it has said last, which the store learns later. */
   shown(node: EdgeNode): EdgeNode;
+  /** Null for a node that refuses nothing, and for one that was not heard since the start. */
+  divergence(nodeId: string): Divergence | null;
   /** A node that has just joined is not silent yet. */
   joined(nodeId: string): void;
   readonly progress: Progress;
@@ -38,6 +42,7 @@ export type Sync = {
 export function createSync(options: {
   store: Pick<Store, 'deployments' | 'facts' | 'nodes'>;
   revisions: Notifier;
+  marks: EpochMarks;
   /** A node that has been silent for this long is offline. */
   nodeOfflineMs: number;
   clock: Clock;
@@ -45,7 +50,7 @@ export function createSync(options: {
   log: Log;
   metrics: Metrics;
 }): Sync {
-  const { store, revisions, nodeOfflineMs: offlineMs, clock, random, log, metrics } = options;
+  const { store, revisions, marks, nodeOfflineMs: offlineMs, clock, random, log, metrics } = options;
   const { nodes } = store;
   const reports = createNotifier({ clock });
   const polls = createGate({ max: CONTROL_BOUNDS.longPollsMax });
@@ -59,10 +64,11 @@ export function createSync(options: {
   const { stepMs, listenGapMs } = listeningOf(offlineMs);
   const presence = createPresence({ offlineMs, listenGapMs, clock, log, metrics });
   const shared = { nodes, presence, clock, log };
-  const heartbeats = createHeartbeats({ ...shared, states, revisions, reports, polls, random });
+  const heartbeats = createHeartbeats({ ...shared, states, marks, revisions, reports, polls, random });
   return {
     heartbeats,
     shown: (node) => presence.shown(node),
+    divergence: (nodeId) => presence.divergence(nodeId),
     joined: (nodeId) => presence.joined(nodeId),
     progress: createProgress({ store, presence, states, revisions, reports, polls, clock }),
     async isDesired(nodeId, { function_id, version }) {

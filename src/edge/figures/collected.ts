@@ -12,6 +12,8 @@ export type FigureSources = {
   cache: () => { entries: number; bytes: number };
   /** Revision of the accepted desired state; 0 before the first. */
   revision: () => number;
+  /** The node and its control plane refuse each other. */
+  isDiverged: () => boolean;
 };
 
 type Collect = (kind: 'counter' | 'gauge', name: string, help: string, value: () => number) => void;
@@ -30,8 +32,10 @@ export function collectMachine(metrics: Metrics, machine: () => MachineReading):
 
 export function collectSources(metrics: Metrics, sources: FigureSources): void {
   const collect = createCollect(metrics);
-  const { engine, pools, cache, revision, wall } = sources;
+  const { engine, pools, cache, revision, isDiverged, wall } = sources;
   collect('gauge', 'edge_desired_revision', 'Revision of the accepted desired state.', revision);
+  const apart = '1 while this node and its control plane refuse each other: the log says what to do.';
+  collect('gauge', 'edge_diverged', apart, () => (isDiverged() ? 1 : 0));
   collect('gauge', 'wasm_cache_entries', 'Artifacts in the cache.', () => cache().entries);
   collect('gauge', 'wasm_cache_bytes', 'Bytes of the artifacts in the cache.', () => cache().bytes);
   collect('gauge', 'wasm_engine_workers', 'Workers of all pools.', () => engine().workers);

@@ -1,16 +1,23 @@
 // What a node keeps in its data directory: its credentials and the last desired state that it accepted.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { join } from 'node:path';
+import { Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { RandomBytes } from '../../base/id.ts';
 import { SYNC_BOUNDS } from '../../base/limits/sync.ts';
 import type { Log } from '../../base/log.ts';
+import { Sha256 } from '../../model/names.ts';
 import { JoinAnswer } from '../../model/protocol.ts';
-import { type Accepted, encodeStored, readStored, type SignedAnswer } from './accept.ts';
+import { encodeStored, readStored, type SignedAnswer, type Stored } from './accept.ts';
 import { KeptFile } from './kept_file.ts';
 
-/** The answer to the join: `node_token` is a secret. */
-export type Credentials = JoinAnswer;
+/** The answer to the join, and about it what decides whether the node may join again. */
+export type Credentials = JoinAnswer & {
+  /** SHA-256 of the join token, which joins nobody again. */
+  join_token_sha256?: string;
+  /** Of the control plane before: it signed what this node serves until the new one has answered. */
+  former_public_key?: string;
+};
 
 /** The node's own key, with which it joins. */
 export type NodeKey = {
@@ -27,7 +34,7 @@ export type NodeFiles = {
   /** Null when this node has not joined yet, or its credentials are damaged in both copies. */
   loadCredentials(): Promise<Credentials | null>;
   /** Null when there is none or it is damaged: the control plane then sends it again. */
-  loadDesired(credentials: Credentials | null): Promise<Accepted | null>;
+  loadDesired(credentials: Credentials | null): Promise<Stored | null>;
   keepCredentials(credentials: Credentials): Promise<void>;
   keepDesired(answer: SignedAnswer): Promise<void>;
   /** Stores what could not be stored before. */
@@ -40,7 +47,15 @@ const DESIRED_FILE = 'desired.state';
 const KEY_FILE = 'identity.pem';
 const KEY_BYTES_MAX = 4 * 1_024;
 
-const credentialsCheck = TypeCompiler.Compile(JoinAnswer);
+const credentialsCheck = TypeCompiler.Compile(
+  Type.Composite([
+    JoinAnswer,
+    Type.Object({
+      join_token_sha256: Type.Optional(Sha256),
+      former_public_key: Type.Optional(Type.String()),
+    }),
+  ]),
+);
 
 export function openNodeFiles(options: {
   dataDir: string;
@@ -49,7 +64,7 @@ export function openNodeFiles(options: {
   log: Log;
 }): NodeFiles {
   const { dataDir, nodeId, random, log } = options;
-  let pinnedKey: string | null = null;
+  let pinned: Credentials | null = null;
   const credentialsFile = new KeptFile({
     path: join(dataDir, CREDENTIALS_FILE),
     bytesMax: CREDENTIALS_BYTES_MAX,
@@ -60,7 +75,7 @@ export function openNodeFiles(options: {
   const desiredFile = new KeptFile({
     path: join(dataDir, DESIRED_FILE),
     bytesMax: SYNC_BOUNDS.answerBytesMax + CREDENTIALS_BYTES_MAX,
-    parse: (bytes) => readStored(bytes, { key: pinnedKey, nodeId }),
+    parse: (bytes) => readStored(bytes, { ...keysOf(pinned), nodeId }),
     random,
     log,
   });
@@ -94,11 +109,11 @@ export function openNodeFiles(options: {
     },
     loadCredentials: () => credentialsFile.load(),
     loadDesired(credentials) {
-      pinnedKey = credentials?.control_public_key ?? null;
+      pinned = credentials;
       return desiredFile.load();
     },
     keepCredentials(credentials) {
-      pinnedKey = credentials.control_public_key;
+      pinned = credentials;
       unstoredCredentials = credentials;
       return catchUp();
     },
@@ -110,10 +125,20 @@ export function openNodeFiles(options: {
   };
 }
 
-const digestOf = ({ node_id, node_token, control_public_key }: Credentials): string =>
-  new Bun.CryptoHasher('sha256')
-    .update(JSON.stringify([node_id, node_token, control_public_key]))
-    .digest('hex');
+/** The keys that may have signed what is stored. */
+function keysOf(credentials: Credentials | null): { key: string | null; formerKey: string | null } {
+  const { control_public_key: key = null, former_public_key: formerKey = null } = credentials ?? {};
+  return { key, formerKey };
+}
+
+/** Over the fields of a release that had three, where a file has no more. */
+function digestOf(credentials: Credentials): string {
+  const { node_id, node_token, control_public_key, join_token_sha256, former_public_key } = credentials;
+  const later = [join_token_sha256, former_public_key];
+  const more = later.every((value) => value === undefined) ? [] : later.map((value) => value ?? null);
+  const text = JSON.stringify([node_id, node_token, control_public_key, ...more]);
+  return new Bun.CryptoHasher('sha256').update(text).digest('hex');
+}
 
 /** With a digest, which shows whether the file is whole. */
 function encodeCredentials(credentials: Credentials): string {
@@ -122,10 +147,8 @@ function encodeCredentials(credentials: Credentials): string {
 
 function readCredentials(bytes: Uint8Array): Credentials | null {
   try {
-    const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as { sha256?: unknown };
-    if (!credentialsCheck.Check(value) || value.sha256 !== digestOf(value)) return null;
-    const { node_id, node_token, control_public_key } = value;
-    return { node_id, node_token, control_public_key };
+    const { sha256, ...value } = JSON.parse(Buffer.from(bytes).toString('utf8')) as { sha256?: unknown };
+    return credentialsCheck.Check(value) && sha256 === digestOf(value) ? value : null;
   } catch {
     return null;
   }

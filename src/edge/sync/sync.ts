@@ -9,12 +9,14 @@ import type { Log } from '../../base/log.ts';
 import { startLoop } from '../../base/loop.ts';
 import { backoffMs } from '../../base/retry.ts';
 import type { SendRequest } from '../send.ts';
+import { endsWithRebase } from '../../model/epoch.ts';
 import type { Labels } from '../../model/names.ts';
 import type { NodeInstance } from '../../model/node.ts';
 import { type HeartbeatRequest, joinProofText } from '../../model/protocol.ts';
-import { type Accepted, judgeAnswer, readControlKey } from './accept.ts';
+import { type Accepted, judgeAnswer, readControlKey, type Refused, type Stored } from './accept.ts';
 import { type ControlClient, createControlClient, type HeartbeatReply } from './control_client.ts';
 import { type Credentials, type NodeFiles, openNodeFiles } from './node_files.ts';
+import { createRefusals, type Refusals } from './refusals.ts';
 
 export type SyncConfig = {
   nodeId: string;
@@ -26,7 +28,7 @@ export type SyncConfig = {
   /** Holds the credentials of the node and its last desired state. */
   dataDir: string;
   cpUrl: string;
-  /** Asked when the node joins, which it does until it has credentials. */
+  /** Asked when the node joins: until it has credentials, and where they are those of a stranger. */
   joinToken: (() => Promise<string>) | null;
   /** The longest time between two heartbeats; one is held for `SYNC_BOUNDS.heartbeatHoldMs` at most. */
   heartbeatIntervalMs: number;
@@ -73,12 +75,12 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
   const { dataDir, nodeId, cpUrl, joinToken } = config;
   const files = openNodeFiles({ dataDir, nodeId, random, log });
   const credentials = await files.loadCredentials();
-  const accepted = await files.loadDesired(credentials);
-  if (credentials === null && joinToken === null && accepted === null) {
+  const stored = await files.loadDesired(credentials);
+  if (credentials === null && joinToken === null && stored === null) {
     throw new Error('this node has not joined a control plane yet and has no join token');
   }
   const client = createControlClient({ cpUrl, controlFetch, clock });
-  return new Agent(options, { files, client, credentials, accepted });
+  return new Agent(options, { files, client, credentials, stored });
 }
 
 export class Agent {
@@ -87,8 +89,13 @@ export class Agent {
   readonly #instance: NodeInstance;
   readonly #files: NodeFiles;
   readonly #client: ControlClient;
+  readonly #refusals: Refusals;
   #credentials: Credentials | null;
   #accepted: Accepted | null;
+  /** Served until the control plane that this node has joined since then has answered; binds nothing. */
+  #inherited: Accepted | null = null;
+  /** The key that signed what is served. */
+  #servedKey: string | null;
   /** The pinned key of the control plane, read at its first use. */
   #key: KeyObject | null = null;
   /** Aborts when the observed state changes. */
@@ -104,7 +111,7 @@ export class Agent {
       files: NodeFiles;
       client: ControlClient;
       credentials: Credentials | null;
-      accepted: Accepted | null;
+      stored: Stored | null;
     },
   ) {
     this.#options = options;
@@ -113,7 +120,11 @@ export class Agent {
     this.#files = parts.files;
     this.#client = parts.client;
     this.#credentials = parts.credentials;
-    this.#accepted = parts.accepted;
+    this.#accepted = parts.stored?.accepted ?? null;
+    this.#servedKey = parts.stored?.signedBy ?? null;
+    if (parts.credentials !== null && this.#servedKey !== parts.credentials.control_public_key)
+      this.#unbind();
+    this.#refusals = createRefusals({ nodeId: config.nodeId, random, log: options.log });
   }
 
   /** The observed state has changed: gives up a heartbeat that is held and reports anew. */
@@ -123,8 +134,14 @@ export class Agent {
     changed.abort();
   }
 
+  /** What this node serves. */
   accepted(): Accepted | null {
-    return this.#accepted;
+    return this.#accepted ?? this.#inherited;
+  }
+
+  /** Whether this node and its control plane refuse each other. */
+  isDiverged(): boolean {
+    return this.#refusals.isDiverged();
   }
 
   nodeToken(): string | null {
@@ -180,59 +197,53 @@ export class Agent {
   }
 
   async #exchange(node: ReportingNode, signal: AbortSignal): Promise<number> {
-    const { config, clock, log, onHeartbeat } = this.#options;
-    const credentials = this.#credentials ?? (await this.#join(signal));
+    const { config, clock } = this.#options;
+    const credentials = this.#credentials ?? (await this.#join(await this.#joinToken(), signal));
     if (credentials === null) return await untilAborted(signal);
     await this.#files.catchUp();
     const changed = this.#changed.signal;
     await clock.sleep(Math.max(0, this.#sentMs + SYNC_TUNING.heartbeatGapMs - clock.monotonicMs()), signal);
     this.#sentMs = clock.monotonicMs();
     const wake = AbortSignal.any([signal, changed]);
-    const holdMs = Math.min(config.heartbeatIntervalMs, SYNC_BOUNDS.heartbeatHoldMs);
+    const longestMs = Math.min(config.heartbeatIntervalMs, SYNC_BOUNDS.heartbeatHoldMs);
+    const holdMs = this.#refusals.isDoubtful() ? 0 : longestMs;
     const reply = await this.#send({ ...node.report(), hold_ms: holdMs }, credentials, wake);
     if (reply.kind === 'aborted') return 0;
-    if (reply.kind === 'rejected') {
-      const { status } = reply;
-      onHeartbeat(status === 401 || status === 403 ? 'unauthenticated' : 'refused');
-      if (status === 401 && this.#mayJoinAgain()) this.#credentials = null;
-      const waitMs = this.#backoffMs();
-      log.error('the control plane refuses this heartbeat; functions keep answering', {
-        status,
-        retry_ms: Math.round(waitMs),
-      });
-      return waitMs;
-    }
-    return await this.#take(node, reply, credentials, wake);
+    if (reply.kind === 'answered')
+      return await this.#take(node, reply, credentials, { wake, signal, holdMs });
+    const { status } = reply;
+    this.#options.onHeartbeat(status === 401 || status === 403 ? 'unauthenticated' : 'refused');
+    const waitMs = this.#backoffMs();
+    this.#refusals.rejected(status, waitMs);
+    return status === 401 && (await this.#joinsAgain(signal)) ? 0 : waitMs;
   }
 
   async #take(
     node: ReportingNode,
     { bytes, signature }: { bytes: Uint8Array; signature: string | null },
     credentials: Credentials,
-    wake: AbortSignal,
+    { wake, signal, holdMs }: { wake: AbortSignal; signal: AbortSignal; holdMs: number },
   ): Promise<number> {
     const { config, clock, log, onHeartbeat } = this.#options;
     this.#key ??= readControlKey(credentials.control_public_key);
     if (this.#key === null) throw new Error('the stored key of the control plane is damaged');
     const current = this.#accepted;
-    const judged = judgeAnswer({ bytes, signature, key: this.#key, nodeId: config.nodeId, current });
-    if (judged.kind === 'refused') {
-      onHeartbeat('refused');
-      const waitMs = this.#backoffMs();
-      log.error('this node refuses an answer of the control plane', {
-        reason: judged.reason,
-        retry_ms: Math.round(waitMs),
-      });
-      return waitMs;
-    }
+    const { nodeId } = config;
+    const nonce = this.#refusals.current()?.nonce ?? null;
+    const judged = judgeAnswer({ bytes, signature, key: this.#key, nodeId, current, nonce });
+    if (judged.kind === 'refused') return await this.#refuse(judged, signal);
     onHeartbeat('ok');
     this.#isKnown = true;
     this.#failures = 0;
+    this.#refusals.over();
     if (judged.kind === 'accepted') {
       const { control_public_key: key } = credentials;
       if (signature !== null) await this.#files.keepDesired({ bytes, signature, key });
       this.#accepted = judged.accepted;
+      this.#inherited = null;
+      this.#servedKey = key;
       log.info('accepted a desired state', {
+        epoch: judged.accepted.epoch,
         revision: judged.accepted.revision,
         function_count: judged.accepted.desired.functions.length,
       });
@@ -243,47 +254,84 @@ export class Agent {
     if (current !== null && judged.revision > current.revision)
       this.#accepted = { ...current, revision: judged.revision };
     const wasHeld = clock.monotonicMs() - this.#sentMs >= UNHELD_MS;
-    const waitMs = wasHeld ? judged.nextHeartbeatMs : Math.max(judged.nextHeartbeatMs, UNHELD_WAIT_MS);
-    await clock.sleep(waitMs, wake);
+    const unheldMs = holdMs === 0 ? UNHELD_WAIT_MS : Math.max(judged.nextHeartbeatMs, UNHELD_WAIT_MS);
+    await clock.sleep(wasHeld ? judged.nextHeartbeatMs : unheldMs, wake);
     return 0;
   }
 
-  /** Credentials that never worked are those of a join that a later one of this node has replaced. */
-  #mayJoinAgain(): boolean {
-    return !this.#isKnown && this.#accepted === null && this.#options.config.joinToken !== null;
+  /** An answer that is signed needs no growing wait: its sender holds what this node has just refused. */
+  async #refuse(judged: Refused, signal: AbortSignal): Promise<number> {
+    this.#options.onHeartbeat('refused');
+    this.#refusals.refused(judged);
+    if (endsWithRebase(judged.reason)) return UNHELD_WAIT_MS;
+    const waitMs = this.#backoffMs();
+    return judged.reason === 'signature_invalid' && (await this.#joinsAgain(signal)) ? 0 : waitMs;
+  }
+
+  /**
+   * Whether the node has joined anew. It does so where its control plane has been a stranger for a while, with
+   * a token that it has not joined with: one that was left in a unit file gives the node to nobody. Credentials
+   * that never worked are those of a join that a later one has replaced: they need neither.
+   */
+  async #joinsAgain(signal: AbortSignal): Promise<boolean> {
+    const credentials = this.#credentials;
+    if (credentials === null || this.#options.config.joinToken === null) return false;
+    const isUnused = !this.#isKnown && this.accepted() === null;
+    if (!isUnused && this.#refusals.strangers() < SYNC_TUNING.joinAgainRefusals) return false;
+    const token = await this.#joinToken();
+    if (!isUnused && sha256(token) === credentials.join_token_sha256) return false;
+    this.#options.log.warn('the control plane is another one than before: joining it with the join token');
+    return (await this.#join(token, signal)) !== null;
+  }
+
+  async #joinToken(): Promise<string> {
+    const { nodeId, joinToken } = this.#options.config;
+    if (joinToken !== null) return await joinToken();
+    const advice = `start it once with --join-token "$(edge join-token --node ${nodeId})" to join again`;
+    throw new Error(`this node has lost its credentials and keeps what it serves; ${advice}`);
   }
 
   /** Null where the join is refused for good. */
-  async #join(signal: AbortSignal): Promise<Credentials | null> {
+  async #join(token: string, signal: AbortSignal): Promise<Credentials | null> {
     const { config, log, failpoints } = this.#options;
-    const { nodeId, popId, labels, edgeVersion, joinToken } = config;
-    if (joinToken === null) {
-      const advice = `start it once with --join-token "$(edge join-token --node ${nodeId})" to join again`;
-      throw new Error(`this node has lost its credentials and keeps what it serves; ${advice}`);
-    }
-    const token = await joinToken();
+    const { nodeId, popId, labels, edgeVersion } = config;
     const key = await this.#files.openKey();
     const named = { node_id: nodeId, public_key: key.publicKey };
     const proof = key.sign(joinProofText(token, named));
     const request = { ...named, pop_id: popId, labels, edge_version: edgeVersion, proof };
     const reply = await this.#client.join(request, token, signal);
     if (reply.kind === 'refused') return this.#refusedJoin(reply.message);
-    const { answer: credentials } = reply;
-    if (credentials.node_id !== nodeId) throw new Error('the control plane joined another node');
-    if (readControlKey(credentials.control_public_key) === null) {
+    const { answer } = reply;
+    if (answer.node_id !== nodeId) throw new Error('the control plane joined another node');
+    if (readControlKey(answer.control_public_key) === null) {
       throw new Error('the control plane gave no valid key');
     }
     await failpoints.reach('join_answered');
+    const former = this.#servedKey === answer.control_public_key ? null : this.#servedKey;
+    const credentials: Credentials = {
+      ...answer,
+      join_token_sha256: sha256(token),
+      ...(former === null ? {} : { former_public_key: former }),
+    };
     await this.#files.keepCredentials(credentials);
     this.#credentials = credentials;
     this.#key = null;
+    this.#unbind();
+    this.#refusals.over();
     log.info('joined the control plane');
     return credentials;
   }
 
+  /** Who joins takes what the control plane says next, whatever the node has; until then it serves that. */
+  #unbind(): void {
+    this.#inherited = this.accepted();
+    this.#accepted = null;
+  }
+
   /** A node that serves what it has goes on with that. */
   #refusedJoin(message: string): null {
-    if (this.#accepted !== null) throw new Error(`the control plane does not let this node join: ${message}`);
+    if (this.accepted() !== null)
+      throw new Error(`the control plane does not let this node join: ${message}`);
     const { log, onJoinRefused } = this.#options;
     log.error('the control plane refuses to let this node join', { reason: message });
     onJoinRefused(message);
@@ -296,12 +344,15 @@ export class Agent {
     signal: AbortSignal,
   ): Promise<HeartbeatReply> {
     const { nodeId, labels, edgeVersion } = this.#options.config;
+    const refusal = this.#refusals.current();
     const request: HeartbeatRequest = {
       ...report,
       edge_version: edgeVersion,
       labels,
       applied_revision: this.#accepted?.revision ?? 0,
       applied_digest: this.#accepted?.digest ?? null,
+      applied_epoch: this.#accepted?.epoch ?? null,
+      ...(refusal === null ? {} : { refusal }),
       instance: this.#instance,
     };
     return this.#client.heartbeat(request, { nodeId, nodeToken: credentials.node_token }, signal);
@@ -312,6 +363,10 @@ export class Agent {
     this.#failures += 1;
     return waitMs;
   }
+}
+
+function sha256(text: string): string {
+  return new Bun.CryptoHasher('sha256').update(text).digest('hex');
 }
 
 /** Ends with the loop that runs the step. */

@@ -44,6 +44,7 @@ export async function wireControlPlane(options: {
     cpListen: ListenAddress;
     cpPublicUrl: string | null;
     nodeOfflineSecs: number;
+    newSigningKey: boolean;
   };
   context: Context;
   log: Log;
@@ -64,6 +65,7 @@ export async function wireControlPlane(options: {
     metrics,
     failpoints: openFailpoints(context, log),
     nodeOfflineMs: settings.nodeOfflineSecs * 1_000,
+    lostSigningKey: settings.newSigningKey ? 'replace' : 'refuse',
     ...(cpPublicUrl === null ? {} : { publicUrl: cpPublicUrl }),
   });
   await using opened = new AsyncDisposableStack();

@@ -76,6 +76,7 @@ export async function join(change: Change, input: Joining): Promise<EdgeNode> {
     token_hash,
     public_key,
     join_token_hash,
+    rebase: null,
     status: 'online',
     applied_revision: 0,
     applied_digest: null,

@@ -3,13 +3,16 @@ import { and, asc, eq, gt, inArray } from 'drizzle-orm';
 import { CodedError } from '../../base/errors.ts';
 import { CONTROL_TUNING } from '../../base/limits/control.ts';
 import { FUNCTION_BOUNDS } from '../../base/limits/function.ts';
+import type { Position } from '../../model/epoch.ts';
 import type { LabelChanges, Labels } from '../../model/names.ts';
 import type { EdgeNode } from '../../model/node.ts';
 import { canonicalJson, type ObservedFunction } from '../../model/protocol.ts';
+import type { Epochs } from '../../model/rules/epoch.ts';
 import type { NodeFact } from '../../model/target/target.ts';
 import type { Change, Database, Reading } from '../database/database.ts';
 import { mark } from '../marks.ts';
 import { type Page, type PageRequest, pageOfRows } from '../pages.ts';
+import { beginEpoch, type BeginEpoch, readEpochs, rebase, type RebaseInput, rebaseOf } from './epochs.ts';
 import { addJoinToken, join, type Joining, type JoinToken, sweepJoinTokens } from './join.ts';
 import { type NodeHeartbeat, report, type Reported } from './reports.ts';
 import { findNode, type NodeRow, toNode } from './rows.ts';
@@ -49,6 +52,13 @@ export type NodeOperations = {
   statuses(): Promise<Pick<EdgeNode, 'id' | 'status'>[]>;
   /** Marks those that are still silent when it begins, and returns them. */
   markOffline(ids: readonly string[], isSilent: (id: string) => boolean): Promise<string[]>;
+  epochs(): Promise<Epochs>;
+  /** Ends the current epoch; also an audit row, but for the first. */
+  beginEpoch(input: BeginEpoch): Promise<void>;
+  /** Lets a node leave what it has for the state of this database. Refuses `node_not_found`. */
+  rebase(input: RebaseInput): Promise<void>;
+  /** What the node may leave, up to its revision; null for nothing. */
+  rebaseOf(id: string): Promise<Position | null>;
   /** What each node reports of one version of a function, by node. */
   observed(function_id: string, version: string): Promise<Map<string, ObservedFunction>>;
 };
@@ -72,6 +82,10 @@ export function nodeOperations(database: Database): NodeOperations {
       if (ids.length === 0) return [];
       return await database.write((change) => markOffline(change, ids.filter(isSilent)));
     },
+    epochs: () => database.read(readEpochs),
+    beginEpoch: (input) => database.write((change) => beginEpoch(change, input)),
+    rebase: (input) => database.write((change) => rebase(change, input)),
+    rebaseOf: (id) => database.read((reading) => rebaseOf(reading, id)),
     observed: (function_id, version) =>
       database.read(async ({ db, tables: { nodeFunctions } }) => {
         const isVersion = and(eq(nodeFunctions.function_id, function_id), eq(nodeFunctions.version, version));
@@ -79,6 +93,10 @@ export function nodeOperations(database: Database): NodeOperations {
         return new Map(rows.map((row) => [row.node_id, row.observed]));
       }),
   };
+}
+
+export function nodeEpochs(reading: Reading): Promise<Epochs> {
+  return readEpochs(reading);
 }
 
 /** Every node as targets see it; ordered by id. */

@@ -38,12 +38,18 @@ async function compare(reading: Reading, id: string, { heartbeat, isDue }: Repor
   const isMoved = canonicalJson(state) !== canonicalJson(stateOf(known));
   const { cpu_percent, mem_bytes, applied_revision } = heartbeat;
   const figures = { cpu_percent, mem_bytes, applied_revision, last_heartbeat_at_ms: reading.nowMs };
-  const next: NodeRow = { ...known, ...state, ...figures, join_token_hash: null };
+  const rebase = hasLeft(known, heartbeat) ? null : known.rebase;
+  const next: NodeRow = { ...known, ...state, ...figures, rebase, join_token_hash: null };
   const observations = await compareFunctions(reading, id, { reported: heartbeat.functions, isDue });
-  const isFirst = known.join_token_hash !== null;
+  const isFirst = known.join_token_hash !== null || rebase !== known.rebase;
   const isNew =
     isMoved || isDue || isFirst || observations.puts.length > 0 || observations.deletes.length > 0;
   return { ...observations, known, next, isMoved, isNew };
+}
+
+/** Whether the node has left what an operator let it leave. */
+function hasLeft({ rebase }: NodeRow, { applied_epoch }: NodeHeartbeat): boolean {
+  return rebase !== null && applied_epoch !== undefined && applied_epoch !== rebase.epoch;
 }
 
 function reportedOf({ next, isMoved, hasChanged, failed }: News): Reported {

@@ -32,5 +32,6 @@ export function toNode(row: NodeRow): EdgeNode {
     joined_at: isoTime(row.joined_at_ms),
     last_heartbeat_at: row.last_heartbeat_at_ms === null ? null : isoTime(row.last_heartbeat_at_ms),
     instances: [],
+    diverged: null,
   };
 }

@@ -16,4 +16,5 @@ export const {
   idempotency,
   audit,
   counters,
+  epochs,
 } = buildTables(sqliteKit);

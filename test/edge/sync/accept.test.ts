@@ -1,4 +1,4 @@
-// Which answers of a control plane a node accepts, and which stored states.
+// Which answers of a control plane a node accepts: signature, form, addressee, epoch and revision.
 import { describe, expect, test } from 'bun:test';
 import { type Accepted, type Judgement, judgeAnswer, readControlKey } from '../../../src/edge/sync/accept.ts';
 import { desiredDigest } from '../../../src/model/rules/desired.ts';
@@ -13,7 +13,8 @@ const key =
   })();
 const one: DesiredState = { functions: [desiredFunction(1, '1.0.0')] };
 const two: DesiredState = { functions: [desiredFunction(1, '2.0.0')] };
-const accepted = (desired: DesiredState, revision: number): Accepted => ({
+const accepted = (desired: DesiredState, revision: number, epoch: string | null = null): Accepted => ({
+  epoch,
   revision,
   digest: desiredDigest(desired),
   desired,
@@ -28,12 +29,17 @@ const answerOf = (desired: DesiredState, revision: number, more: object = {}): o
 });
 function judge(
   answer: object,
-  options: { current?: Accepted; tamper?: (body: string, signature: string) => [string, string | null] } = {},
+  options: {
+    current?: Accepted;
+    nonce?: string;
+    tamper?: (body: string, signature: string) => [string, string | null];
+  } = {},
 ): Judgement {
   const { body, signature } = control.sign(answer);
   const [sent, signed] = options.tamper?.(body, signature) ?? [body, signature];
   const bytes = new TextEncoder().encode(sent);
-  return judgeAnswer({ bytes, signature: signed, key, nodeId: 'n1', current: options.current ?? null });
+  const { current = null, nonce = null } = options;
+  return judgeAnswer({ bytes, signature: signed, key, nodeId: 'n1', current, nonce });
 }
 
 describe('An answer to a heartbeat', () => {
@@ -96,6 +102,134 @@ describe('An answer to a heartbeat', () => {
     test(`${name} is refused`, () =>
       expect(run()).toMatchObject({ kind: 'refused', reason: expect.any(String) }));
   }
+});
+
+const [A, B, C] = ['a', 'b', 'c'].map((letter) => `ep_${letter.repeat(26)}`) as [string, string, string];
+const [NONCE, OLD_NONCE] = ['n'.repeat(22), 'o'.repeat(22)];
+const rebase = (epoch: string | null, revision: number, nonce = NONCE): object => ({
+  rebase: { epoch, revision, nonce },
+});
+const succeeds = (epoch: string, revision: number): object => ({ succeeds: { epoch, revision } });
+
+describe('A node that has revision 5 of epoch A', () => {
+  const cases: [name: string, answer: object, outcome: string][] = [
+    ['takes a higher revision of A', answerOf(one, 6, { epoch: A }), 'accepted'],
+    ['takes the same revision of A with another state', answerOf(one, 5, { epoch: A }), 'accepted'],
+    ['refuses a lower revision of A', answerOf(one, 4, { epoch: A }), 'revision_below'],
+    [
+      'refuses a lower revision of A that is of the same state',
+      answerOf(two, 4, { epoch: A }),
+      'revision_below',
+    ],
+    ['refuses an answer without an epoch', answerOf(one, 9), 'other_epoch'],
+    ['refuses a lower revision of B', answerOf(one, 2, { epoch: B }), 'other_epoch'],
+    ['refuses a higher revision of B', answerOf(one, 9, { epoch: B }), 'other_epoch'],
+    [
+      'follows to B, which continues A from revision 5 on',
+      answerOf(one, 6, { epoch: B, ...succeeds(A, 5) }),
+      'accepted',
+    ],
+    [
+      'follows to B with the state that it has, and keeps it anew',
+      answerOf(two, 6, { epoch: B, ...succeeds(A, 8) }),
+      'accepted',
+    ],
+    [
+      'refuses B where A ended before its revision',
+      answerOf(one, 6, { epoch: B, ...succeeds(A, 4) }),
+      'other_epoch',
+    ],
+    ['refuses B where B continues C', answerOf(one, 6, { epoch: B, ...succeeds(C, 9) }), 'other_epoch'],
+    [
+      'refuses a lower revision of B that continues A',
+      answerOf(one, 4, { epoch: B, ...succeeds(A, 9) }),
+      'other_epoch',
+    ],
+    ['falls back to B when it is told to', answerOf(one, 2, { epoch: B, ...rebase(A, 5) }), 'accepted'],
+    [
+      'falls back to B with the state that it has, and keeps it anew',
+      answerOf(two, 2, { epoch: B, ...rebase(A, 5) }),
+      'accepted',
+    ],
+    [
+      'refuses a statement of an earlier refusal',
+      answerOf(one, 2, { epoch: B, ...rebase(A, 5, OLD_NONCE) }),
+      'other_epoch',
+    ],
+    [
+      'refuses a statement about less than it has',
+      answerOf(one, 2, { epoch: B, ...rebase(A, 4) }),
+      'other_epoch',
+    ],
+    [
+      'refuses a statement about more than it has',
+      answerOf(one, 2, { epoch: B, ...rebase(A, 6) }),
+      'other_epoch',
+    ],
+    [
+      'refuses a statement about another epoch',
+      answerOf(one, 2, { epoch: B, ...rebase(C, 5) }),
+      'other_epoch',
+    ],
+    ['refuses a statement about none', answerOf(one, 2, { epoch: B, ...rebase(null, 5) }), 'other_epoch'],
+    [
+      'refuses a statement without the state',
+      answerOf(one, 2, { epoch: B, ...rebase(A, 5), desired: null }),
+      'malformed',
+    ],
+    [
+      'refuses a statement for another node',
+      answerOf(one, 2, { node_id: 'n2', epoch: B, ...rebase(A, 5) }),
+      'malformed',
+    ],
+    ['refuses an epoch that is no id', answerOf(one, 9, { epoch: '../a' }), 'malformed'],
+  ];
+  test.each(cases)('%s', (_, answer, outcome) => {
+    const judged = judge(answer, { current: accepted(two, 5, A), nonce: NONCE });
+    const found: string = judged.kind === 'refused' ? judged.reason : judged.kind;
+    expect(found).toBe(outcome);
+  });
+
+  test('refuses a statement when it has refused nothing', () => {
+    const answer = answerOf(one, 2, { epoch: B, ...rebase(A, 5) });
+    expect(judge(answer, { current: accepted(two, 5, A) })).toMatchObject({ reason: 'other_epoch' });
+  });
+
+  test('says of what it refuses which epoch and revision it is', () => {
+    const judged = judge(answerOf(one, 2, { epoch: B }), { current: accepted(two, 5, A) });
+    expect(judged).toMatchObject({ kind: 'refused', epoch: B, revision: 2 });
+    const forged = judge(answerOf(one, 6, { epoch: A }), {
+      current: accepted(two, 5, A),
+      tamper: (body, signature) => [`${body} `, signature],
+    });
+    expect(forged).toMatchObject({ reason: 'signature_invalid', epoch: null, revision: null });
+  });
+});
+
+describe('A statement that was used', () => {
+  test('takes the node back neither at once nor once it refuses again', () => {
+    const used = answerOf(one, 2, { epoch: B, ...rebase(A, 5) });
+    expect(judge(used, { current: accepted(two, 5, A), nonce: NONCE })).toMatchObject({ kind: 'accepted' });
+    for (const current of [accepted(one, 3, B), accepted(two, 5, B), accepted(two, 5, C)])
+      expect(judge(used, { current })).toMatchObject({ kind: 'refused' });
+    // The same position in the same epoch again, which only a damaged disk could bring back.
+    expect(judge(used, { current: accepted(two, 5, A), nonce: OLD_NONCE })).toMatchObject({
+      reason: 'other_epoch',
+    });
+  });
+});
+
+describe('A node whose state was stored by a release without epochs', () => {
+  const current = accepted(two, 5);
+  test('takes the first epoch that it is told, and no lower revision', () => {
+    expect(judge(answerOf(one, 5, { epoch: A }), { current })).toMatchObject({
+      kind: 'accepted',
+      accepted: { epoch: A, revision: 5 },
+    });
+    expect(judge(answerOf(one, 4, { epoch: A }), { current })).toMatchObject({ reason: 'revision_below' });
+    const told = answerOf(one, 4, { epoch: A, ...rebase(null, 5) });
+    expect(judge(told, { current, nonce: NONCE })).toMatchObject({ kind: 'accepted' });
+  });
 });
 
 test('Text that is no Ed25519 public key gives no key', () => {

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { createManualClock } from '../../../src/base/clock.ts';
 import { systemRandom } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
-import type { SignedAnswer } from '../../../src/edge/sync/accept.ts';
+import { readStored, type SignedAnswer } from '../../../src/edge/sync/accept.ts';
 import { type Credentials, type NodeFiles, openNodeFiles } from '../../../src/edge/sync/node_files.ts';
 import { desiredDigest } from '../../../src/model/rules/desired.ts';
 import { createFakeControl, desiredFunction } from '../fake_control.ts';
@@ -66,7 +66,7 @@ async function lived(): Promise<void> {
 async function loaded(): Promise<{ credentials: Credentials | null; revision: number | null }> {
   const files = open();
   const found = await files.loadCredentials();
-  return { credentials: found, revision: (await files.loadDesired(found))?.revision ?? null };
+  return { credentials: found, revision: (await files.loadDesired(found))?.accepted.revision ?? null };
 }
 
 const pathOf = (name: string): string => join(dataDir, name);
@@ -157,6 +157,23 @@ describe('A stored desired state', () => {
     expect((await loaded()).revision).toBe(1);
   });
 
+  test('with any bit flipped is the same state or none', async () => {
+    await lived();
+    const path = pathOf('desired.state');
+    const bytes = readFileSync(path);
+    const whole = (await loaded()).revision;
+    for (const copy of [`${path}.previous`, path]) rmSync(copy);
+    for (let at = 0; at < bytes.length; at += 3) {
+      const flipped = Buffer.from(bytes);
+      flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+      const read = readStored(flipped, { key: control.publicKey, formerKey: null, nodeId: 'n1' });
+      // The name of the key stands beside the signature: it binds nothing where a key is pinned.
+      const isKeyName = at >= 86 && at < bytes.indexOf(0x0a);
+      if (!isKeyName) expect(read).toBeNull();
+      else if (read !== null) expect(read.accepted.revision).toBe(whole ?? -1);
+    }
+  });
+
   test('of another control plane, or of another node, is not served', async () => {
     const files = open();
     await files.keepCredentials(credentials);
@@ -164,6 +181,22 @@ describe('A stored desired state', () => {
     expect((await loaded()).revision).toBeNull();
     await lived();
     expect(await open('n2').loadDesired(credentials)).toBeNull();
+  });
+
+  test('of the control plane before is served until the one of now has answered', async () => {
+    const now = createFakeControl();
+    const files = open();
+    await files.keepCredentials(credentials);
+    await files.keepDesired(answer(1));
+    const former_public_key = control.publicKey;
+    await files.keepCredentials({ ...credentials, control_public_key: now.publicKey, former_public_key });
+    const found = await open().loadCredentials();
+    expect(found?.former_public_key).toBe(control.publicKey);
+    const stored = await open().loadDesired(found);
+    expect([stored?.accepted.revision, stored?.signedBy]).toEqual([1, control.publicKey]);
+    await files.keepDesired(answer(7, now));
+    const later = await open().loadDesired(found);
+    expect([later?.accepted.revision, later?.signedBy]).toEqual([7, now.publicKey]);
   });
 
   test('is served by a node that lost its credentials', async () => {
